@@ -1,0 +1,146 @@
+# fraudd build.  `make help` lists the targets.
+#
+# Every variant (release, asan, tsan, coverage, fuzz) has its own directory under build/, so two
+# variants never share an object file.
+
+V      ?= release
+CC     ?= cc
+CXX    ?= c++
+B      := build/$(V)
+PREFIX ?= /usr/local
+PKGS   := rdkafka libpq libconfig openblas simdjson libmicrohttpd libzstd zlib liblzma libxxhash \
+          libsystemd
+
+# Debian packages.  BUILD_DEBS: what building and `make demo` need; TEST_DEBS: `make test` besides.
+BUILD_DEBS := gcc g++ libc6-dev pkg-config librdkafka-dev libpq-dev libconfig-dev libopenblas-dev \
+              libsimdjson-dev libmicrohttpd-dev libzstd-dev zlib1g-dev liblzma-dev libxxhash-dev \
+              libsleef-dev libsystemd-dev postgresql
+TEST_DEBS  := libcmocka-dev python3-minimal python3-jsonschema openjdk-17-jre-headless maven
+LINT_DEBS  := clang-format-14 clang-tidy-14 cppcheck
+FUZZ_DEBS  := clang-14 libclang-rt-14-dev
+
+# Asked only when something is compiled: on a new machine `deps` runs first, in a make of its own.
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
+PKG_LIBS   = $(shell pkg-config --libs $(PKGS)) -lsleef
+REVISION   := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
+        -Wdouble-promotion -Wfloat-equal -Wcast-qual -Wcast-align -Wwrite-strings -Wundef \
+        -Wpointer-arith -Wformat=2 -Wvla
+WARN_C := -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
+# Only CI asks for this: a newer compiler must not break a user's build.
+ifdef WERROR
+WARN += -Werror
+endif
+INCLUDE = -I. $(PKG_CFLAGS)
+STD    := -std=c11 -D_GNU_SOURCE
+STDXX  := -std=c++17 -fno-exceptions -fno-rtti
+# -ffp-contract=off: one rounding per operation, whatever the CPU.  -ffast-math
+# and -Ofast are forbidden: they make isnan() always false.
+SAFE := -fstack-protector-strong -fno-common -ffp-contract=off
+
+SAN          := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT_release  := -O2 -g -D_FORTIFY_SOURCE=2
+OPT_asan     := -O1 -g $(SAN)
+OPT_tsan     := -O1 -g -fsanitize=thread
+OPT_coverage := -O0 -g --coverage
+OPT_fuzz     := -O1 -g -fsanitize=fuzzer-no-link $(SAN)
+OPT_analyzer := -O1 -fanalyzer -Werror
+
+CFLAGS_ALL   = $(STD) $(INCLUDE) $(WARN) $(WARN_C) $(SAFE) $(OPT_$(V)) $(CFLAGS)
+CXXFLAGS_ALL = $(STDXX) $(INCLUDE) $(WARN) $(SAFE) $(OPT_$(V)) $(CXXFLAGS)
+LDLIBS_ALL   = $(PKG_LIBS) -lm -pthread $(LDLIBS)
+
+LIB_SRC := $(filter-out %/main.c,$(wildcard base/*.c features/*.c model/*.c storage/*.c daemon/*.c))
+LIB_CXX := $(wildcard daemon/*.cpp)
+HEADERS := $(wildcard base/*.h features/*.h model/*.h storage/*.h daemon/*.h)
+ALL_SRC := $(LIB_SRC) $(LIB_CXX) $(HEADERS) $(wildcard daemon/main.c tests/*/*.[ch])
+LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(LIB_CXX:%.cpp=$(B)/%.o)
+# What tests share: generators, naive twins, servers.
+SUPPORT := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
+UNIT    := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+INTEG   := $(patsubst %.c,$(B)/%,$(wildcard tests/integration/test_*.c))
+FUZZ    := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCH   := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
+
+# Our own threads are the parallelism; OpenBLAS threads only fight with them.
+RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
+
+.PHONY: all help deps deps-test deps-lint deps-fuzz demo test unit integration bench asan tsan coverage \
+        fuzz fuzz-run lint check-layers check-headers check-format format install clean
+.SECONDARY:
+
+all: $(B)/fraudd                        ## the program: build/release/fraudd
+
+help:                                   ## this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
+
+deps:                                   ## installs the Debian packages that building and the demo need
+	@etc/deps.sh $(BUILD_DEBS)
+deps-test: deps                         ## ... and what the tests need besides
+	@etc/deps.sh $(TEST_DEBS)
+deps-lint: deps-test
+	@etc/deps.sh $(LINT_DEBS)
+deps-fuzz: deps-test
+	@etc/deps.sh $(FUZZ_DEBS)
+
+demo: deps                              ## everything on one machine: simulate, train, stream, score, store
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	$(RUN) $(B)/fraudd demo
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+$(B)/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
+$(B)/daemon/version.o: CFLAGS += -DFD_REVISION='"$(REVISION)"'
+$(B)/libfraud.a: $(LIB_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+$(B)/fraudd: $(B)/daemon/main.o $(B)/libfraud.a
+	$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
+$(UNIT) $(INTEG): %: %.o $(SUPPORT) $(B)/libfraud.a
+	$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
+$(BENCH): %: %.o $(SUPPORT) $(B)/libfraud.a
+	$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
+$(FUZZ): %: %.o $(B)/libfraud.a
+	$(CXX) $(OPT_$(V)) -fsanitize=fuzzer $^ -o $@ $(LDLIBS_ALL)
+
+test: deps-test                         ## everything: unit, integration, sanitizers
+	@tests/run.sh all
+unit: $(UNIT)                           ## unit tests of this build ($(V))
+	@tests/run.sh programs $^
+integration: $(INTEG) $(B)/fraudd       ## against a real Kafka and a throwaway PostgreSQL
+	@tests/run.sh programs $(INTEG)
+bench: $(BENCH) $(B)/fraudd             ## print speed numbers
+	@for b in $(BENCH); do echo "== $$b"; $(RUN) $$b || exit 1; done
+# TSan runs unit tests only: it cannot follow the threads librdkafka makes.
+asan tsan coverage:                     ## unit tests of that build
+	@$(MAKE) --no-print-directory V=$@ unit
+fuzz: deps-fuzz                         ## SECONDS_EACH (60) seconds per fuzz target
+	@$(MAKE) --no-print-directory V=fuzz CC=clang-14 CXX=clang++-14 fuzz-run
+fuzz-run: $(FUZZ)
+	@for f in $^; do c=build/fuzz/corpus/$$(basename $$f); mkdir -p $$c; \
+	  $$f -max_total_time=$(or $(SECONDS_EACH),60) $$c tests/fuzz/corpus/$$(basename $$f) || exit 1; done
+
+lint: deps-lint                         ## format, layers, headers, static analysis
+	@$(MAKE) --no-print-directory check-format check-layers check-headers
+	cppcheck --quiet --error-exitcode=1 --enable=warning,portability,performance -j$$(nproc) \
+	  --inline-suppr --std=c11 -I. $(LIB_SRC) daemon/main.c
+	echo $(LIB_SRC) | tr ' ' '\n' | xargs -P$$(nproc) -n 4 sh -c \
+	  'clang-tidy-14 --quiet --warnings-as-errors="*" "$$@" -- $(STD) $(INCLUDE) 2>/dev/null' tidy
+	@$(MAKE) --no-print-directory -j$$(nproc) V=analyzer CC=gcc $(LIB_SRC:%.c=build/analyzer/%.o)
+check-layers:                           ## arrows between folders go one way
+	tests/check_layers.sh
+check-headers:                          ## every header compiles alone
+	@set -e; for h in $(HEADERS); do $(CC) $(STD) $(INCLUDE) $(WARN) -Werror -fsyntax-only -x c $$h; done
+check-format:                           ## the formatter would change nothing
+	clang-format-14 --dry-run --Werror $(ALL_SRC)
+format: deps-lint                       ## rewrite the sources with clang-format
+	clang-format-14 -i $(ALL_SRC)
+
+clean:                                  ## removes build/
+	rm -rf build
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,26 @@
+/* Transcendental functions whose last bit does not depend on the CPU.
+ *
+ * glibc chooses variants by CPU feature and gives other last bits without FMA; a decision must not
+ * change with the machine.  These call SLEEF's pure scalar `cinz` functions (Debian's libsleef-dev),
+ * error at most 1 ulp.  Everything on the way to a decision uses these, never libm's. */
+#ifndef FD_BASE_DETMATH_H
+#define FD_BASE_DETMATH_H
+
+double det_exp(double x);
+double det_log(double x);
+double det_log1p(double x);
+double det_log10(double x);
+double det_sin(double x);
+double det_cos(double x);
+double det_asin(double x);
+double det_atan2(double y, double x);
+double det_pow(double x, double y);
+
+/* Logistic function, strictly inside (0, 1) for |x| <= 36. */
+double det_sigmoid(double x);
+
+/* Single precision, for the network: polynomials of ours, each step one rounded operation, so that
+ * the vector kernels (AVX2, AVX-512) repeat them bit for bit.  Relative error at most 1e-6. */
+float det_expf(float x);
+
+#endif
