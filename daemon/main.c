@@ -1,0 +1,44 @@
+/* The verb table. */
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/cmd.h"
+#include "daemon/version.h"
+
+static const struct cmd COMMANDS[] = {
+    {NULL, NULL, NULL}, /* the end */
+};
+#define COMMAND_COUNT (sizeof COMMANDS / sizeof COMMANDS[0] - 1)
+
+static void print_help(FILE *f)
+{
+    fputs("usage: fraudd VERB [OPTIONS]\n\nverbs:\n", f);
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(f, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
+    }
+    fputs("\n`fraudd VERB --help` explains a verb and gives an example.\n", f);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("fraudd %s, decision revision %d\n", version_revision(), FD_DECISION_REVISION);
+        return EXIT_OK;
+    }
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(argv[1], COMMANDS[i].name) == 0) {
+            return COMMANDS[i].run(argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr, "fraudd: there is no verb \"%s\"; `fraudd --help` lists them\n", argv[1]);
+    return EXIT_USAGE;
+}
