@@ -1,8 +1,9 @@
 /* Transcendental functions whose last bit does not depend on the CPU.
  *
  * glibc chooses variants by CPU feature and gives other last bits without FMA; a decision must not
- * change with the machine.  These call SLEEF's pure scalar `cinz` functions (Debian's libsleef-dev),
- * error at most 1 ulp.  Everything on the way to a decision uses these, never libm's. */
+ * change with the machine.  These call SLEEF's pure scalar `cinz` functions (Debian's
+ * libsleef-dev), error at most 1 ulp.  Everything on the way to a decision uses these, never
+ * libm's. */
 #ifndef FD_BASE_DETMATH_H
 #define FD_BASE_DETMATH_H
 

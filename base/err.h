@@ -1,8 +1,8 @@
 /* Errors: one enum for every folder, one message a failure.
  *
- * The function that fails fills a struct errmsg (what was tried, with which value, what to do; lower
- * case, no full stop) and returns the code; only daemon/ prints it, once.  Results travel through
- * `out_` parameters, which a failure leaves untouched. */
+ * The function that fails fills a struct errmsg (what was tried, with which value, what to do;
+ * lower case, no full stop) and returns the code; only daemon/ prints it, once.  Results travel
+ * through `out_` parameters, which a failure leaves untouched. */
 #ifndef FD_BASE_ERR_H
 #define FD_BASE_ERR_H
 
@@ -31,7 +31,8 @@ struct errmsg {
     char text[512];
 };
 
-/* Fills e (NULL is allowed) and returns `code`, so that a failing function can `return err_set(..)`. */
+/* Fills e (NULL is allowed) and returns `code`, so that a failing function can `return
+ * err_set(..)`. */
 enum err err_set(struct errmsg *e, enum err code, const char *fmt, ...) FD_PRINTF(3, 4);
 
 /* Puts "<context>: " before the text in e and returns `code`. */

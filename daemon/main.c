@@ -8,13 +8,12 @@
 static const struct cmd COMMANDS[] = {
     {NULL, NULL, NULL}, /* the end */
 };
-#define COMMAND_COUNT (sizeof COMMANDS / sizeof COMMANDS[0] - 1)
 
 static void print_help(FILE *f)
 {
     fputs("usage: fraudd VERB [OPTIONS]\n\nverbs:\n", f);
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(f, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
+    for (const struct cmd *c = COMMANDS; c->name != NULL; c++) {
+        fprintf(f, "  %-10s %s\n", c->name, c->summary);
     }
     fputs("\n`fraudd VERB --help` explains a verb and gives an example.\n", f);
 }
@@ -34,9 +33,9 @@ int main(int argc, char **argv)
         printf("fraudd %s, decision revision %d\n", version_revision(), FD_DECISION_REVISION);
         return EXIT_OK;
     }
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(argv[1], COMMANDS[i].name) == 0) {
-            return COMMANDS[i].run(argc - 1, argv + 1);
+    for (const struct cmd *c = COMMANDS; c->name != NULL; c++) {
+        if (strcmp(argv[1], c->name) == 0) {
+            return c->run(argc - 1, argv + 1);
         }
     }
     fprintf(stderr, "fraudd: there is no verb \"%s\"; `fraudd --help` lists them\n", argv[1]);

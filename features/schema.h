@@ -35,9 +35,10 @@ enum feature_group {
 
 /* What the formulas may be tuned by; part of the hash, so a model never meets other values. */
 struct feature_params {
-    int64_t maturity_us;  /* an event without a verdict is known-legitimate this long after it */
-    float blame_ratio;    /* a fraud over this many times the card's usual amount is blamed on the card */
-    float blame_tail;     /* a fraud with amount_tail above this is blamed on neither card nor place */
+    int64_t maturity_us; /* an event without a verdict is known-legitimate this long after it */
+    float blame_ratio; /* a fraud over this many times the card's usual amount is blamed on the card
+                        */
+    float blame_tail;  /* a fraud with amount_tail above this is blamed on neither card nor place */
     uint32_t rates_version; /* version of the exchange-rate table */
 };
 
@@ -64,7 +65,8 @@ const char *feature_group_words(enum feature_group g);
 /* Column of that name, or -1. */
 int feature_find(const char *name);
 
-/* Covers the table (names, order, ranges, formulas), FEATURE_FORMULA_VERSION and every parameter. */
+/* Covers the table (names, order, ranges, formulas), FEATURE_FORMULA_VERSION and every parameter.
+ */
 uint64_t feature_schema_hash(const struct feature_params *p);
 
 #endif

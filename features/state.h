@@ -1,14 +1,15 @@
 /* Everything the features remember of one partition: card and place histories, known labels, the
- * population's amounts.  One owner, no locks; bounded memory, given at creation; no malloc after the
- * pools have grown to what the stream needs.
+ * population's amounts.  One owner, no locks; bounded memory, given at creation; no malloc after
+ * the pools have grown to what the stream needs.
  *
  * Invariants
  *  1. An event's columns see itself and events that arrived before it with event time <= its own;
  *     never its own label, never a label with known_us > clock.
- *  2. The clock is the largest event time so far; labels take effect in order of (known_us, arrival)
- *     at the first event at which the clock reaches known_us, before that event's columns are computed.
- *  3. A late event (event time < clock) is computed at its own time and put in its place, ties after
- *     earlier arrivals; one older than what a history still holds event by event is counted only.
+ *  2. The clock is the largest event time so far; labels take effect in order of (known_us,
+ * arrival) at the first event at which the clock reaches known_us, before that event's columns are
+ * computed.
+ *  3. A late event (event time < clock) is computed at its own time and put in its place, ties
+ * after earlier arrivals; one older than what a history still holds event by event is counted only.
  *  4. The same events and labels in the same order give the same bytes, whatever the machine. */
 #ifndef FD_FEATURES_STATE_H
 #define FD_FEATURES_STATE_H
@@ -23,13 +24,13 @@
 struct feat_state;
 
 struct feat_limits {
-    size_t card_max;        /* cards remembered; beyond it the longest-unseen gives way, counted */
-    size_t place_max;       /* merchants + terminals + devices + IPs together, likewise */
-    size_t history_max;     /* events of one history kept one by one; older ones become panes */
-    size_t label_queue_max; /* labels waiting for their time */
-    size_t bytes_max;       /* ceiling of all pools */
-    size_t card_extra_bytes; /* room in each card for the caller (latent cache, recent answers), zeroed at
-                                first sight, 64-byte aligned */
+    size_t card_max;         /* cards remembered; beyond it the longest-unseen gives way, counted */
+    size_t place_max;        /* merchants + terminals + devices + IPs together, likewise */
+    size_t history_max;      /* events of one history kept one by one; older ones become panes */
+    size_t label_queue_max;  /* labels waiting for their time */
+    size_t bytes_max;        /* ceiling of all pools */
+    size_t card_extra_bytes; /* room in each card for the caller (latent cache, recent answers),
+                                zeroed at first sight, 64-byte aligned */
 };
 
 /* What extraction learned besides the columns. */
@@ -64,9 +65,9 @@ void *feat_card_extra(const struct feat_state *s, uint64_t card);
 /* Starts loading a card's and its places' memory into the cache ahead of feat_extract. */
 void feat_prefetch(const struct feat_state *s, const struct tx *t);
 
-/* Takes a label (a copy); it waits until the clock reaches known_us.  A number not above the last one
- * of its source is a repeat: counted, ignored.  A changed verdict takes the old one back when it is
- * applied.  ERR_FULL: the queue is at its bound; nothing changed. */
+/* Takes a label (a copy); it waits until the clock reaches known_us.  A number not above the last
+ * one of its source is a repeat: counted, ignored.  A changed verdict takes the old one back when
+ * it is applied.  ERR_FULL: the queue is at its bound; nothing changed. */
 FD_MUSTCHECK enum err feat_label(struct feat_state *s, const struct label *l);
 
 int64_t feat_clock_us(const struct feat_state *s);

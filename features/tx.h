@@ -1,6 +1,6 @@
 /* One payment event and one label, decoded: plain values, no strings, the same for Kafka, CSV and
- * PostgreSQL input.  Identities are XXH3-64 of the original bytes (base/hash.h), 0 where the field is
- * missing.  The original strings stay with the message; features never need them. */
+ * PostgreSQL input.  Identities are XXH3-64 of the original bytes (base/hash.h), 0 where the field
+ * is missing.  The original strings stay with the message; features never need them. */
 #ifndef FD_FEATURES_TX_H
 #define FD_FEATURES_TX_H
 

@@ -2,8 +2,9 @@
  * step that scores one event of a card from the card's latent cache.
  *
  * A row's logit depends on the row and its card's cache only: integer accumulation, and float
- * operations in one fixed order on every kernel (scalar, AVX2, AVX-512 VNNI), so the same bytes come
- * out whatever the batch, the neighbours, the thread or the CPU.  No BLAS, no libm on this path. */
+ * operations in one fixed order on every kernel (scalar, AVX2, AVX-512 VNNI), so the same bytes
+ * come out whatever the batch, the neighbours, the thread or the CPU.  No BLAS, no libm on this
+ * path. */
 #ifndef FD_MODEL_MODEL_H
 #define FD_MODEL_MODEL_H
 
@@ -18,15 +19,15 @@ struct model_work; /* scratch of one thread */
 
 /* Where a model comes from; stored in its file. */
 struct model_lineage {
-    char version[32];          /* such as "20260401-8f3a12cd": until date and content hash */
-    char parent[32];           /* the model it was updated from, or empty */
-    int64_t data_from_us;      /* first and last event of the fit */
-    int64_t data_until_us;     /* no row at or after this was read */
-    uint64_t rows_hash;        /* of the training rows */
+    char version[32];      /* such as "20260401-8f3a12cd": until date and content hash */
+    char parent[32];       /* the model it was updated from, or empty */
+    int64_t data_from_us;  /* first and last event of the fit */
+    int64_t data_until_us; /* no row at or after this was read */
+    uint64_t rows_hash;    /* of the training rows */
     uint64_t rows, frauds;
     uint64_t seed;
-    uint64_t schema_hash;      /* features/schema.h */
-    int64_t maturity_us;       /* the feature parameters, to say in words what the hash covers */
+    uint64_t schema_hash; /* features/schema.h */
+    int64_t maturity_us;  /* the feature parameters, to say in words what the hash covers */
     float blame_ratio, blame_tail;
     uint32_t rates_version;
     char code_version[48];
@@ -49,7 +50,8 @@ uint64_t model_hash(const struct model *m);
 /* One card's latent cache: this many bytes, 64-byte aligned, all zero means empty.  It carries the
  * identity of the model that wrote it; a step of another model starts it afresh. */
 size_t model_cache_bytes(const struct model *m);
-/* The same for the largest window and layers that any model may have here: room to reserve a card. */
+/* The same for the largest window and layers that any model may have here: room to reserve a card.
+ */
 size_t model_cache_bytes_for(const struct net_shape *shape);
 
 FD_MUSTCHECK enum err model_work_create(const struct model *m, size_t batch_max,
@@ -59,24 +61,25 @@ void model_work_free(struct model_work *w);
 /* Scores n events of n different cards and adds each to its card's cache (in the place of its event
  * time; ties after those there; one older than all of a full cache is scored and not kept).
  *   x: [n, columns] raw feature values, row-major;  event_us: [n];  cache: [n], all different
- *   out_logit: [n].  A value that is not finite becomes its column's mean, so every logit is finite.
- * n <= batch_max.  Borrows everything; `w` belongs to one thread, `m` may be shared. */
+ *   out_logit: [n].  A value that is not finite becomes its column's mean, so every logit is
+ * finite. n <= batch_max.  Borrows everything; `w` belongs to one thread, `m` may be shared. */
 void model_step(const struct model *m, struct model_work *w, size_t n, const float *x,
                 const int64_t *event_us, void *const *cache, float *out_logit);
 
 /* Calibrated probability of a logit, in (0, 1), strictly increasing. */
 double model_probability(const struct model *m, double logit);
 
-/* How far each group of columns moved this row's logit: the row's input vector is encoded again with
- * one group's columns at `normal` (the card's usual row, or the training mean where NULL) and the
- * step repeated without touching the cache.  group: [columns] small numbers < groups; out: [groups].
- * Allocates nothing. */
+/* How far each group of columns moved this row's logit: the row's input vector is encoded again
+ * with one group's columns at `normal` (the card's usual row, or the training mean where NULL) and
+ * the step repeated without touching the cache.  group: [columns] small numbers < groups; out:
+ * [groups]. Allocates nothing. */
 void model_attribute(const struct model *m, struct model_work *w, const float *x, int64_t event_us,
                      const void *cache, const uint8_t *group, size_t groups, const float *normal,
                      float *out);
 
-/* Name of the kernels in use: "scalar", "avx2" or "avx512vnni".  model_use_kernel chooses one by name
- * for tests and benchmarks (ERR_NOTFOUND: this CPU lacks it); process-wide, before threads start. */
+/* Name of the kernels in use: "scalar", "avx2" or "avx512vnni".  model_use_kernel chooses one by
+ * name for tests and benchmarks (ERR_NOTFOUND: this CPU lacks it); process-wide, before threads
+ * start. */
 const char *model_kernel_name(void);
 FD_MUSTCHECK enum err model_use_kernel(const char *name);
 
