@@ -66,7 +66,7 @@ BENCH   := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all help deps deps-test deps-lint deps-fuzz demo test unit integration bench asan tsan coverage \
+.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz demo test unit integration bench asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format install clean
 .SECONDARY:
 
@@ -109,10 +109,12 @@ $(FUZZ): %: %.o $(B)/libfraud.a
 
 test: deps-test                         ## everything: unit, integration, sanitizers
 	@tests/run.sh all
+build-unit: $(UNIT)
+build-tests: $(UNIT) $(INTEG) $(B)/fraudd
 unit: $(UNIT)                           ## unit tests of this build ($(V))
-	@tests/run.sh programs $^
+	@tests/run.sh programs $(UNIT) $(if $(filter release,$(V)),$(wildcard tests/unit/test_*.sh tests/unit/test_*.py))
 integration: $(INTEG) $(B)/fraudd       ## against a real Kafka and a throwaway PostgreSQL
-	@tests/run.sh programs $(INTEG)
+	@tests/run.sh programs $(INTEG) $(wildcard tests/integration/test_*.sh)
 bench: $(BENCH) $(B)/fraudd             ## print speed numbers
 	@for b in $(BENCH); do echo "== $$b"; $(RUN) $$b || exit 1; done
 # TSan runs unit tests only: it cannot follow the threads librdkafka makes.

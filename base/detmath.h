@@ -21,7 +21,9 @@ double det_pow(double x, double y);
 double det_sigmoid(double x);
 
 /* Single precision, for the network: polynomials of ours, each step one rounded operation, so that
- * the vector kernels (AVX2, AVX-512) repeat them bit for bit.  Relative error at most 1e-6. */
+ * the vector kernels (AVX2, AVX-512) repeat them bit for bit.  Relative error at most 1e-6 for
+ * -87 <= x <= 88; the argument is clamped to that, and NAN counts as -87: always finite and
+ * positive. base/detmath_inline.h has it inline. */
 float det_expf(float x);
 
 #endif

@@ -27,7 +27,17 @@ enum err err_prefix(struct errmsg *e, enum err code, const char *fmt, ...)
     va_end(args);
     if (len >= 0 && (size_t)len < sizeof e->text) {
         size_t at = (size_t)len;
-        snprintf(e->text + at, sizeof e->text - at, ": %s", old.text);
+        size_t room = sizeof e->text - at - 1;
+        size_t keep = strnlen(old.text, sizeof old.text);
+        const char *parts[2] = {": ", old.text};
+        size_t lens[2] = {2, keep};
+        for (int i = 0; i < 2; i++) {
+            size_t n = lens[i] < room ? lens[i] : room;
+            memcpy(e->text + at, parts[i], n);
+            at += n;
+            room -= n;
+        }
+        e->text[at] = '\0';
     }
     return code;
 }

@@ -1,0 +1,71 @@
+#!/bin/bash
+# Runs test programs and scripts and counts what passed.
+#   run.sh programs PROGRAM...   cmocka programs; a .sh or .py counts as one test
+#   run.sh all                   what `make test` runs: unit, integration, sanitizer build
+# The last line says "N passed, N failed"; exit status 1 if anything failed.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+passed=0
+failed=0
+
+run_one() { # run_one PROGRAM: adds to passed and failed
+    local log name status good bad
+    name=$(basename "$1")
+    log=$(mktemp)
+    env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1 CMOCKA_MESSAGE_OUTPUT=stdout "$1" >"$log" 2>&1
+    status=$?
+    if [[ $1 == *.sh || $1 == *.py ]]; then
+        good=$((status == 0)); bad=$((status != 0))
+    else
+        good=$(grep -c '^\[       OK \]' "$log")
+        bad=$(grep -c '^\[  FAILED  \] [a-z_0-9]*$' "$log")
+        # cmocka lists each failure twice: when it happens and at the end.
+        bad=$(((bad + 1) / 2))
+        [ "$status" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
+        [ "$status" -ne 0 ] || [ "$good" -gt 0 ] || { bad=1; echo "$name ran no test"; }
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    if [ "$bad" -gt 0 ]; then
+        cat "$log"
+        echo "$name: FAILED (exit status $status)"
+    else
+        echo "$name: $good passed"
+    fi
+    rm -f "$log"
+}
+
+run_list() {
+    for program in "$@"; do
+        run_one "$program"
+    done
+}
+
+built() { # built VARIANT TARGET-VARIABLE-DIRECTORY: the programs of that build
+    find "build/$1/tests/$2" -maxdepth 1 -type f -name 'test_*' -perm -u+x 2>/dev/null | sort
+}
+
+case ${1:-} in
+programs)
+    shift
+    run_list "$@"
+    ;;
+all)
+    jobs=$(nproc)
+    make --no-print-directory -s -j"$jobs" build-tests || exit 1
+    make --no-print-directory -s -j"$jobs" V=asan build-unit || exit 1
+    # shellcheck disable=SC2046
+    run_list $(built release unit) $(find tests/unit -name 'test_*.sh' -o -name 'test_*.py' | sort)
+    # shellcheck disable=SC2046
+    run_list $(built release integration) $(find tests/integration -name 'test_*.sh' | sort)
+    echo "sanitizer build:"
+    # shellcheck disable=SC2046
+    run_list $(built asan unit)
+    ;;
+*)
+    echo "usage: run.sh all | programs PROGRAM..." >&2
+    exit 64
+    ;;
+esac
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
