@@ -184,6 +184,9 @@ static size_t step_xz(struct inflate *f, uint8_t *out, size_t room, bool *bad)
 
 static size_t step_zstd(struct inflate *f, uint8_t *out, size_t room, bool *bad)
 {
+    if (!f->mid_stream && f->at == f->len) {
+        return 0; /* a call without input would begin a frame that never comes */
+    }
     ZSTD_inBuffer in = {f->input, f->len, f->at};
     ZSTD_outBuffer o = {out, room, 0};
     size_t result = ZSTD_decompressStream(f->zstd, &o, &in);

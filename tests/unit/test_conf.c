@@ -32,8 +32,17 @@ static struct conf *make(void)
     return c;
 }
 
-static enum err args(struct conf *c, struct errmsg *e, int n, char **argv)
+/* Reads a command line given as one text, words apart by blanks. */
+static enum err args(struct conf *c, struct errmsg *e, const char *line)
 {
+    char copy[256];
+    char *argv[16];
+    int n = 0;
+    snprintf(copy, sizeof copy, "x %s", line);
+    char *rest = copy;
+    for (char *word = strsep(&rest, " "); word != NULL; word = strsep(&rest, " ")) {
+        argv[n++] = word;
+    }
     return conf_read_args(c, n, argv, e);
 }
 
@@ -61,10 +70,12 @@ static void test_conf_strength_and_types(void **state)
     struct errmsg e = {""};
     assert_int_equal(conf_read_file(c, path, &e), ERR_OK);
     unlink(path);
-    char *env[] = {"FRAUDD_BROKERS=env:2", "FRAUDD_LABEL_DELAY=36h", "HOME=/", NULL};
+    char brokers[] = "FRAUDD_BROKERS=env:2";
+    char delay[] = "FRAUDD_LABEL_DELAY=36h";
+    char home[] = "HOME=/";
+    char *env[] = {brokers, delay, home, NULL};
     assert_int_equal(conf_read_env(c, env, &e), ERR_OK);
-    char *argv[] = {"x", "--alert.budget=9", "--until", "2018-04-02", "--verbose", "in.csv"};
-    assert_int_equal(args(c, &e, 6, argv), ERR_OK);
+    assert_int_equal(args(c, &e, "--alert.budget=9 --until 2018-04-02 --verbose in.csv"), ERR_OK);
     assert_string_equal(conf_text(c, "brokers"), "env:2");
     assert_int_equal(conf_int(c, "alert.budget"), 9);
     assert_true(conf_real(c, "alert.floor") < 0.2500001 && conf_real(c, "alert.floor") > 0.24999);
@@ -79,12 +90,11 @@ static void test_conf_strength_and_types(void **state)
     conf_free(c);
 }
 
-static void expect_refused(char *arg, const char *words)
+static void expect_refused(const char *arg, const char *words)
 {
     struct conf *c = make();
     struct errmsg e = {""};
-    char *argv[] = {"x", arg};
-    assert_int_equal(args(c, &e, 2, argv), ERR_INVALID);
+    assert_int_equal(args(c, &e, arg), ERR_INVALID);
     if (strstr(e.text, words) == NULL) {
         print_message("%s\n", e.text);
     }
