@@ -27,6 +27,8 @@ struct cmd {
     int (*run)(int argc, char **argv);
 };
 
+int cmd_simulate(int argc, char **argv);
+
 /* The exit code that belongs to an error. */
 int cmd_exit_code(enum err code);
 

@@ -6,6 +6,7 @@
 #include "daemon/version.h"
 
 static const struct cmd COMMANDS[] = {
+    {"simulate", "writes synthetic card payments with labels", cmd_simulate},
     {NULL, NULL, NULL}, /* the end */
 };
 

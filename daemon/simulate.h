@@ -113,7 +113,5 @@ void sim_card_id(uint32_t card, char out[SIM_ID_MAX]);
 void sim_merchant_id(uint32_t merchant, char out[SIM_ID_MAX]);
 /* "2026-01-01T00:00:00.000Z"; 25 bytes with the zero. */
 void sim_time_text(int64_t us, char out[SIM_ID_MAX]);
-/* Midnight of "YYYY-MM-DD", 1970 .. 2100.  ERR_INVALID. */
-FD_MUSTCHECK enum err sim_date_parse(const char *text, int64_t *out_us);
 
 #endif
