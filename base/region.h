@@ -1,0 +1,43 @@
+/* A bounded area of memory in which blocks never move: reserved once, touched as it fills (the
+ * kernel gives pages on first use), so state can grow to a stated ceiling without a pause or a
+ * copy.
+ *
+ * Blocks have sizes 64 B * 2^k and are named by a 32-bit number (0: none).  Freed blocks are reused
+ * by size.  One owner, no locks. */
+#ifndef FD_BASE_REGION_H
+#define FD_BASE_REGION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define REGION_UNIT 64U
+#define REGION_CLASSES 24
+
+struct region {
+    char *base;
+    size_t bytes_max;
+    size_t bytes_used; /* high-water mark */
+    size_t bytes_live;
+    uint32_t free_list[REGION_CLASSES];
+};
+
+/* ERR_NOMEM the address space is refused. */
+FD_MUSTCHECK enum err region_init(struct region *r, size_t bytes_max, struct errmsg *e);
+void region_done(struct region *r);
+
+/* A zeroed block of REGION_UNIT << class bytes, or 0 where the region is full. */
+uint32_t region_alloc(struct region *r, unsigned size_class);
+void region_free(struct region *r, uint32_t block, unsigned size_class);
+
+static inline void *region_at(const struct region *r, uint32_t block)
+{
+    return r->base + (size_t)block * REGION_UNIT;
+}
+
+/* A zeroed array of `count` elements that takes memory as it is touched; NULL: refused. */
+void *region_array(size_t count, size_t size);
+void region_array_free(void *p, size_t count, size_t size);
+
+#endif
