@@ -1,4 +1,4 @@
-/* JSON messages to plain values: simdjson behind a C interface.
+/* JSON messages to plain values: simdjson (members.cpp) behind a C interface.
  *
  * Invariants
  *  1. Whatever the bytes, a call ends with a value inside its bounds or with a reason; on a reason
@@ -20,10 +20,6 @@
 #include "daemon/rates.h"
 #include "daemon/wire.h"
 #include "features/tx.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* Why a message is a dead letter; names are stable (header "reason" of the dead-letters topic). */
 enum dead_reason {
@@ -83,9 +79,5 @@ FD_MUSTCHECK enum dead_reason decode_decision(struct decoder *d, const char *jso
 FD_MUSTCHECK enum dead_reason decode_alert(struct decoder *d, const char *json, size_t len,
                                            struct decision *out, struct tx *out_tx,
                                            struct tx_strings *out_strings);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -58,9 +58,4 @@ void encode_dead_letter(enum dead_reason reason, const char *detail, struct slic
 #define ENCODE_ID_MAX 112
 size_t encode_id(struct slice log, int32_t partition, int64_t offset, char *out, size_t cap);
 
-/* Writes the time as 2026-11-24T10:45:39.000123Z, zero-terminated (28 bytes with the zero); us in
- * [WIRE_TIME_FIRST_US, WIRE_TIME_END_US). */
-#define ENCODE_TIME_SIZE 28
-void encode_time(int64_t us, char out[ENCODE_TIME_SIZE]);
-
 #endif

@@ -15,10 +15,6 @@
 
 #include "base/err.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define RATES_MAX 250 /* currencies in a table */
 
 struct rates; /* immutable; may be shared by threads */
@@ -37,6 +33,8 @@ FD_MUSTCHECK enum err rates_load(const char *path, struct rates **out, struct er
 /* The table built in, the same as etc/rates.conf. */
 FD_MUSTCHECK enum err rates_create_default(struct rates **out, struct errmsg *e);
 void rates_free(struct rates *r);
+/* The text of that table, zero-terminated. */
+extern const char RATES_DEFAULT[];
 
 uint32_t rates_version(const struct rates *r);
 /* Code of the reference currency, zero-terminated. */
@@ -48,9 +46,5 @@ const struct rate *rates_find(const struct rates *r, const char *code);
 /* amount_minor of 10^-exponent units in 1/100 of the reference currency, rounded half up,
  * saturating at UINT32_MAX.  amount_minor >= 0, exponent <= 4. */
 uint32_t rates_convert(const struct rate *rate, int64_t amount_minor, uint8_t exponent);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif
