@@ -1,0 +1,112 @@
+#include "features/population.h"
+
+#include <string.h>
+
+#include "base/detmath.h"
+
+#define RISK_DAYS 30
+
+void amounts_init(struct amounts *a)
+{
+    memset(a, 0, sizeof *a);
+    a->day = INT64_MIN;
+}
+
+/* 32 buckets an octave, linear inside it. */
+static uint32_t bucket_of(uint32_t amount)
+{
+    if (amount < 32) {
+        return amount;
+    }
+    uint32_t octave = 31 - (uint32_t)__builtin_clz(amount);
+    return (octave - 4) * 32 + ((amount >> (octave - 5)) & 31);
+}
+
+static uint32_t *pane_of(struct amounts *a, int64_t day)
+{
+    return a->pane[(uint64_t)day % (AMOUNT_DAYS + 1)];
+}
+
+void amounts_advance(struct amounts *a, int64_t day)
+{
+    if (day <= a->day) {
+        return;
+    }
+    int64_t first_new = a->day == INT64_MIN ? day - AMOUNT_DAYS : a->day + 1;
+    if (first_new < day - AMOUNT_DAYS) {
+        first_new = day - AMOUNT_DAYS;
+    }
+    for (int64_t d = first_new; d <= day; d++) {
+        memset(pane_of(a, d), 0, sizeof a->pane[0]);
+    }
+    a->day = day;
+    memset(a->same, 0, sizeof a->same);
+    for (int64_t d = day - AMOUNT_DAYS; d < day; d++) {
+        const uint32_t *p = pane_of(a, d);
+        for (uint32_t b = 0; b < AMOUNT_BUCKETS; b++) {
+            a->same[b] += p[b];
+        }
+    }
+    uint64_t above = 0;
+    for (uint32_t b = AMOUNT_BUCKETS; b-- > 0;) {
+        a->above[b] = above;
+        above += a->same[b];
+    }
+    a->total = above;
+}
+
+void amounts_add(struct amounts *a, uint32_t amount)
+{
+    pane_of(a, a->day)[bucket_of(amount)]++;
+}
+
+float amounts_tail(const struct amounts *a, uint32_t amount)
+{
+    if (a->total == 0) {
+        return 0;
+    }
+    uint32_t b = bucket_of(amount);
+    double larger = (double)a->above[b] + (double)a->same[b] / 2 + 0.5;
+    return (float)-det_log10(larger / (double)(a->total + 1));
+}
+
+static void category_advance(struct category *c, int64_t day)
+{
+    if (day <= c->day) {
+        return;
+    }
+    int64_t first = c->day + 1 > day - CATEGORY_DAYS ? c->day + 1 : day - CATEGORY_DAYS + 1;
+    for (int64_t d = first; d <= day; d++) {
+        c->payments[(uint64_t)d % CATEGORY_DAYS] = 0;
+        c->frauds[(uint64_t)d % CATEGORY_DAYS] = 0;
+    }
+    c->day = day;
+}
+
+void category_add_payment(struct category *c, int64_t day)
+{
+    category_advance(c, day);
+    c->payments[(uint64_t)day % CATEGORY_DAYS]++;
+}
+
+void category_add_fraud(struct category *c, int64_t day, int count)
+{
+    category_advance(c, day);
+    uint32_t *f = &c->frauds[(uint64_t)day % CATEGORY_DAYS];
+    *f = count > 0 ? *f + 1 : *f - (*f > 0);
+}
+
+float category_risk(struct category *c, int64_t day, int64_t maturity_days)
+{
+    category_advance(c, day);
+    uint64_t frauds = 0;
+    uint64_t payments = 0;
+    for (int64_t d = 0; d < RISK_DAYS; d++) {
+        frauds += c->frauds[(uint64_t)(day - d) % CATEGORY_DAYS];
+        payments += c->payments[(uint64_t)(day - d - maturity_days) % CATEGORY_DAYS];
+    }
+    if (frauds == 0) {
+        return 0;
+    }
+    return frauds < payments ? (float)((double)frauds / (double)payments) : 1.0F;
+}
