@@ -1,0 +1,569 @@
+#include "daemon/pipeline.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/encode.h"
+#include "daemon/reasons.h"
+#include "daemon/version.h"
+#include "daemon/wire.h"
+#include "features/schema.h"
+
+#define WAVE_MAX 64
+#define ANSWERS_MAX 32
+#define CACHE_ALIGN 64
+
+const char *const PIPELINE_STAGE_NAMES[STAGE_COUNT] = {"decode", "features", "model", "decide"};
+
+/* What a repeat of this payment gets again. */
+struct answer {
+    uint64_t tx; /* hash of its id; 0: empty */
+    float probability;
+    float threshold;
+    float amount_ratio;
+    uint8_t outcome;
+};
+
+/* The latest answers of a card, behind its latent cache in the card's caller bytes. */
+struct answers {
+    uint32_t next;
+    struct answer ring[ANSWERS_MAX];
+};
+
+struct slot {
+    struct tx tx;
+    struct feat_facts facts;
+    struct answer repeat; /* tx != 0: an old answer, nothing to compute */
+    uint64_t tag;
+    int64_t offset;
+    int64_t clock_us;
+    const struct bus_message *message; /* NULL: from pipeline_tx */
+    char id[WIRE_ID_MAX];
+    size_t id_len;
+    bool emit;
+};
+
+struct lane {
+    struct feat_state *features;
+    struct threshold *threshold;
+    int32_t partition;
+    size_t card_max;
+};
+
+struct pipeline {
+    struct pipeline_conf conf;
+    struct pipeline_out out;
+    struct decoder *decoder;
+    struct model_work *work;
+    size_t cache_bytes;
+    uint64_t schema_hash;
+    uint64_t (*clock_ns)(void);
+    struct lane *lane; /* of the waiting wave */
+    size_t n;
+    struct slot slot[WAVE_MAX];
+    float *x;                 /* [WAVE_MAX, FEAT_DIM] */
+    size_t scoring[WAVE_MAX]; /* slots that go through the model */
+    float logit[WAVE_MAX];
+    char *orphan; /* a cache for a card whose record is gone */
+    char json[ENCODE_MAX];
+    uint8_t group_of[FEAT_DIM];
+    struct pipeline_counters counters;
+    struct latency stage[STAGE_COUNT];
+    uint64_t stage_ns[STAGE_COUNT]; /* of the messages since the last flush */
+};
+
+static uint64_t now(const struct pipeline *p)
+{
+    return p->clock_ns != NULL ? p->clock_ns() : 0;
+}
+
+static enum err check_schema(const struct pipeline *p, const struct model *m, struct errmsg *e)
+{
+    const struct model_lineage *l = model_lineage(m);
+    if (l->schema_hash == p->schema_hash && model_shape(m)->columns == FEAT_DIM) {
+        return ERR_OK;
+    }
+    return err_set(e, ERR_MISMATCH,
+                   "model %s was trained on feature schema %016" PRIx64
+                   ", this program and configuration make %016" PRIx64
+                   " (the model's: maturity %g days, blame ratio %g, rates version %" PRIu32
+                   "); train again or use the program it was made with",
+                   l->version, l->schema_hash, p->schema_hash, (double)l->maturity_us / 86400e6,
+                   (double)l->blame_ratio, l->rates_version);
+}
+
+static size_t extra_bytes(size_t cache_bytes)
+{
+    return cache_bytes + (sizeof(struct answers) + CACHE_ALIGN - 1) / CACHE_ALIGN * CACHE_ALIGN;
+}
+
+static enum err use_model(struct pipeline *p, const struct model *m, struct errmsg *e)
+{
+    struct model_work *work = NULL;
+    enum err err = check_schema(p, m, e);
+    if (err == ERR_OK && p->cache_bytes != 0 && p->cache_bytes != model_cache_bytes(m)) {
+        err = err_set(e, ERR_MISMATCH,
+                      "model %s keeps %zu bytes a card, the one in service %zu: restart to use it",
+                      model_lineage(m)->version, model_cache_bytes(m), p->cache_bytes);
+    }
+    if (err == ERR_OK) {
+        err = model_work_create(m, WAVE_MAX, &work, e);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    model_work_free(p->work);
+    p->work = work;
+    p->conf.model = m;
+    p->cache_bytes = model_cache_bytes(m);
+    return ERR_OK;
+}
+
+enum err pipeline_create(const struct pipeline_conf *c, const struct pipeline_out *out,
+                         uint64_t (*clock_ns)(void), struct pipeline **result, struct errmsg *e)
+{
+    enum err err = ERR_OK;
+    struct pipeline *p = calloc(1, sizeof *p);
+    if (p == NULL || (p->x = calloc(WAVE_MAX * FEAT_DIM, sizeof *p->x)) == NULL) {
+        err = err_set(e, ERR_NOMEM, "cannot start scoring: no memory");
+        goto out;
+    }
+    p->conf = *c;
+    p->out = *out;
+    p->clock_ns = clock_ns;
+    p->schema_hash = feature_schema_hash(&c->params);
+    for (size_t i = 0; i < FEAT_DIM; i++) {
+        p->group_of[i] = (uint8_t)feature_info(i)->group;
+    }
+    if (c->model != NULL) {
+        err = use_model(p, c->model, e);
+    }
+    if (err == ERR_OK && c->rates != NULL) {
+        err = decoder_create(c->rates, c->message_max, &p->decoder, e);
+    }
+    if (err == ERR_OK && p->cache_bytes > 0 &&
+        (p->orphan = aligned_alloc(CACHE_ALIGN, extra_bytes(p->cache_bytes))) == NULL) {
+        err = err_set(e, ERR_NOMEM, "cannot start scoring: no memory");
+    }
+    if (err == ERR_OK) {
+        *result = p;
+        p = NULL;
+    }
+out:
+    pipeline_free(p);
+    return err;
+}
+
+void pipeline_free(struct pipeline *p)
+{
+    if (p != NULL) {
+        decoder_free(p->decoder);
+        model_work_free(p->work);
+        free(p->orphan);
+        free(p->x);
+        free(p);
+    }
+}
+
+enum err lane_create(const struct pipeline *p, int32_t partition, struct lane **out,
+                     struct errmsg *e)
+{
+    enum err err = ERR_OK;
+    struct feat_limits limits = p->conf.limits;
+    limits.card_extra_bytes = p->conf.model != NULL ? extra_bytes(p->cache_bytes) : 0;
+    struct lane *l = calloc(1, sizeof *l);
+    if (l == NULL || (l->threshold = malloc(sizeof *l->threshold)) == NULL) {
+        err = err_set(e, ERR_NOMEM, "cannot open partition %" PRId32 ": no memory", partition);
+        goto out;
+    }
+    l->partition = partition;
+    l->card_max = limits.card_max;
+    err = threshold_init(l->threshold, &p->conf.threshold, e);
+    if (err == ERR_OK) {
+        err = feat_state_create(&p->conf.params, &limits, &l->features, e);
+    }
+    if (err == ERR_OK) {
+        *out = l;
+        l = NULL;
+    }
+out:
+    lane_free(l);
+    return err;
+}
+
+void lane_free(struct lane *l)
+{
+    if (l != NULL) {
+        feat_state_free(l->features);
+        free(l->threshold);
+        free(l);
+    }
+}
+
+const struct feat_state *lane_features(const struct lane *l)
+{
+    return l->features;
+}
+
+const struct threshold *lane_threshold(const struct lane *l)
+{
+    return l->threshold;
+}
+
+enum err pipeline_set_model(struct pipeline *p, const struct model *m, struct errmsg *e)
+{
+    pipeline_flush(p);
+    return use_model(p, m, e);
+}
+
+static struct answers *answers_of(const struct pipeline *p, void *extra)
+{
+    return (struct answers *)(void *)((char *)extra + p->cache_bytes);
+}
+
+static const struct answer *find_answer(const struct pipeline *p, const struct lane *l,
+                                        const struct tx *t)
+{
+    void *extra = p->conf.model != NULL ? feat_card_extra(l->features, t->card) : NULL;
+    if (extra == NULL) {
+        return NULL;
+    }
+    const struct answers *a = answers_of(p, extra);
+    for (size_t i = 0; i < ANSWERS_MAX; i++) {
+        if (a->ring[i].tx == t->id) {
+            return &a->ring[i];
+        }
+    }
+    return NULL;
+}
+
+static void keep_answer(const struct pipeline *p, void *extra, const struct answer *answer)
+{
+    struct answers *a = answers_of(p, extra);
+    a->ring[a->next % ANSWERS_MAX] = *answer;
+    a->next++;
+}
+
+static void send_record(struct pipeline *p, enum bus_topic topic, const struct slot *s,
+                        const char *bytes, size_t len)
+{
+    if (p->out.record == NULL) {
+        return;
+    }
+    const struct bus_record r = {.topic = topic,
+                                 .partition = topic == TOPIC_DECISIONS ? p->lane->partition : -1,
+                                 .key = s->message->key,
+                                 .key_len = s->message->key_len,
+                                 .value = bytes,
+                                 .value_len = len};
+    p->out.record(p->out.ctx, &r);
+}
+
+static void explain(struct pipeline *p, const struct slot *s, const float *x, const void *cache,
+                    struct decision *d)
+{
+    float group[GROUP_COUNT];
+    model_attribute(p->conf.model, p->work, x, s->tx.event_us, cache, p->group_of, GROUP_COUNT,
+                    NULL, group);
+    d->reason_count = (uint32_t)reasons_make(x, group, &s->facts, d->reasons);
+}
+
+/* Alerts carry the payment; its text is read again from the message, because alerts are rare. */
+static void emit_alert(struct pipeline *p, const struct slot *s, const struct decision *d)
+{
+    struct tx t;
+    struct tx_strings strings;
+    const struct bus_message *m = s->message;
+    size_t len = 0;
+    if (decode_tx(p->decoder, m->value, m->value_len, m->key, m->key_len, m->timestamp_us, -1, &t,
+                  &strings) == DEAD_NONE &&
+        encode_alert(d, &t, &strings, p->json, sizeof p->json, &len) == ERR_OK) {
+        send_record(p, TOPIC_ALERTS, s, p->json, len);
+    }
+}
+
+static void emit_decision(struct pipeline *p, const struct slot *s, const struct answer *a,
+                          const float *x, const void *cache)
+{
+    struct decision d = {.tx = {s->id, s->id_len},
+                         .log = p->conf.log,
+                         .partition = p->lane->partition,
+                         .offset = s->offset,
+                         .event_us = s->tx.event_us,
+                         .probability = (double)a->probability,
+                         .threshold = (double)a->threshold,
+                         .outcome = (enum decision_outcome)a->outcome,
+                         .schema_hash = p->schema_hash,
+                         .revision = FD_DECISION_REVISION,
+                         .repeat = s->repeat.tx != 0,
+                         .amount_ratio = a->amount_ratio};
+    const char *version = model_lineage(p->conf.model)->version;
+    d.model = (struct slice){version, strlen(version)};
+    bool alert = decision_is_alert(&d) && !d.repeat;
+    if (alert && cache != NULL) {
+        explain(p, s, x, cache, &d);
+    }
+    size_t len = 0;
+    if (encode_decision(&d, p->json, sizeof p->json, &len) == ERR_OK) {
+        send_record(p, TOPIC_DECISIONS, s, p->json, len);
+    }
+    if (alert) {
+        p->counters.alerts++;
+        emit_alert(p, s, &d);
+    }
+}
+
+/* Threshold and answer of one slot, in order. */
+static void decide(struct pipeline *p, struct slot *s, const float *x, double probability)
+{
+    struct lane *l = p->lane;
+    struct answer a = s->repeat;
+    void *extra = NULL;
+    if (a.tx == 0) {
+        /* Refunds and reversals change state and are never alerted, nor do they use up budget. */
+        bool judged = tx_is_payment(&s->tx) || s->tx.type == TX_CHECK;
+        struct threshold_answer t = {OUTCOME_APPROVE, l->threshold->probability};
+        if (judged) {
+            t = threshold_decide(l->threshold, s->clock_us, probability,
+                                 (double)s->tx.amount_ref / 100);
+        }
+        a = (struct answer){.tx = s->tx.id,
+                            .probability = (float)probability,
+                            .threshold = (float)t.threshold,
+                            .amount_ratio = s->facts.usual_ratio,
+                            .outcome = (uint8_t)t.outcome};
+        extra = feat_card_extra(l->features, s->tx.card);
+        if (extra != NULL) {
+            keep_answer(p, extra, &a);
+        }
+        if (p->out.scored != NULL) {
+            const struct scored r = {&s->tx,      x,         &s->facts, probability,
+                                     t.threshold, t.outcome, s->tag};
+            p->out.scored(p->out.ctx, &r);
+        }
+    }
+    if (s->message == NULL || !s->emit) {
+        return;
+    }
+    p->counters.decided++;
+    p->counters.repeats += s->repeat.tx != 0;
+    p->counters.declined += s->repeat.tx == 0 && a.outcome == OUTCOME_DECLINE;
+    emit_decision(p, s, &a, x, extra);
+}
+
+static void run_model(struct pipeline *p, size_t n)
+{
+    void *cache[WAVE_MAX];
+    int64_t event_us[WAVE_MAX];
+    for (size_t i = 0; i < n; i++) {
+        const struct tx *t = &p->slot[p->scoring[i]].tx;
+        event_us[i] = t->event_us;
+        cache[i] = feat_card_extra(p->lane->features, t->card);
+        if (cache[i] == NULL) { /* its record was pushed out by this very wave's pools */
+            model_step(p->conf.model, p->work, 0, p->x, event_us, cache, p->logit);
+            memset(p->orphan, 0, p->cache_bytes);
+            cache[i] = p->orphan;
+        }
+    }
+    model_step(p->conf.model, p->work, n, p->x, event_us, cache, p->logit);
+}
+
+static void add_stage_times(struct pipeline *p, size_t messages)
+{
+    for (size_t s = 0; s < STAGE_COUNT && p->clock_ns != NULL && messages > 0; s++) {
+        latency_add_many(&p->stage[s], p->stage_ns[s] / messages, (uint32_t)messages);
+        p->stage_ns[s] = 0;
+    }
+}
+
+void pipeline_flush(struct pipeline *p)
+{
+    if (p->n == 0) {
+        return;
+    }
+    size_t scoring = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->slot[i].repeat.tx == 0) {
+            p->scoring[scoring++] = i; /* x holds rows of these only, in this order */
+        }
+    }
+    uint64_t start = now(p);
+    if (p->conf.model != NULL && scoring > 0) {
+        run_model(p, scoring);
+    }
+    uint64_t scored = now(p);
+    p->stage_ns[STAGE_MODEL] += scored - start;
+    size_t row = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        struct slot *s = &p->slot[i];
+        bool fresh = s->repeat.tx == 0;
+        double probability = NAN;
+        if (fresh && p->conf.model != NULL) {
+            probability = model_probability(p->conf.model, (double)p->logit[row]);
+        }
+        const float *x = p->x + (fresh ? row : 0) * FEAT_DIM;
+        if (p->conf.model != NULL) {
+            decide(p, s, x, probability);
+        } else if (p->out.scored != NULL) {
+            const struct scored r = {&s->tx, x, &s->facts, NAN, NAN, OUTCOME_APPROVE, s->tag};
+            p->out.scored(p->out.ctx, &r);
+        }
+        row += fresh;
+    }
+    p->stage_ns[STAGE_DECIDE] += now(p) - scored;
+    add_stage_times(p, p->n);
+    p->n = 0;
+}
+
+/* Whether the wave must be finished before this payment: its card waits already, or is new and
+ * could take the place of one that waits. */
+static bool must_flush(const struct pipeline *p, const struct lane *l, const struct tx *t)
+{
+    if (p->n == WAVE_MAX || (p->n > 0 && p->lane != l)) {
+        return true;
+    }
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->slot[i].tx.card == t->card) {
+            return true;
+        }
+    }
+    if (p->n > 0 && feat_card_extra(l->features, t->card) == NULL) {
+        struct feat_counters c;
+        feat_counters(l->features, &c);
+        return c.cards + WAVE_MAX >= l->card_max;
+    }
+    return false;
+}
+
+/* Puts a payment into the wave.  Returns its slot. */
+static struct slot *push(struct pipeline *p, struct lane *l, const struct tx *t)
+{
+    if (must_flush(p, l, t)) {
+        pipeline_flush(p);
+    }
+    p->lane = l;
+    struct slot *s = &p->slot[p->n];
+    size_t row = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        row += p->slot[i].repeat.tx == 0;
+    }
+    p->n++;
+    s->tx = *t;
+    const struct answer *old = find_answer(p, l, t);
+    if (old != NULL) {
+        s->repeat = *old;
+        return s;
+    }
+    s->repeat.tx = 0;
+    feat_extract(l->features, t, p->x + row * FEAT_DIM, &s->facts);
+    s->clock_us = feat_clock_us(l->features);
+    return s;
+}
+
+void pipeline_tx(struct pipeline *p, struct lane *l, const struct tx *t, uint64_t tag)
+{
+    struct slot *s = push(p, l, t);
+    s->message = NULL;
+    s->tag = tag;
+}
+
+static void dead_letter(struct pipeline *p, enum dead_reason reason, const struct bus_message *m)
+{
+    struct dead_letter d;
+    encode_dead_letter(reason, decode_detail(p->decoder), p->conf.log, m->partition, m->offset,
+                       m->value, m->value_len, &d);
+    struct bus_header headers[DEAD_LETTER_HEADERS];
+    for (size_t i = 0; i < DEAD_LETTER_HEADERS; i++) {
+        headers[i] =
+            (struct bus_header){d.header[i].name, d.header[i].text, strlen(d.header[i].text)};
+    }
+    p->counters.dead_letters++;
+    p->counters.dead_by_reason[reason]++;
+    if (p->out.record != NULL) {
+        const struct bus_record r = {.topic = TOPIC_DEAD_LETTERS,
+                                     .partition = -1,
+                                     .key = m->key,
+                                     .key_len = m->key_len,
+                                     .value = d.value,
+                                     .value_len = d.value_len,
+                                     .headers = headers,
+                                     .header_count = DEAD_LETTER_HEADERS};
+        p->out.record(p->out.ctx, &r);
+    }
+}
+
+static void one_message(struct pipeline *p, struct lane *l, const struct bus_message *m, bool emit)
+{
+    struct tx t;
+    struct tx_strings strings;
+    uint64_t start = now(p);
+    enum dead_reason reason =
+        decode_tx(p->decoder, m->value, m->value_len, m->key != NULL ? m->key : "", m->key_len,
+                  m->timestamp_us, p->conf.max_future_us, &t, &strings);
+    uint64_t decoded = now(p);
+    p->stage_ns[STAGE_DECODE] += decoded - start;
+    p->counters.received += emit;
+    if (reason != DEAD_NONE) {
+        if (emit) {
+            dead_letter(p, reason, m);
+        }
+        return;
+    }
+    char id[WIRE_ID_MAX];
+    size_t id_len = strings.id.len;
+    memcpy(id, strings.id.at, id_len);
+    if (must_flush(p, l, &t)) { /* here, so that its time is not counted as the features' */
+        pipeline_flush(p);
+        decoded = now(p);
+    }
+    struct slot *s = push(p, l, &t);
+    memcpy(s->id, id, id_len);
+    s->id_len = id_len;
+    s->message = m;
+    s->offset = m->offset;
+    s->emit = emit;
+    p->stage_ns[STAGE_FEATURES] += now(p) - decoded;
+}
+
+void pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_message *m, size_t n,
+                       int64_t emit_from)
+{
+    for (size_t i = 0; i < n; i++) {
+        one_message(p, l, &m[i], m[i].offset >= emit_from);
+    }
+    pipeline_flush(p);
+}
+
+void pipeline_label_message(struct pipeline *p, struct lane *const *lanes, size_t n,
+                            const struct bus_message *m, bool emit)
+{
+    struct label label;
+    struct label_strings strings;
+    enum dead_reason reason = decode_label(p->decoder, m->value, m->value_len, m->timestamp_us,
+                                           p->conf.max_future_us, &label, &strings);
+    if (reason != DEAD_NONE) {
+        p->counters.bad_labels++;
+        if (emit) {
+            dead_letter(p, reason, m);
+        }
+        return;
+    }
+    p->counters.labels++;
+    for (size_t i = 0; i < n; i++) {
+        /* a full label queue drops the label of that lane only; feat_counters shows it */
+        enum err err = feat_label(lanes[i]->features, &label);
+        p->counters.bad_labels += err != ERR_OK;
+    }
+}
+
+const struct pipeline_counters *pipeline_counters(const struct pipeline *p)
+{
+    return &p->counters;
+}
+
+const struct latency *pipeline_stage_times(const struct pipeline *p, enum pipeline_stage s)
+{
+    return &p->stage[s];
+}

@@ -1,0 +1,109 @@
+/* From messages to decisions: decode, features, model, threshold, reasons, encode.  The one path
+ * that `score`, `backtest`, `train`'s replay and `demo` share, so that nothing is trained on other
+ * values than it is served with.
+ *
+ * Invariants
+ *  1. A lane (the state of one transactions partition) changes by its own messages in offset order
+ * and by labels; nothing else, no clock.  So the same messages give the same bytes however they
+ * were cut into batches: a wave is flushed before a card comes a second time, and before a card
+ * that is new could push out one that waits.
+ *  2. Every message ends as exactly one decision or one dead letter.
+ *  3. No malloc after creation, except what a lane's pools take while they grow.
+ * One thread owns a pipeline and its lanes; the model may be shared. */
+#ifndef FD_DAEMON_PIPELINE_H
+#define FD_DAEMON_PIPELINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/latency.h"
+#include "daemon/bus.h"
+#include "daemon/decision.h"
+#include "daemon/decode.h"
+#include "features/state.h"
+#include "features/tx.h"
+#include "model/model.h"
+#include "model/threshold.h"
+
+struct pipeline;
+struct lane;
+
+struct pipeline_conf {
+    const struct model *model; /* borrowed; NULL: features only (training's replay) */
+    const struct rates *rates; /* borrowed */
+    struct feature_params params;
+    struct feat_limits limits;       /* of each lane; card_extra_bytes is filled in */
+    struct threshold_conf threshold; /* of each lane */
+    struct slice log;                /* borrowed */
+    int64_t max_future_us;           /* negative: not checked */
+    size_t message_max;
+};
+
+/* One scored payment, as `backtest` and `train` want it.  Borrowed for the call. */
+struct scored {
+    const struct tx *tx;
+    const float *x; /* [FEAT_DIM] */
+    const struct feat_facts *facts;
+    double probability; /* NAN without a model */
+    double threshold;
+    enum outcome outcome;
+    uint64_t tag; /* what the caller gave with the payment */
+};
+
+/* Where results go.  Any function may be NULL. */
+struct pipeline_out {
+    void *ctx;
+    void (*scored)(void *ctx, const struct scored *s);
+    /* A record for the decisions, alerts or dead-letters topic; pointers hold for the call. */
+    void (*record)(void *ctx, const struct bus_record *r);
+};
+
+struct pipeline_counters {
+    uint64_t received, decided, repeats, dead_letters, alerts, declined, labels, bad_labels;
+    uint64_t dead_by_reason[DEAD_REASON_COUNT];
+};
+
+/* Time spent a message, by stage, in ns. */
+enum pipeline_stage { STAGE_DECODE, STAGE_FEATURES, STAGE_MODEL, STAGE_DECIDE, STAGE_COUNT };
+extern const char *const PIPELINE_STAGE_NAMES[STAGE_COUNT];
+
+/* clock_ns: monotonic nanoseconds for the stage histograms, or NULL.
+ * ERR_MISMATCH the model was trained on another feature schema (both hashes named). */
+FD_MUSTCHECK enum err pipeline_create(const struct pipeline_conf *c, const struct pipeline_out *out,
+                                      uint64_t (*clock_ns)(void), struct pipeline **result,
+                                      struct errmsg *e);
+void pipeline_free(struct pipeline *p);
+
+/* The state of one partition. */
+FD_MUSTCHECK enum err lane_create(const struct pipeline *p, int32_t partition, struct lane **out,
+                                  struct errmsg *e);
+void lane_free(struct lane *l);
+const struct feat_state *lane_features(const struct lane *l);
+const struct threshold *lane_threshold(const struct lane *l);
+
+/* Another model from the next message on (flushes first).  The schema must be the same; cards'
+ * latents start afresh. */
+FD_MUSTCHECK enum err pipeline_set_model(struct pipeline *p, const struct model *m,
+                                         struct errmsg *e);
+
+/* Takes messages of one lane in offset order.  Nothing is emitted for an offset below emit_from:
+ * the lane only learns from it. */
+void pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_message *m, size_t n,
+                       int64_t emit_from);
+
+/* Takes one decoded payment (history, backtest, training); `tag` comes back in struct scored. */
+void pipeline_tx(struct pipeline *p, struct lane *l, const struct tx *t, uint64_t tag);
+
+/* Finishes what waits in the wave.  Called by pipeline_messages at its end. */
+void pipeline_flush(struct pipeline *p);
+
+/* A message of the labels topic, for these lanes; a bad one becomes a dead letter if `emit`. */
+void pipeline_label_message(struct pipeline *p, struct lane *const *lanes, size_t n,
+                            const struct bus_message *m, bool emit);
+
+const struct pipeline_counters *pipeline_counters(const struct pipeline *p);
+const struct latency *pipeline_stage_times(const struct pipeline *p, enum pipeline_stage s);
+
+#endif
