@@ -202,6 +202,11 @@ void lane_free(struct lane *l)
     }
 }
 
+enum err lane_label(struct lane *l, const struct label *label)
+{
+    return feat_label(l->features, label);
+}
+
 const struct feat_state *lane_features(const struct lane *l)
 {
     return l->features;

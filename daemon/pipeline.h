@@ -80,6 +80,8 @@ void pipeline_free(struct pipeline *p);
 FD_MUSTCHECK enum err lane_create(const struct pipeline *p, int32_t partition, struct lane **out,
                                   struct errmsg *e);
 void lane_free(struct lane *l);
+/* A label for this lane, as feat_label. */
+FD_MUSTCHECK enum err lane_label(struct lane *l, const struct label *label);
 const struct feat_state *lane_features(const struct lane *l);
 const struct threshold *lane_threshold(const struct lane *l);
 

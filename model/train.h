@@ -79,4 +79,7 @@ void train_result_done(struct train_result *r);
 FD_MUSTCHECK enum err train_forward(const struct train_result *r, const struct train_rows *rows,
                                     uint32_t threads, float *out_logit, struct errmsg *e);
 
+/* Name of the processor core OpenBLAS chose its kernels for; static memory. */
+const char *train_blas_core(void);
+
 #endif

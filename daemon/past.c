@@ -1,0 +1,129 @@
+#include "daemon/past.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/csv.h"
+#include "base/progress.h"
+#include "base/timefmt.h"
+#include "daemon/row_csv.h"
+
+enum err past_add(struct past *p, const struct tx *t, struct slice id, bool has_label, bool fraud,
+                  int64_t known_us, struct errmsg *e)
+{
+    if (p->n == p->room) {
+        size_t room = p->room == 0 ? 4096 : p->room * 2;
+        struct past_row *rows = realloc(p->rows, room * sizeof *rows);
+        if (rows == NULL) {
+            return err_set(e, ERR_NOMEM, "cannot hold %zu payments in memory", room);
+        }
+        p->rows = rows;
+        p->room = room;
+    }
+    if (p->text_len + id.len > p->text_room) {
+        size_t room = (p->text_room + id.len) * 2;
+        char *text = realloc(p->text, room);
+        if (text == NULL) {
+            return err_set(e, ERR_NOMEM, "cannot hold the ids of %zu payments in memory", p->n);
+        }
+        p->text = text;
+        p->text_room = room;
+    }
+    memcpy(p->text + p->text_len, id.at, id.len);
+    p->rows[p->n++] = (struct past_row){.tx = *t,
+                                        .id_at = p->text_len,
+                                        .known_us = has_label ? known_us : INT64_MAX,
+                                        .id_len = (uint16_t)id.len,
+                                        .fraud = has_label && fraud};
+    p->text_len += id.len;
+    return ERR_OK;
+}
+
+static enum err read_rows(struct past *p, struct row_csv *r, int64_t until_us,
+                          int64_t label_delay_us, struct errmsg *e)
+{
+    struct progress progress;
+    struct row row;
+    enum err err = ERR_OK;
+    size_t seen = 0;
+    progress_begin(&progress, "reading history", 1);
+    while ((err = row_csv_next(r, &row, e)) == ERR_OK) {
+        if (++seen % 4096 == 0) {
+            progress_update(&progress, csv_share(r->csv), NULL);
+        }
+        if (row.tx.event_us >= until_us) {
+            continue;
+        }
+        int64_t known = row.label_us != 0 ? row.label_us : row.tx.event_us + label_delay_us;
+        err = past_add(p, &row.tx, row.strings.id, row.has_label, row.fraud, known, e);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    progress_end(&progress, 1);
+    return err == ERR_END ? ERR_OK : err;
+}
+
+enum err past_read_csv(struct past *p, const char *path, const struct rates *rates,
+                       int64_t until_us, int64_t label_delay_us, bool need_label, struct errmsg *e)
+{
+    struct csv *csv = NULL;
+    struct row_csv r;
+    enum err err = csv_open(path, &csv, e);
+    if (err == ERR_OK) {
+        err = row_csv_init(&r, csv, rates, need_label, e);
+    }
+    if (err == ERR_OK) {
+        err = read_rows(p, &r, until_us, label_delay_us, e);
+    }
+    csv_close(csv);
+    if (err == ERR_OK) {
+        past_sort(p);
+    }
+    return err;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const struct past_row *x = a;
+    const struct past_row *y = b;
+    if (x->tx.event_us != y->tx.event_us) {
+        return x->tx.event_us < y->tx.event_us ? -1 : 1;
+    }
+    /* text is appended in order of arrival */
+    return x->id_at < y->id_at ? -1 : x->id_at > y->id_at;
+}
+
+void past_sort(struct past *p)
+{
+    bool sorted = true;
+    for (size_t i = 1; i < p->n && sorted; i++) {
+        sorted = p->rows[i - 1].tx.event_us <= p->rows[i].tx.event_us;
+    }
+    if (!sorted) {
+        qsort(p->rows, p->n, sizeof *p->rows, by_time);
+    }
+    p->sorted = true;
+}
+
+void past_done(struct past *p)
+{
+    free(p->rows);
+    free(p->text);
+    memset(p, 0, sizeof *p);
+}
+
+size_t past_find(const struct past *p, int64_t at_us)
+{
+    size_t low = 0;
+    size_t high = p->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (p->rows[middle].tx.event_us < at_us) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
