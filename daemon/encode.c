@@ -352,6 +352,10 @@ static void put_reasons(struct text *o, const struct decision *d)
     o->bad = o->bad || d->reason_count > DECISION_REASONS_MAX;
     for (uint32_t i = 0; i < d->reason_count && !o->bad; i++) {
         const struct reason *r = &d->reasons[i];
+        if ((unsigned)r->group >= GROUP_COUNT) {
+            o->bad = true;
+            return;
+        }
         put_word(o, i == 0 ? ",\"reasons\":[{\"group\":\"" : ",{\"group\":\"");
         put_word(o, feature_group_name(r->group));
         PUT(o, "\",\"weight\":");

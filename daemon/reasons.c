@@ -469,7 +469,7 @@ static void fill_text(const struct view *v, struct reason *r)
         }
     }
     if (said == 0) {
-        (void)say(r, "%s differ from what is usual", feature_group_words(r->group));
+        (void)say(r, "unusual: %s", feature_group_words(r->group));
     }
 }
 
