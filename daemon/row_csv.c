@@ -116,6 +116,26 @@ static enum err take_choice(const struct reading *g, enum column c, const char *
     return s.len == 0 ? ERR_OK : refuse(g, c, "one of its words (README of etc/wire)");
 }
 
+/* History files often went through binary floating point ("85.64999999999999"): digits beyond the
+ * currency's are rounded half up, which a message on the wire must not need. */
+static enum dead_reason parse_rounded(struct slice s, uint8_t exponent, int64_t *out_minor)
+{
+    const char *point = memchr(s.at, '.', s.len);
+    size_t kept = point != NULL ? (size_t)(point - s.at) + 1U + exponent : s.len;
+    if (kept >= s.len) {
+        return money_parse(s.at, s.len, exponent, out_minor);
+    }
+    for (size_t i = kept; i < s.len; i++) {
+        if (s.at[i] < '0' || s.at[i] > '9') {
+            return DEAD_WRONG_TYPE;
+        }
+    }
+    size_t whole = exponent == 0 ? kept - 1 : kept; /* no trailing point */
+    enum dead_reason reason = money_parse(s.at, whole, exponent, out_minor);
+    *out_minor += reason == DEAD_NONE && s.at[kept] >= '5';
+    return reason;
+}
+
 static enum err take_money(const struct reading *g, struct row *out)
 {
     struct slice code = field(g, COLUMN_CURRENCY);
@@ -127,10 +147,8 @@ static enum err take_money(const struct reading *g, struct row *out)
     if (rate == NULL) {
         return refuse(g, COLUMN_CURRENCY, "in the exchange-rate table");
     }
-    if (money_parse(amount.at, amount.len, rate->exponent, &out->tx.amount_minor) != DEAD_NONE) {
-        return refuse(g, COLUMN_AMOUNT,
-                      "a decimal number from 0 to 10^15 minor units with no more decimals than "
-                      "its currency");
+    if (parse_rounded(amount, rate->exponent, &out->tx.amount_minor) != DEAD_NONE) {
+        return refuse(g, COLUMN_AMOUNT, "a decimal number from 0 to 10^15 minor units");
     }
     out->tx.amount_ref = rates_convert(rate, out->tx.amount_minor, rate->exponent);
     out->tx.foreign_currency = rate != g->r->reference;
