@@ -1,0 +1,126 @@
+#include "daemon/notice.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+
+static const struct bus_header *find_header(const struct bus_message *m, const char *name)
+{
+    for (size_t i = 0; i < m->header_count; i++) {
+        if (strcmp(m->headers[i].name, name) == 0) {
+            return &m->headers[i];
+        }
+    }
+    return NULL;
+}
+
+static void header_text(const struct bus_message *m, const char *name, char *out, size_t size)
+{
+    const struct bus_header *h = find_header(m, name);
+    out[0] = '\0';
+    if (h != NULL && h->len < size) {
+        memcpy(out, h->value, h->len);
+        out[h->len] = '\0';
+    }
+}
+
+void notice_done(struct notice_reader *r)
+{
+    free(r->bytes);
+    memset(r, 0, sizeof *r);
+}
+
+static enum err add_part(struct notice_reader *r, const struct bus_message *m, struct errmsg *e)
+{
+    if (r->len + m->value_len > NOTICE_MODEL_MAX) {
+        return err_set(e, ERR_CORRUPT, "a model of over %zu bytes came by the notices topic",
+                       NOTICE_MODEL_MAX);
+    }
+    uint8_t *grown = realloc(r->bytes, r->len + m->value_len + 1);
+    if (grown == NULL) {
+        return err_set(e, ERR_NOMEM, "cannot hold a model of %zu bytes", r->len + m->value_len);
+    }
+    memcpy(grown + r->len, m->value, m->value_len);
+    r->bytes = grown;
+    r->len += m->value_len;
+    r->next++;
+    return ERR_OK;
+}
+
+enum err notice_take(struct notice_reader *r, const struct bus_message *m, const uint8_t **out,
+                     size_t *out_len, struct errmsg *e)
+{
+    char kind[16];
+    char hash[24];
+    char part[32];
+    uint32_t number = 0;
+    uint32_t parts = 0;
+    header_text(m, "kind", kind, sizeof kind);
+    if (strcmp(kind, "model") != 0) {
+        return ERR_OK;
+    }
+    header_text(m, "hash", hash, sizeof hash);
+    header_text(m, "part", part, sizeof part);
+    if (sscanf(part, "%" SCNu32 "/%" SCNu32, &number, &parts) != 2 || number < 1 ||
+        parts < number) {
+        return err_set(e, ERR_CORRUPT, "a model notice has part \"%s\"", part);
+    }
+    if (number == 1) {
+        notice_done(r);
+        r->hash = strtoull(hash, NULL, 16);
+        r->parts = parts;
+        r->next = 1;
+    }
+    if (r->next != number || r->parts != parts) {
+        notice_done(r);
+        return err_set(e, ERR_CORRUPT, "part %s of a model notice does not follow part %" PRIu32,
+                       part, r->next);
+    }
+    enum err err = add_part(r, m, e);
+    if (err == ERR_OK && r->next > parts) {
+        if (hash_bytes(r->bytes, r->len, 0) != r->hash) {
+            err = err_set(e, ERR_CORRUPT, "a model of %zu bytes by notice does not have hash %s",
+                          r->len, hash);
+        } else {
+            *out = r->bytes;
+            *out_len = r->len;
+            return ERR_END;
+        }
+    }
+    if (err != ERR_OK) {
+        notice_done(r);
+    }
+    return err;
+}
+
+enum err notice_send(struct bus *bus, const uint8_t *model, size_t len, struct errmsg *e)
+{
+    char hash[24];
+    char part[32];
+    size_t parts = (len + NOTICE_PART_MAX - 1) / NOTICE_PART_MAX;
+    snprintf(hash, sizeof hash, "%016" PRIx64, hash_bytes(model, len, 0));
+    for (size_t i = 0; i < parts; i++) {
+        snprintf(part, sizeof part, "%zu/%zu", i + 1, parts);
+        const struct bus_header headers[] = {
+            {"kind", "model", 5}, {"hash", hash, strlen(hash)}, {"part", part, strlen(part)}};
+        size_t at = i * NOTICE_PART_MAX;
+        const struct bus_record r = {.topic = TOPIC_NOTICES,
+                                     .partition = 0,
+                                     .key = "model",
+                                     .key_len = 5,
+                                     .value = model + at,
+                                     .value_len =
+                                         len - at < NOTICE_PART_MAX ? len - at : NOTICE_PART_MAX,
+                                     .headers = headers,
+                                     .header_count = 3,
+                                     .batch = i};
+        enum err err = bus->send(bus->self, &r, e);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    return ERR_OK;
+}

@@ -1,0 +1,35 @@
+/* Notices: what changes decisions while `score` runs.  A model travels as parts of at most
+ * NOTICE_PART_MAX bytes on the one-partition topic `notices`, with headers
+ *   kind = "model", hash = 16 hex digits of the whole, part = "3/7"
+ * and takes effect when the last part is there and its bytes have that hash. */
+#ifndef FD_DAEMON_NOTICE_H
+#define FD_DAEMON_NOTICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "daemon/bus.h"
+
+#define NOTICE_PART_MAX ((size_t)512 * 1024)
+#define NOTICE_MODEL_MAX ((size_t)64 << 20)
+
+struct notice_reader {
+    uint8_t *bytes;
+    size_t len;
+    uint64_t hash;
+    uint32_t parts, next;
+};
+
+/* Takes a message of the notices topic.  ERR_END: a model is complete, borrowed in out until the
+ * next call; ERR_OK: more is to come, or the message is of another kind; ERR_CORRUPT: parts are
+ * missing or the hash differs (what there was is dropped). */
+FD_MUSTCHECK enum err notice_take(struct notice_reader *r, const struct bus_message *m,
+                                  const uint8_t **out, size_t *out_len, struct errmsg *e);
+void notice_done(struct notice_reader *r);
+
+/* Sends a model; the caller waits for the acknowledgement. */
+FD_MUSTCHECK enum err notice_send(struct bus *bus, const uint8_t *model, size_t len,
+                                  struct errmsg *e);
+
+#endif

@@ -1,0 +1,60 @@
+/* The scoring loop: messages in, decisions out, offsets committed when everything emitted up to
+ * them is acknowledged.
+ *
+ * Invariants
+ *  1. An offset is committed after the broker acknowledged (acks=all) every record of every message
+ *     before it.  A crash repeats decisions, it never loses one; consumers drop repeats by id.
+ *  2. A partition that comes to us is learnt first: its log is read from warm_us back (or its
+ *     beginning) up to the committed offset without emitting, so it is never scored with empty
+ * state by silence.
+ *  3. No transaction is scored before the labels that were there at the start have been read.
+ * One thread. */
+#ifndef FD_DAEMON_SCORE_H
+#define FD_DAEMON_SCORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/latency.h"
+#include "daemon/bus.h"
+#include "daemon/pipeline.h"
+
+struct score;
+
+struct score_conf {
+    struct pipeline_conf pipeline;
+    size_t batch_max;
+    int poll_ms;
+};
+
+struct score_stats {
+    struct pipeline_counters pipeline;
+    struct bus_counters bus;
+    uint64_t warmed; /* messages learnt from without emitting */
+    uint64_t model_switches, notices_refused;
+    uint64_t batches;
+    int64_t cards, places, state_bytes;
+    int partitions;
+    bool ready; /* labels read, every partition past its committed offset */
+};
+
+FD_MUSTCHECK enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void),
+                                   struct score **out, struct errmsg *e);
+/* The events to open the bus with, and the bus once open (borrowed, closed by the caller). */
+struct bus_events score_events(struct score *s);
+void score_attach(struct score *s, struct bus bus);
+
+/* One turn: polls, decides, sends, commits what is acknowledged.  Returns the messages handled. */
+size_t score_turn(struct score *s);
+/* Waits at most timeout_ms until everything is acknowledged, then commits.  ERR_UNAVAILABLE: not
+ * all was; the offsets before it are committed. */
+FD_MUSTCHECK enum err score_finish(struct score *s, int timeout_ms, struct errmsg *e);
+void score_stats(const struct score *s, struct score_stats *out);
+const struct pipeline *score_pipeline(const struct score *s);
+/* Whether the bus told of a fatal trouble. */
+bool score_failed(const struct score *s);
+void score_free(struct score *s);
+
+#endif
