@@ -105,7 +105,8 @@ struct bus {
 };
 
 /* How a bus reads.  group topics are shared by the group's members and commit; whole topics are
- * read from `low` by everybody, every partition. */
+ * read by everybody, every partition, from where `assigned` says (committed is -1 there; without
+ * `assigned` from `low`). */
 struct bus_plan {
     const char *client; /* name for the broker's logs */
     const char *group;  /* NULL: no group topics */

@@ -1,0 +1,287 @@
+/* The Kafka bus: properties, open and close.  bus_kafka.h names the other parts.
+ *
+ * Invariants
+ *  1. The properties that the guarantees of bus.h rest on cannot be overridden.
+ *  2. Every callback of the library runs on the owner's thread, inside poll, wait or close. */
+#include "daemon/bus_kafka.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "base/log.h"
+
+void bus_kafka_trouble(struct bus_kafka *b, bool fatal, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (b->events.trouble != NULL) {
+        b->events.trouble(b->events.ctx, fatal, text);
+    }
+}
+
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+{
+    struct bus_kafka *b = opaque;
+    b->counters.broker_errors++;
+    if ((rd_kafka_resp_err_t)code == RD_KAFKA_RESP_ERR__FATAL) {
+        char text[256];
+        rd_kafka_resp_err_t cause = rd_kafka_fatal_error(rk, text, sizeof text);
+        if (rk == b->producer) {
+            b->replace = true;
+            bus_kafka_trouble(b, false, "the producer gave up (%s: %s); making a new one",
+                              rd_kafka_err2name(cause), text);
+        } else {
+            bus_kafka_trouble(b, true, "the consumer gave up: %s: %s", rd_kafka_err2name(cause),
+                              text);
+        }
+        return;
+    }
+    bus_kafka_trouble(b, false, "%s: %s", rd_kafka_err2name((rd_kafka_resp_err_t)code), reason);
+}
+
+/* Called by the library's own threads: only logs. */
+static void on_log(const rd_kafka_t *rk, int level, const char *fac, const char *text)
+{
+    char quoted[512];
+    enum log_level ours = level <= LOG_ERR       ? FD_LOG_WARN
+                          : level <= LOG_WARNING ? FD_LOG_INFO
+                                                 : FD_LOG_DEBUG;
+    log_line(ours, "kafka_client", "client=%s facility=%s text=%s", rd_kafka_name(rk), fac,
+             log_quote(quoted, sizeof quoted, text));
+}
+
+static enum err set(rd_kafka_conf_t *conf, const char *name, const char *value, struct errmsg *e)
+{
+    char text[256];
+    if (rd_kafka_conf_set(conf, name, value, text, sizeof text) != RD_KAFKA_CONF_OK) {
+        bool secret = strstr(name, "password") != NULL || strstr(name, "secret") != NULL;
+        return err_set(e, ERR_INVALID, "kafka.%s = \"%s\": %s; see librdkafka's CONFIGURATION.md",
+                       name, secret ? "(hidden)" : value, text);
+    }
+    return ERR_OK;
+}
+
+static enum err set_passed(void *ctx, const char *name, const char *value, struct errmsg *e)
+{
+    static const char *const OURS[] = {"bootstrap.servers",
+                                       "metadata.broker.list",
+                                       "group.id",
+                                       "client.id",
+                                       "enable.auto.commit",
+                                       "enable.auto.offset.store",
+                                       "auto.offset.reset",
+                                       "partition.assignment.strategy",
+                                       "enable.idempotence",
+                                       "acks",
+                                       "request.required.acks",
+                                       "message.timeout.ms",
+                                       "delivery.timeout.ms",
+                                       "transactional.id",
+                                       "partitioner"};
+    for (size_t i = 0; i < sizeof OURS / sizeof OURS[0]; i++) {
+        if (strcmp(name, OURS[i]) == 0) {
+            return err_set(e, ERR_INVALID,
+                           "kafka.%s = \"%s\" cannot be chosen: the guarantees rest on it, or "
+                           "another setting sets it; leave it out",
+                           name, value);
+        }
+    }
+    return set(ctx, name, value, e);
+}
+
+enum err bus_kafka_handle(struct bus_kafka *b, rd_kafka_type_t type, const char *const *properties,
+                          rd_kafka_t **out, struct errmsg *e)
+{
+    char text[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_dup(b->base);
+    for (const char *const *p = properties; *p != NULL; p += 2) {
+        enum err err = set(conf, p[0], p[1], e);
+        if (err != ERR_OK) {
+            rd_kafka_conf_destroy(conf);
+            return err;
+        }
+    }
+    rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof text);
+    if (rk == NULL) {
+        rd_kafka_conf_destroy(conf);
+        return err_set(e, ERR_INVALID, "cannot set up the Kafka client: %s; check kafka.*", text);
+    }
+    *out = rk;
+    return ERR_OK;
+}
+
+/* Defaults that kafka.* may change, then brokers and kafka.*. */
+static enum err make_base(struct bus_kafka *b, const struct conf *c, struct errmsg *e)
+{
+    static const char *const DEFAULTS[] = {"socket.nagle.disable",
+                                           "true",
+                                           "socket.keepalive.enable",
+                                           "true",
+                                           "reconnect.backoff.max.ms",
+                                           "2000",
+                                           "topic.metadata.refresh.interval.ms",
+                                           "60000",
+                                           "fetch.wait.max.ms",
+                                           "10",
+                                           "fetch.error.backoff.ms",
+                                           "100",
+                                           "check.crcs",
+                                           "true",
+                                           "compression.codec",
+                                           "lz4",
+                                           "linger.ms",
+                                           "1",
+                                           NULL};
+    b->base = rd_kafka_conf_new();
+    rd_kafka_conf_set_opaque(b->base, b);
+    rd_kafka_conf_set_error_cb(b->base, on_error);
+    rd_kafka_conf_set_log_cb(b->base, on_log);
+    enum err err = ERR_OK;
+    for (const char *const *p = DEFAULTS; err == ERR_OK && *p != NULL; p += 2) {
+        err = set(b->base, p[0], p[1], e);
+    }
+    const char *brokers = conf_text(c, "brokers");
+    if (err == ERR_OK) {
+        err = set(b->base, "bootstrap.servers", brokers != NULL ? brokers : "", e);
+    }
+    if (err == ERR_OK) {
+        err = set(b->base, "client.id", b->plan.client != NULL ? b->plan.client : "fraudd", e);
+    }
+    return err;
+}
+
+/* Whether the topics exist, and how large their messages may be; nothing is learned where no broker
+ * answers within a second. */
+static enum err ask_facts(struct bus_kafka *b, struct errmsg *e)
+{
+    const char *names[TOPIC_COUNT];
+    size_t at[TOPIC_COUNT];
+    struct bus_topic_facts facts[TOPIC_COUNT];
+    size_t n = 0;
+    for (size_t i = 0; i < TOPIC_COUNT; i++) {
+        b->bytes_max[i] = BUS_MESSAGE_BYTES;
+        if (b->names[i] != NULL) {
+            names[n] = b->names[i];
+            at[n++] = i;
+        }
+    }
+    static const char *const NONE[] = {NULL};
+    rd_kafka_t *rk = NULL;
+    enum err err = bus_kafka_handle(b, RD_KAFKA_PRODUCER, NONE, &rk, e);
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct errmsg away;
+    err = n > 0 ? bus_admin_facts_of(rk, names, n, facts, 1000, &away) : ERR_UNAVAILABLE;
+    rd_kafka_destroy(rk);
+    if (err != ERR_OK) {
+        return ERR_OK;
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t topic = at[i];
+        bool used = b->plan.group_topic[topic] || b->plan.whole_topic[topic] || b->plan.produces;
+        if (used && !facts[i].exists) {
+            return err_set(e, ERR_NOTFOUND,
+                           "topic \"%s\" does not exist at these brokers; `fraudd check` prints "
+                           "the command that makes it",
+                           names[i]);
+        }
+        b->bytes_max[topic] = (size_t)facts[i].bytes_max;
+    }
+    return ERR_OK;
+}
+
+static void fill_counters(void *self, struct bus_counters *out)
+{
+    const struct bus_kafka *b = self;
+    *out = b->counters;
+    out->lag = bus_kafka_lag(b);
+}
+
+static void bus_free(struct bus_kafka *b)
+{
+    if (b == NULL) {
+        return;
+    }
+    b->closing = true;
+    bus_kafka_read_close(b);
+    bus_kafka_write_close(b);
+    if (b->base != NULL) {
+        rd_kafka_conf_destroy(b->base);
+    }
+    for (size_t i = 0; i < TOPIC_COUNT; i++) {
+        free(b->names[i]);
+        free(b->parts[i].part);
+    }
+    free(b);
+}
+
+static void bus_close(void *self)
+{
+    bus_free(self);
+}
+
+static enum err copy_plan(struct bus_kafka *b, const struct bus_plan *plan, struct errmsg *e)
+{
+    b->plan = *plan;
+    for (size_t i = 0; i < TOPIC_COUNT; i++) {
+        bool read = plan->group_topic[i] || plan->whole_topic[i];
+        if (read && plan->topic_name[i] == NULL) {
+            return err_set(e, ERR_INVALID, "a topic to read has no name; set topics.*");
+        }
+        if (plan->topic_name[i] != NULL) {
+            b->names[i] = strdup(plan->topic_name[i]);
+            if (b->names[i] == NULL) {
+                return err_set(e, ERR_NOMEM, "cannot hold the topics' names: no memory");
+            }
+        }
+    }
+    return ERR_OK;
+}
+
+enum err bus_kafka_open(const struct conf *c, const struct bus_plan *plan,
+                        const struct bus_events *events, struct bus *out, struct errmsg *e)
+{
+    struct bus_kafka *b = calloc(1, sizeof *b);
+    if (b == NULL) {
+        return err_set(e, ERR_NOMEM, "cannot set up the Kafka bus: no memory");
+    }
+    b->events = *events;
+    enum err err = copy_plan(b, plan, e);
+    if (err == ERR_OK) {
+        err = make_base(b, c, e);
+    }
+    if (err == ERR_OK) {
+        err = conf_visit_passed(c, set_passed, b->base, e);
+    }
+    if (err == ERR_OK) {
+        err = ask_facts(b, e);
+    }
+    if (err == ERR_OK) {
+        err = bus_kafka_read_open(b, e);
+    }
+    if (err == ERR_OK && plan->produces) {
+        err = bus_kafka_write_open(b, e);
+    }
+    if (err != ERR_OK) {
+        b->events.trouble = NULL;
+        bus_free(b);
+        return err;
+    }
+    *out = (struct bus){b,
+                        bus_kafka_poll,
+                        bus_kafka_release,
+                        bus_kafka_send,
+                        bus_kafka_wait,
+                        bus_kafka_commit,
+                        bus_kafka_pause,
+                        fill_counters,
+                        bus_close};
+    return ERR_OK;
+}

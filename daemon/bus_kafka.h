@@ -1,0 +1,114 @@
+/* What the parts of the Kafka bus share: bus_kafka.c (properties, open, close), bus_kafka_read.c
+ * (groups, whole topics, continuity of offsets), bus_kafka_write.c (producer, acknowledgements).
+ * Private to them. */
+#ifndef FD_DAEMON_BUS_KAFKA_H
+#define FD_DAEMON_BUS_KAFKA_H
+
+#include <librdkafka/rdkafka.h>
+
+#include "daemon/bus.h"
+#include "daemon/bus_admin.h"
+
+#define BUS_POLL_MAX 4096       /* messages of one poll */
+#define BUS_SLOTS 65536         /* records in flight */
+#define BUS_BATCHES 8192        /* batch numbers in flight */
+#define BUS_PARTITIONS_MAX 4096 /* of one topic */
+
+/* How we read one partition. */
+struct bus_part {
+    int64_t next;       /* offset of the next message to hand out */
+    int64_t sought;     /* a jump was sought back to here already; -1 none */
+    bool ours;          /* assigned, or started (whole topics) */
+    bool seek_wanted;   /* a jump was seen: go back to `next` */
+    bool refused;       /* its start lies outside the log */
+    int64_t seek_after; /* monotonic us of the next try */
+};
+
+struct bus_parts {
+    struct bus_part *part; /* [count] */
+    int32_t count;
+};
+
+/* The records of one batch number. */
+struct bus_batch {
+    uint64_t number;
+    uint64_t outstanding;
+};
+
+/* One record in flight: the library's opaque of it. */
+struct bus_slot {
+    uint64_t seq;
+    struct bus_batch *batch;
+    struct bus_slot *free_next;
+    int32_t partition;
+    uint8_t topic;
+};
+
+/* A record that came back unsent; exceptional, so allocated. */
+struct bus_failed {
+    struct bus_slot *slot;
+    struct bus_failed *next;
+    rd_kafka_headers_t *headers; /* owned or NULL */
+    size_t key_len, value_len;
+    bool has_key, has_value;
+    unsigned char bytes[]; /* key, value */
+};
+
+struct bus_kafka {
+    struct bus_plan plan;
+    char *names[TOPIC_COUNT]; /* owned copies */
+    struct bus_events events;
+    struct bus_counters counters;
+    rd_kafka_conf_t *base; /* brokers and kafka.* */
+    bool closing;
+
+    /* reading */
+    rd_kafka_t *group;
+    rd_kafka_t *whole;
+    rd_kafka_queue_t *whole_queue; /* forwarded into `queue` where there is a group */
+    rd_kafka_queue_t *queue;
+    rd_kafka_topic_t *whole_topic[TOPIC_COUNT];
+    struct bus_parts parts[TOPIC_COUNT];
+    int64_t whole_check_us; /* monotonic time of the next look at the whole topics' partitions */
+    bool rejoin;            /* an assignment failed: join again */
+    rd_kafka_message_t *held[BUS_POLL_MAX];
+    size_t held_count;
+
+    /* writing */
+    rd_kafka_t *producer;
+    rd_kafka_topic_t *topic[TOPIC_COUNT];
+    size_t bytes_max[TOPIC_COUNT]; /* of one message with its overhead */
+    struct bus_slot *slots;        /* [BUS_SLOTS] */
+    struct bus_slot *slot_free;
+    struct bus_batch *batches; /* ring of [BUS_BATCHES] */
+    size_t batch_first, batch_count;
+    uint64_t seq;
+    struct bus_failed *failed; /* in order of seq */
+    struct bus_failed *failed_last;
+    int64_t resend_us; /* monotonic time of the next try */
+    bool replace;      /* the producer turned fatal */
+    bool abandon;      /* closing: what comes back unsent is dropped */
+};
+
+/* Tells the owner, with the text formatted. */
+void bus_kafka_trouble(struct bus_kafka *b, bool fatal, const char *fmt, ...) FD_PRINTF(3, 4);
+/* A handle with the base properties and the given ones ({name, value, .., NULL}). */
+FD_MUSTCHECK enum err bus_kafka_handle(struct bus_kafka *b, rd_kafka_type_t type,
+                                       const char *const *properties, rd_kafka_t **out,
+                                       struct errmsg *e);
+
+FD_MUSTCHECK enum err bus_kafka_read_open(struct bus_kafka *b, struct errmsg *e);
+void bus_kafka_read_close(struct bus_kafka *b);
+size_t bus_kafka_poll(void *self, struct bus_message *out, size_t max, int timeout_ms);
+void bus_kafka_release(void *self);
+enum err bus_kafka_commit(void *self, enum bus_topic topic, int32_t partition, int64_t next_offset,
+                          bool sync, struct errmsg *e);
+void bus_kafka_pause(void *self, enum bus_topic topic, int32_t partition, bool paused);
+int64_t bus_kafka_lag(const struct bus_kafka *b);
+
+FD_MUSTCHECK enum err bus_kafka_write_open(struct bus_kafka *b, struct errmsg *e);
+void bus_kafka_write_close(struct bus_kafka *b);
+enum err bus_kafka_send(void *self, const struct bus_record *r, struct errmsg *e);
+uint64_t bus_kafka_wait(void *self, int timeout_ms);
+
+#endif

@@ -1,0 +1,623 @@
+/* The reading half of the Kafka bus.
+ *
+ * Invariants
+ *  1. A message is handed out only if its partition is ours and its offset is the one expected; a
+ *     smaller one is dropped as a repeat.  A larger one is sought back once: what the log really
+ *     lacks there (compaction, control records) is then counted as a gap and passed over.
+ *  2. A partition starts where the owner said, and only inside the log.
+ *  3. Nothing here commits but `commit`.
+ *
+ * Group topics come through a consumer group with range assignment (cooperative-sticky can loop or
+ * hang in librdkafka 2.0.2), whole topics through a handle without a group; both into one queue. */
+#include "daemon/bus_kafka.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/progress.h"
+
+#define ASK_TIMEOUT_MS 5000
+#define JOIN_PATIENCE_US 30000000
+#define WHOLE_RETRY_US 1000000
+#define WHOLE_CHECK_US 30000000
+#define COMMIT_TIMEOUT_MS 10000
+
+static int topic_of(const struct bus_kafka *b, const char *name)
+{
+    for (int i = 0; i < TOPIC_COUNT; i++) {
+        if (b->names[i] != NULL && (b->plan.group_topic[i] || b->plan.whole_topic[i]) &&
+            strcmp(b->names[i], name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static struct bus_part *find_part(const struct bus_kafka *b, int topic, int32_t partition)
+{
+    const struct bus_parts *p = &b->parts[topic];
+    return partition >= 0 && partition < p->count ? &p->part[partition] : NULL;
+}
+
+/* The entry of a partition, made where there is none; NULL: no memory or too many. */
+static struct bus_part *make_part(struct bus_kafka *b, int topic, int32_t partition)
+{
+    struct bus_parts *p = &b->parts[topic];
+    if (partition < 0 || partition >= BUS_PARTITIONS_MAX) {
+        return NULL;
+    }
+    if (partition >= p->count) {
+        int32_t count = partition + 16;
+        struct bus_part *grown = realloc(p->part, (size_t)count * sizeof *grown);
+        if (grown == NULL) {
+            return NULL;
+        }
+        memset(grown + p->count, 0, (size_t)(count - p->count) * sizeof *grown);
+        p->part = grown;
+        p->count = count;
+    }
+    return &p->part[partition];
+}
+
+/* Asks the owner where to start and checks the answer against the log.  Returns whether the
+ * partition is to be read. */
+static bool settle_start(struct bus_kafka *b, int topic, int32_t partition, int64_t committed,
+                         int64_t low, int64_t high)
+{
+    struct bus_part *p = make_part(b, topic, partition);
+    if (p == NULL) {
+        bus_kafka_trouble(b, true, "partition %" PRId32 " of \"%s\": at most %d can be read",
+                          partition, b->names[topic], BUS_PARTITIONS_MAX);
+        return false;
+    }
+    int64_t start = b->events.assigned != NULL
+                        ? b->events.assigned(b->events.ctx, (enum bus_topic)topic, partition,
+                                             committed, low, high)
+                    : committed >= 0 ? committed
+                                     : low;
+    *p = (struct bus_part){.next = start, .sought = -1, .ours = true};
+    if (start < low || start > high) {
+        p->refused = true;
+        bus_kafka_trouble(b, true,
+                          "partition %" PRId32 " of \"%s\" was to be read from offset %" PRId64
+                          ", but the log holds %" PRId64 " to %" PRId64 ": %" PRId64
+                          " messages are gone; if the topic was made anew give `log` another name, "
+                          "otherwise restore it or choose to go on from %" PRId64
+                          " by committing that offset",
+                          partition, b->names[topic], start, low, high,
+                          start < low ? low - start : start - high, low);
+    }
+    return !p->refused;
+}
+
+/* Fills committed offsets and bounds of the new partitions.  Tries again while the brokers are
+ * away, up to JOIN_PATIENCE_US. */
+static bool ask_bounds(struct bus_kafka *b, rd_kafka_topic_partition_list_t *list, int64_t *low,
+                       int64_t *high)
+{
+    int64_t until_us = progress_now_us() + JOIN_PATIENCE_US;
+    for (;;) {
+        rd_kafka_resp_err_t why = rd_kafka_committed(b->group, list, ASK_TIMEOUT_MS);
+        for (int i = 0; why == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++) {
+            why = list->elems[i].err;
+            if (why == RD_KAFKA_RESP_ERR_NO_ERROR) {
+                why = rd_kafka_query_watermark_offsets(b->group, list->elems[i].topic,
+                                                       list->elems[i].partition, &low[i], &high[i],
+                                                       ASK_TIMEOUT_MS);
+            }
+        }
+        if (why == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            return true;
+        }
+        b->counters.broker_errors++;
+        bus_kafka_trouble(b, false, "cannot ask for the offsets of %d partitions: %s", list->cnt,
+                          rd_kafka_err2str(why));
+        if (progress_now_us() >= until_us) {
+            return false;
+        }
+        rd_kafka_poll(b->whole, 200); /* a pause that serves callbacks */
+    }
+}
+
+static void assign(struct bus_kafka *b, rd_kafka_topic_partition_list_t *list)
+{
+    int64_t *low = calloc((size_t)list->cnt * 2 + 1, sizeof *low);
+    if (low == NULL || !ask_bounds(b, list, low, low + list->cnt)) {
+        rd_kafka_assign(b->group, NULL);
+        b->rejoin = true;
+        free(low);
+        return;
+    }
+    rd_kafka_topic_partition_list_t *take = rd_kafka_topic_partition_list_new(list->cnt);
+    for (int i = 0; i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *t = &list->elems[i];
+        int topic = topic_of(b, t->topic);
+        int64_t committed = t->offset >= 0 ? t->offset : -1;
+        if (topic >= 0 &&
+            settle_start(b, topic, t->partition, committed, low[i], low[list->cnt + i])) {
+            rd_kafka_topic_partition_list_add(take, t->topic, t->partition)->offset =
+                find_part(b, topic, t->partition)->next;
+        }
+    }
+    rd_kafka_resp_err_t why = rd_kafka_assign(b->group, take);
+    if (why != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        bus_kafka_trouble(b, true, "cannot take %d partitions: %s", take->cnt,
+                          rd_kafka_err2str(why));
+    }
+    rd_kafka_topic_partition_list_destroy(take);
+    free(low);
+}
+
+static void revoke(struct bus_kafka *b, const rd_kafka_topic_partition_list_t *list)
+{
+    bool lost = rd_kafka_assignment_lost(b->group) != 0;
+    for (int i = 0; i < list->cnt; i++) {
+        int topic = topic_of(b, list->elems[i].topic);
+        struct bus_part *p = topic >= 0 ? find_part(b, topic, list->elems[i].partition) : NULL;
+        if (p == NULL || !p->ours) {
+            continue;
+        }
+        if (b->events.revoked != NULL) {
+            b->events.revoked(b->events.ctx, (enum bus_topic)topic, list->elems[i].partition, lost);
+        }
+        p->ours = false;
+    }
+    rd_kafka_assign(b->group, NULL);
+}
+
+static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what,
+                         rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct bus_kafka *b = opaque;
+    (void)rk;
+    b->counters.rebalances++;
+    if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        assign(b, list);
+    } else {
+        if (what != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+            bus_kafka_trouble(b, false, "the group's rebalance failed: %s", rd_kafka_err2str(what));
+        }
+        revoke(b, list);
+    }
+}
+
+static enum err subscribe(struct bus_kafka *b, struct errmsg *e)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(TOPIC_COUNT);
+    for (int i = 0; i < TOPIC_COUNT; i++) {
+        if (b->plan.group_topic[i]) {
+            rd_kafka_topic_partition_list_add(list, b->names[i], RD_KAFKA_PARTITION_UA);
+        }
+    }
+    rd_kafka_resp_err_t why = rd_kafka_subscribe(b->group, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return why == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? ERR_OK
+               : err_set(e, ERR_INVALID, "cannot join group \"%s\": %s", b->plan.group,
+                         rd_kafka_err2str(why));
+}
+
+static enum err open_group(struct bus_kafka *b, struct errmsg *e)
+{
+    const char *const properties[] = {"group.id",
+                                      b->plan.group,
+                                      "enable.auto.commit",
+                                      "false",
+                                      "enable.auto.offset.store",
+                                      "false",
+                                      "auto.offset.reset",
+                                      "error",
+                                      "partition.assignment.strategy",
+                                      "range",
+                                      NULL};
+    rd_kafka_conf_set_rebalance_cb(b->base, on_rebalance);
+    enum err err = bus_kafka_handle(b, RD_KAFKA_CONSUMER, properties, &b->group, e);
+    rd_kafka_conf_set_rebalance_cb(b->base, NULL);
+    if (err != ERR_OK) {
+        return err;
+    }
+    rd_kafka_poll_set_consumer(b->group);
+    b->queue = rd_kafka_queue_get_consumer(b->group);
+    return subscribe(b, e);
+}
+
+enum err bus_kafka_read_open(struct bus_kafka *b, struct errmsg *e)
+{
+    static const char *const WHOLE[] = {"auto.offset.reset",
+                                        "error",
+                                        "enable.auto.commit",
+                                        "false",
+                                        "enable.auto.offset.store",
+                                        "false",
+                                        NULL};
+    bool groups = false;
+    bool wholes = false;
+    for (int i = 0; i < TOPIC_COUNT; i++) {
+        groups = groups || b->plan.group_topic[i];
+        wholes = wholes || b->plan.whole_topic[i];
+    }
+    if (groups && b->plan.group == NULL) {
+        return err_set(e, ERR_INVALID, "a shared topic needs a group; set `group`");
+    }
+    if (!groups && !wholes) {
+        return ERR_OK;
+    }
+    enum err err = bus_kafka_handle(b, RD_KAFKA_CONSUMER, WHOLE, &b->whole, e);
+    if (err == ERR_OK && groups) {
+        err = open_group(b, e);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    b->whole_queue = rd_kafka_queue_new(b->whole);
+    if (groups) {
+        rd_kafka_queue_forward(b->whole_queue, b->queue);
+    } else {
+        b->queue = rd_kafka_queue_new(b->whole);
+        rd_kafka_queue_forward(b->whole_queue, b->queue);
+    }
+    for (int i = 0; i < TOPIC_COUNT; i++) {
+        if (b->plan.whole_topic[i]) {
+            b->whole_topic[i] = rd_kafka_topic_new(b->whole, b->names[i], NULL);
+        }
+    }
+    return ERR_OK;
+}
+
+/* Starts the partitions of a whole topic that are not read yet; false: ask again soon. */
+static bool start_whole(struct bus_kafka *b, int topic)
+{
+    const struct rd_kafka_metadata *meta = NULL;
+    rd_kafka_resp_err_t why = rd_kafka_metadata(b->whole, 0, b->whole_topic[topic], &meta, 1000);
+    bool good = why == RD_KAFKA_RESP_ERR_NO_ERROR && meta->topic_cnt == 1 &&
+                meta->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR &&
+                meta->topics[0].partition_cnt > 0;
+    int32_t count = good ? meta->topics[0].partition_cnt : 0;
+    if (meta != NULL) {
+        rd_kafka_metadata_destroy(meta);
+    }
+    for (int32_t p = 0; p < count; p++) {
+        const struct bus_part *part = find_part(b, topic, p);
+        if (part != NULL && (part->ours || part->refused)) {
+            continue;
+        }
+        int64_t low = 0;
+        int64_t high = 0;
+        why = rd_kafka_query_watermark_offsets(b->whole, b->names[topic], p, &low, &high, 1000);
+        if (why != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            good = false;
+            break;
+        }
+        if (!settle_start(b, topic, p, -1, low, high)) {
+            continue;
+        }
+        if (rd_kafka_consume_start_queue(b->whole_topic[topic], p, find_part(b, topic, p)->next,
+                                         b->whole_queue) != 0) {
+            find_part(b, topic, p)->ours = false;
+            good = false;
+        }
+    }
+    if (!good) {
+        b->counters.broker_errors++;
+        bus_kafka_trouble(b, false, "cannot start reading \"%s\": %s; trying again",
+                          b->names[topic], rd_kafka_err2str(why));
+    }
+    return good;
+}
+
+/* Starts whole topics, and finds partitions that were added to them. */
+static void tend_whole(struct bus_kafka *b)
+{
+    int64_t now_us = progress_now_us();
+    if (now_us < b->whole_check_us) {
+        return;
+    }
+    bool good = true;
+    for (int i = 0; i < TOPIC_COUNT && good; i++) {
+        good = b->whole_topic[i] == NULL || start_whole(b, i);
+    }
+    b->whole_check_us = progress_now_us() + (good ? WHOLE_CHECK_US : WHOLE_RETRY_US);
+}
+
+/* Goes back to the expected offset of every partition that jumped. */
+static void seek_back(struct bus_kafka *b, int topic, int32_t partition, struct bus_part *p)
+{
+    if (progress_now_us() < p->seek_after) {
+        return;
+    }
+    rd_kafka_t *rk = b->plan.group_topic[topic] ? b->group : b->whole;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, b->names[topic], partition)->offset = p->next;
+    rd_kafka_error_t *error = rd_kafka_seek_partitions(rk, list, ASK_TIMEOUT_MS);
+    bool done = error == NULL && list->elems[0].err == RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (done) {
+        p->seek_wanted = false;
+        p->sought = p->next;
+    } else {
+        p->seek_after = progress_now_us() + WHOLE_RETRY_US;
+        bus_kafka_trouble(
+            b, false, "cannot go back to offset %" PRId64 " of \"%s\" %" PRId32 ": %s", p->next,
+            b->names[topic], partition,
+            error != NULL ? rd_kafka_error_string(error) : rd_kafka_err2str(list->elems[0].err));
+    }
+    if (error != NULL) {
+        rd_kafka_error_destroy(error);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void tend_seeks(struct bus_kafka *b)
+{
+    for (int t = 0; t < TOPIC_COUNT; t++) {
+        for (int32_t p = 0; p < b->parts[t].count; p++) {
+            if (b->parts[t].part[p].seek_wanted && b->parts[t].part[p].ours) {
+                seek_back(b, t, p, &b->parts[t].part[p]);
+            }
+        }
+    }
+}
+
+/* Whether a message is the next one of its partition (invariant 1). */
+static bool is_next(struct bus_kafka *b, int topic, const rd_kafka_message_t *m)
+{
+    struct bus_part *p = topic >= 0 ? find_part(b, topic, m->partition) : NULL;
+    if (p == NULL || !p->ours || p->refused) {
+        return false;
+    }
+    if (m->offset < p->next) {
+        b->counters.repeats++;
+        return false;
+    }
+    if (m->offset > p->next) {
+        if (p->seek_wanted) {
+            return false;
+        }
+        if (p->sought != p->next) {
+            p->seek_wanted = true;
+            p->seek_after = 0;
+            return false;
+        }
+        b->counters.gaps += (uint64_t)(m->offset - p->next);
+    }
+    p->next = m->offset + 1;
+    return true;
+}
+
+static void take_headers(const rd_kafka_message_t *m, struct bus_message *out)
+{
+    rd_kafka_headers_t *h = NULL;
+    if (rd_kafka_message_headers(m, &h) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return;
+    }
+    while (out->header_count < BUS_HEADERS_MAX) {
+        struct bus_header *to = &out->headers[out->header_count];
+        if (rd_kafka_header_get_all(h, out->header_count, &to->name, &to->value, &to->len) !=
+            RD_KAFKA_RESP_ERR_NO_ERROR) {
+            break;
+        }
+        out->header_count++;
+    }
+}
+
+static void fill(struct bus_message *out, int topic, const rd_kafka_message_t *m)
+{
+    out->topic = (enum bus_topic)topic;
+    out->partition = m->partition;
+    out->offset = m->offset;
+    rd_kafka_timestamp_type_t type;
+    int64_t ms = rd_kafka_message_timestamp(m, &type);
+    out->timestamp_us = ms > 0 ? ms * 1000 : 0;
+    out->key = m->key;
+    out->key_len = m->key_len;
+    out->value = m->payload;
+    out->value_len = m->len;
+    out->header_count = 0;
+    if (topic == TOPIC_DEAD_LETTERS || topic == TOPIC_NOTICES) {
+        take_headers(m, out);
+    }
+}
+
+static void tell_error(struct bus_kafka *b, const rd_kafka_message_t *m)
+{
+    if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        return;
+    }
+    b->counters.broker_errors++;
+    int topic = m->rkt != NULL ? topic_of(b, rd_kafka_topic_name(m->rkt)) : -1;
+    struct bus_part *p = topic >= 0 ? find_part(b, topic, m->partition) : NULL;
+    if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET && p != NULL) {
+        p->refused = true;
+        bus_kafka_trouble(b, true,
+                          "offset %" PRId64 " of \"%s\" %" PRId32
+                          " is no longer in the log (%s): messages were deleted before they were "
+                          "read; raise the topic's retention and see the manual for how to go on",
+                          p->next, b->names[topic], m->partition, rd_kafka_message_errstr(m));
+        return;
+    }
+    bus_kafka_trouble(b, false, "reading%s%s: %s", m->rkt != NULL ? " " : "",
+                      m->rkt != NULL ? rd_kafka_topic_name(m->rkt) : "",
+                      rd_kafka_message_errstr(m));
+}
+
+static void tend(struct bus_kafka *b)
+{
+    struct errmsg e;
+    tend_whole(b);
+    tend_seeks(b);
+    rd_kafka_poll(b->whole, 0);
+    if (b->producer != NULL) {
+        rd_kafka_poll(b->producer, 0);
+    }
+    if (b->rejoin) {
+        b->rejoin = false;
+        rd_kafka_unsubscribe(b->group);
+        if (subscribe(b, &e) != ERR_OK) {
+            bus_kafka_trouble(b, true, "%s", e.text);
+        }
+    }
+}
+
+size_t bus_kafka_poll(void *self, struct bus_message *out, size_t max, int timeout_ms)
+{
+    struct bus_kafka *b = self;
+    bus_kafka_release(b);
+    if (b->queue == NULL) {
+        return 0;
+    }
+    tend(b);
+    max = max < BUS_POLL_MAX ? max : BUS_POLL_MAX;
+    /* one call would wait until `max` are there: wait for one, then take what there is */
+    ssize_t n = max > 0 ? rd_kafka_consume_batch_queue(b->queue, timeout_ms, b->held, 1) : 0;
+    if (n > 0) {
+        ssize_t more = rd_kafka_consume_batch_queue(b->queue, 0, b->held + 1, max - 1);
+        n += more > 0 ? more : 0;
+    }
+    const rd_kafka_topic_t *known = NULL;
+    int topic = -1;
+    size_t taken = 0;
+    for (ssize_t i = 0; i < n; i++) {
+        rd_kafka_message_t *m = b->held[i];
+        if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            tell_error(b, m);
+        } else {
+            topic = m->rkt == known ? topic : topic_of(b, rd_kafka_topic_name(m->rkt));
+            known = m->rkt;
+            if (is_next(b, topic, m)) {
+                fill(&out[taken++], topic, m);
+            }
+        }
+    }
+    b->held_count = n > 0 ? (size_t)n : 0;
+    b->counters.consumed += taken;
+    return taken;
+}
+
+void bus_kafka_release(void *self)
+{
+    struct bus_kafka *b = self;
+    for (size_t i = 0; i < b->held_count; i++) {
+        rd_kafka_message_destroy(b->held[i]);
+    }
+    b->held_count = 0;
+}
+
+static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t why,
+                      rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    /* without waiting: what fails is repeated by the next commit, which names a later offset */
+    (void)rk;
+    (void)list;
+    if (why != RD_KAFKA_RESP_ERR_NO_ERROR && why != RD_KAFKA_RESP_ERR__NO_OFFSET) {
+        struct bus_kafka *b = opaque;
+        b->counters.broker_errors++;
+        bus_kafka_trouble(b, false, "committing: %s", rd_kafka_err2str(why));
+    }
+}
+
+/* Commits and waits for the answer, COMMIT_TIMEOUT_MS at most (rd_kafka_commit has no bound). */
+static rd_kafka_resp_err_t commit_now(struct bus_kafka *b,
+                                      const rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(b->group);
+    rd_kafka_resp_err_t why = rd_kafka_commit_queue(b->group, list, queue, NULL, NULL);
+    if (why == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_event_t *ev = rd_kafka_queue_poll(queue, COMMIT_TIMEOUT_MS);
+        why = ev != NULL ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+        if (ev != NULL) {
+            rd_kafka_event_destroy(ev);
+        }
+    }
+    rd_kafka_queue_destroy(queue);
+    return why;
+}
+
+enum err bus_kafka_commit(void *self, enum bus_topic topic, int32_t partition, int64_t next_offset,
+                          bool sync, struct errmsg *e)
+{
+    struct bus_kafka *b = self;
+    if (b->group == NULL || !b->plan.group_topic[topic]) {
+        return err_set(e, ERR_INVALID, "only offsets of shared topics are committed");
+    }
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, b->names[topic], partition)->offset = next_offset;
+    rd_kafka_resp_err_t why =
+        sync ? commit_now(b, list) : rd_kafka_commit_queue(b->group, list, b->queue, on_commit, b);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (why != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        b->counters.broker_errors++;
+        return err_set(e, ERR_UNAVAILABLE,
+                       "cannot commit offset %" PRId64 " of \"%s\" %" PRId32 ": %s", next_offset,
+                       b->names[topic], partition, rd_kafka_err2str(why));
+    }
+    return ERR_OK;
+}
+
+void bus_kafka_pause(void *self, enum bus_topic topic, int32_t partition, bool paused)
+{
+    struct bus_kafka *b = self;
+    rd_kafka_t *rk = b->plan.group_topic[topic] ? b->group : b->whole;
+    const struct bus_part *p = find_part(b, topic, partition);
+    if (rk == NULL || p == NULL || !p->ours) {
+        return;
+    }
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, b->names[topic], partition);
+    rd_kafka_resp_err_t why =
+        paused ? rd_kafka_pause_partitions(rk, list) : rd_kafka_resume_partitions(rk, list);
+    if (why != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        bus_kafka_trouble(b, false, "cannot %s \"%s\" %" PRId32 ": %s", paused ? "pause" : "resume",
+                          b->names[topic], partition, rd_kafka_err2str(why));
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+int64_t bus_kafka_lag(const struct bus_kafka *b)
+{
+    int64_t lag = 0;
+    bool known = b->group != NULL;
+    for (int t = 0; t < TOPIC_COUNT; t++) {
+        for (int32_t p = 0; b->plan.group_topic[t] && p < b->parts[t].count; p++) {
+            int64_t low = 0;
+            int64_t high = 0;
+            if (!b->parts[t].part[p].ours) {
+                continue;
+            }
+            known = known &&
+                    rd_kafka_get_watermark_offsets(b->group, b->names[t], p, &low, &high) ==
+                        RD_KAFKA_RESP_ERR_NO_ERROR &&
+                    high >= 0;
+            lag += high > b->parts[t].part[p].next ? high - b->parts[t].part[p].next : 0;
+        }
+    }
+    return known ? lag : -1;
+}
+
+void bus_kafka_read_close(struct bus_kafka *b)
+{
+    bus_kafka_release(b);
+    for (int t = 0; t < TOPIC_COUNT; t++) {
+        for (int32_t p = 0; b->whole_topic[t] != NULL && p < b->parts[t].count; p++) {
+            if (b->parts[t].part[p].ours && !b->parts[t].part[p].refused) {
+                rd_kafka_consume_stop(b->whole_topic[t], p);
+            }
+        }
+        if (b->whole_topic[t] != NULL) {
+            rd_kafka_topic_destroy(b->whole_topic[t]);
+        }
+    }
+    if (b->whole_queue != NULL) {
+        rd_kafka_queue_forward(b->whole_queue, NULL);
+        rd_kafka_queue_destroy(b->whole_queue);
+    }
+    if (b->queue != NULL) {
+        rd_kafka_queue_destroy(b->queue);
+    }
+    if (b->group != NULL) {
+        rd_kafka_consumer_close(b->group);
+        rd_kafka_destroy(b->group);
+    }
+    if (b->whole != NULL) {
+        rd_kafka_destroy(b->whole);
+    }
+}
