@@ -75,8 +75,38 @@ enum members_error fail(simdjson::error_code error, const char **out_text)
     return error == simdjson::UTF8_ERROR ? MEMBERS_NOT_UTF8 : MEMBERS_NOT_JSON;
 }
 
+/* Bytes before the first quote or backslash, eight at a time; there is one, because simdjson has
+ * found the string's end.  Reads up to 7 bytes further: the padding. */
+size_t plain_length(const char *p)
+{
+    constexpr uint64_t ONES = 0x0101010101010101U;
+    constexpr uint64_t HIGH = 0x8080808080808080U;
+    for (size_t n = 0;; n += 8) {
+        uint64_t word = 0;
+        memcpy(&word, p + n, sizeof word);
+        uint64_t quote = word ^ (ONES * '"');
+        uint64_t slash = word ^ (ONES * '\\');
+        if ((((quote - ONES) & ~quote) | ((slash - ONES) & ~slash)) & HIGH) {
+            while (p[n] != '"' && p[n] != '\\') {
+                n++;
+            }
+            return n;
+        }
+    }
+}
+
+/* A string without escapes stays where it is, in the padded copy: no zero can be in it, because
+ * simdjson refuses control characters. */
 enum members_error take_string(od::value v, struct slice *out, const char **out_text)
 {
+    od::raw_json_string raw;
+    if (v.get_raw_json_string().get(raw) == simdjson::SUCCESS) {
+        size_t len = plain_length(raw.raw());
+        if (raw.raw()[len] == '"') {
+            *out = {raw.raw(), len};
+            return MEMBERS_OK;
+        }
+    }
     std::string_view s;
     if (auto error = v.get_string().get(s)) {
         return fail(error, out_text);
@@ -263,6 +293,21 @@ enum members_error take_member(enum member m, od::value v, struct members *out,
     return MEMBERS_OK;
 }
 
+/* A member's name, in place where it has no escapes. */
+simdjson::error_code take_name(simdjson::simdjson_result<od::field> &field, std::string_view *out)
+{
+    od::raw_json_string raw;
+    if (auto error = field.key().get(raw)) {
+        return error;
+    }
+    size_t len = plain_length(raw.raw());
+    if (raw.raw()[len] == '"') {
+        *out = {raw.raw(), len};
+        return simdjson::SUCCESS;
+    }
+    return field.unescaped_key().get(*out);
+}
+
 enum members_error read_object(const struct members_reader *r, od::object object, uint64_t named,
                                struct members *out, enum member *out_member, const char **out_text)
 {
@@ -270,7 +315,7 @@ enum members_error read_object(const struct members_reader *r, od::object object
     for (auto field : object) {
         std::string_view name;
         od::value v;
-        simdjson::error_code broken = field.unescaped_key().get(name);
+        simdjson::error_code broken = take_name(field, &name);
         if (broken == simdjson::SUCCESS) {
             broken = field.value().get(v);
         }
