@@ -20,7 +20,7 @@ static const struct conf_option OPTIONS[] = {
     {"start", CONF_DATE, 0, "2026-01-01", 0, 0, "first day, UTC"},
     {"transactions", CONF_INT, 0, NULL, 1, 1e10, "rows to aim at, within some percent"},
     {"drift", CONF_DATE, 0, NULL, 0, 0, "the mix of fraud patterns changes on this day"},
-    {"fraud-share", CONF_REAL, 0, ".005", 0, .05, "share of the rows that are fraud"},
+    {"fraud-share", CONF_REAL, 0, ".007", 0, .05, "share of the rows that are fraud"},
     {"label-delay-max", CONF_DURATION, 0, "120d", 86400, 365 * 86400.0,
      "latest label after its payment, whole days; the other delays shrink in proportion"},
     {"format", CONF_TEXT, 0, "csv", 0, 0,
@@ -91,13 +91,13 @@ struct counts {
     uint64_t frauds[SIM_PATTERN_COUNT];
 };
 
-static enum err write_rows(struct sim *s, uint32_t days, bool csv, FILE *f, const char *path,
+static enum err write_rows(struct sim *s, double expected, bool csv, FILE *f, const char *path,
                            struct counts *n, struct errmsg *e)
 {
     char row[SIM_ROW_MAX];
     struct sim_tx t;
     struct progress p;
-    progress_begin(&p, "simulate", days);
+    progress_begin(&p, "simulate", expected);
     enum err err = ERR_OK;
     bool good = !csv || fputs(sim_csv_header(), f) >= 0;
     while (good && (err = sim_next(s, &t, e)) == ERR_OK) {
@@ -105,10 +105,10 @@ static enum err write_rows(struct sim *s, uint32_t days, bool csv, FILE *f, cons
         good = fwrite(row, 1, len, f) == len;
         n->frauds[t.pattern]++;
         if (++n->rows % 16384 == 0) {
-            progress_update(&p, sim_day(s), NULL);
+            progress_update(&p, (double)n->rows, NULL);
         }
     }
-    progress_end(&p, sim_day(s));
+    progress_end(&p, (double)n->rows);
     if (!good || fflush(f) != 0) {
         return file_errno(e, errno, "write", path);
     }
@@ -147,7 +147,8 @@ static enum err simulate(const struct conf *c, struct errmsg *e)
         goto out;
     }
     bool csv = strcmp(conf_text(c, "format"), "csv") == 0;
-    err = write_rows(s, conf.days, csv, f, path != NULL ? path : "standard output", &n, e);
+    err = write_rows(s, sim_expected_rows(&conf), csv, f, path != NULL ? path : "standard output",
+                     &n, e);
     if (f != stdout && fclose(f) != 0 && err == ERR_OK) {
         err = file_errno(e, errno, "write", path);
     }

@@ -11,7 +11,7 @@
 #include "daemon/sim_world.h"
 
 /* Rows of an average episode, before any was seen. */
-static const double EXPECTED_ROWS[SIM_PATTERN_COUNT] = {0.0, 3.3, 9.0, 3.4, 3.6, 8.5, 9.0, 1.0};
+static const double EXPECTED_ROWS[SIM_PATTERN_COUNT] = {0.0, 5.5, 12.0, 4.5, 4.0, 9.5, 12.0, 1.0};
 /* Share of the frauds, before and after the drift. */
 static const double WEIGHT_BEFORE[SIM_PATTERN_COUNT] = {0.0, .20, .20, .18, .16, .11, .12, .03};
 static const double WEIGHT_AFTER[SIM_PATTERN_COUNT] = {0.0, .06, .10, .32, .26, .08, .15, .03};
@@ -26,12 +26,13 @@ double sim_pattern_weight(const struct sim *s, enum sim_pattern p, int32_t day)
     return drifted(s, day) ? WEIGHT_AFTER[p] : WEIGHT_BEFORE[p];
 }
 
-/* A card that is in use and in no episode; NULL when eight draws find none. */
+/* A card that is in use and in no episode, busy ones likelier; NULL when 24 draws find none. */
 static struct sim_card *pick_victim(struct sim *s, struct rng *r, int32_t day)
 {
-    for (int tries = 0; tries < 8; tries++) {
+    for (int tries = 0; tries < 24; tries++) {
         struct sim_card *c = &s->card[rng_below(r, s->conf.cards)];
-        if (day >= c->active_from && day < c->active_until && day >= c->episode_until) {
+        if (sim_chance(r, c->rate / 2.5) && day >= c->active_from && day < c->active_until &&
+            day >= c->episode_until) {
             return c;
         }
     }
@@ -55,22 +56,6 @@ static int64_t later(struct rng *r, int64_t us, double mean_hours)
     return us + ms * 1000;
 }
 
-/* Of a few offers the one that sells best. */
-static uint32_t pick_loot(struct sim *s, struct sim_range range)
-{
-    struct rng *r = &s->fraud_rng;
-    uint32_t best = sim_pick_in(s, r, range);
-    for (int i = 0; i < 2; i++) {
-        uint32_t other = sim_pick_in(s, r, range);
-        double a = SIM_MCC[s->merchant[best].kind].resale * rng_uniform(r);
-        double b = SIM_MCC[s->merchant[other].kind].resale * rng_uniform(r);
-        if (b > a) {
-            best = other;
-        }
-    }
-    return best;
-}
-
 /* An address of the thief's choice: a mobile network of the victim's country, a VPN, a home. */
 static uint32_t thief_ip(struct sim *s, const struct sim_card *c)
 {
@@ -83,6 +68,13 @@ static uint32_t thief_ip(struct sim *s, const struct sim_card *c)
         return 198U << 24 | (uint32_t)rng_below(r, 24);
     }
     return sim_new_ip(r, u < .85 ? c->country : sim_pick_country(r, true));
+}
+
+/* When the owner might shop, so that the hour tells nothing. */
+static double usual_hour(struct rng *r, const struct sim_card *c)
+{
+    double hour = (sim_chance(r, .5) ? c->hour_a : c->hour_b) + 1.8 * rng_normal(r);
+    return hour < 0.0 ? hour + 24.0 : hour >= 24.0 ? hour - 24.0 : hour;
 }
 
 /* A payment over the net with somebody's device. */
@@ -101,7 +93,7 @@ static void shop_fraud(struct sim *s, struct sim_tx *t, const struct sim_card *c
     struct rng *r = &s->fraud_rng;
     hour = sim_open_hour(s, r, merchant, hour);
     sim_begin(s, t, c, merchant, sim_at_hour(s, r, day, hour, s->merchant[merchant].country));
-    sim_at_shop(s, r, t, .5);
+    sim_at_shop(s, r, t, .3);
 }
 
 /* ---- 1: the plastic is stolen ---- */
@@ -114,27 +106,31 @@ static void steal_card(struct sim *s, int32_t day)
         return;
     }
     bool away = day < c->travel_until;
-    struct sim_range place =
-        away ? s->place[c->away_country][c->away_city] : s->place[c->country][c->city];
+    unsigned country = away ? c->away_country : c->country;
+    unsigned city = away ? c->away_city : c->city;
+    if (sim_chance(r, .6)) {
+        city = (city + 1 + (unsigned)rng_below(r, SIM_CITIES - 1)) % SIM_CITIES; /* the next town */
+    }
+    struct sim_range place = s->place[country][city];
     double hour = sim_between(r, 9.0, 19.0);
-    uint32_t n = 1 + sim_poisson(r, 2.4);
+    uint32_t n = 3 + sim_poisson(r, 3.0);
     int64_t last = s->conf.start_us + day * SIM_DAY_US;
     for (uint32_t i = 0; i < n && hour < 24.0; i++) {
-        uint32_t merchant = pick_loot(s, place);
+        uint32_t merchant = sim_pick_loot(s, r, place);
         struct sim_tx t;
         shop_fraud(s, &t, c, merchant, day, hour);
         if (s->merchant[merchant].kind == 0) {
             sim_at_cash_point(s, r, &t);
         }
         t.pattern = SIM_STOLEN;
-        double amount = sim_usual(s, r, c, merchant) * sim_lognormal(r, .45, .5);
+        double amount = sim_usual(s, r, c, merchant) * sim_lognormal(r, 1.2, .4);
         if (t.entry == ENTRY_CONTACTLESS && amount > 50.0) {
             amount = sim_between(r, 22.0, 50.0); /* the limit without a PIN */
         }
         sim_amount(s, &t, amount);
         sim_plan(s, &t);
         last = t.event_us > last ? t.event_us : last;
-        hour += .1 + .8 * rng_exponential(r);
+        hour += .03 + .2 * rng_exponential(r);
     }
     c->lost_until = day + 1 + (int32_t)rng_below(r, 3);
     close_episode(s, c, last, .9);
@@ -144,7 +140,7 @@ static void steal_card(struct sim *s, int32_t day)
 
 static struct sim_bad_place *free_bad_place(struct sim *s, int32_t day)
 {
-    for (unsigned i = 0; i < SIM_BAD_PLACES; i++) {
+    for (uint32_t i = 0; i < s->bad_places; i++) {
         struct sim_bad_place *b = &s->bad[i];
         if (b->until <= day) {
             return b;
@@ -179,8 +175,8 @@ static void turn_bad(struct sim *s, int32_t day, bool terminal)
     }
     clear_bad_place(s, b);
     *b = (struct sim_bad_place){.merchant = m, .terminal = terminal ? t : 0, .from = day};
-    b->until = day + 10 + (int32_t)rng_below(r, 30);
-    b->frauds_left = 4 + (int32_t)rng_below(r, 26);
+    b->until = day + 20 + (int32_t)rng_below(r, 40);
+    b->frauds_left = 10 + (int32_t)rng_below(r, 40);
     b->amount_cents = 100 * (5 + (int64_t)rng_below(r, 60)) + (sim_chance(r, .6) ? 90 : 0);
     uint16_t mark = (uint16_t)(b - s->bad + 1);
     if (terminal) {
@@ -190,36 +186,66 @@ static void turn_bad(struct sim *s, int32_t day, bool terminal)
     }
 }
 
-/* The card was copied at a terminal at visit->event_us: it is charged there again or used
- * elsewhere, days later. */
+/* A copied card is charged again at the terminal where it was copied. */
+static int64_t charge_copy_here(struct sim *s, const struct sim_card *c,
+                                const struct sim_bad_place *b, const struct sim_tx *visit,
+                                int32_t day)
+{
+    struct rng *r = &s->fraud_rng;
+    struct sim_tx t;
+    shop_fraud(s, &t, c, b->merchant, day, sim_between(r, 8.0, 22.0));
+    t.terminal = b->terminal;
+    t.card = visit->card;
+    t.pattern = SIM_TERMINAL;
+    sim_amount(s, &t, sim_usual(s, r, c, b->merchant) * sim_lognormal(r, 1.0, .4));
+    sim_plan(s, &t);
+    return t.event_us;
+}
+
+/* ... or used elsewhere: over the net, or its magnetic stripe in another country. */
+static int64_t use_copy_elsewhere(struct sim *s, struct sim_card *c, const struct sim_tx *visit,
+                                  int32_t day)
+{
+    struct rng *r = &s->fraud_rng;
+    struct sim_range abroad = s->in_country[sim_pick_country(r, true)];
+    bool online = sim_chance(r, .4);
+    uint64_t device = sim_chance(r, .4) ? 0 : rng_next(r) | 1;
+    uint32_t ip = thief_ip(s, c);
+    double hour = sim_between(r, 8.0, 20.0);
+    int64_t last = visit->event_us;
+    for (uint32_t n = 1 + sim_poisson(r, 1.4); n > 0; n--) {
+        uint32_t m = sim_pick_loot(s, r, online ? s->online : abroad);
+        struct sim_tx t;
+        if (online) {
+            online_fraud(s, &t, c, m, sim_at_hour(s, r, day, hour, c->country));
+            t.device = device;
+            t.ip = ip;
+        } else {
+            shop_fraud(s, &t, c, m, day, hour);
+            t.entry = sim_chance(r, .85) ? ENTRY_MAGSTRIPE : t.entry;
+        }
+        t.card = visit->card;
+        t.pattern = SIM_TERMINAL;
+        sim_amount(s, &t, sim_usual(s, r, c, m) * sim_lognormal(r, 1.2, .4));
+        sim_plan(s, &t);
+        last = t.event_us > last ? t.event_us : last;
+        hour += .1 + .5 * rng_exponential(r);
+    }
+    return last;
+}
+
 static void use_copy(struct sim *s, struct sim_card *c, const struct sim_bad_place *b,
                      const struct sim_tx *visit)
 {
     struct rng *r = &s->fraud_rng;
-    int32_t visit_day = (int32_t)((visit->event_us - s->conf.start_us) / SIM_DAY_US);
-    bool here = sim_chance(r, .55);
-    int32_t day = visit_day + 1 + (int32_t)((here ? 2.0 : 6.0) * rng_exponential(r));
-    uint32_t m = here ? b->merchant : pick_loot(s, s->in_country[sim_pick_country(r, true)]);
-    bool online = !here && sim_chance(r, .6);
-    struct sim_tx t;
-    if (online) {
-        m = pick_loot(s, s->online);
-        double hour = sim_between(r, 0.0, 24.0);
-        online_fraud(s, &t, c, m, sim_at_hour(s, r, day, hour, c->country));
-        t.device = sim_chance(r, .4) ? 0 : rng_next(r) | 1;
-        t.ip = thief_ip(s, c);
+    int32_t day = (int32_t)((visit->event_us - s->conf.start_us) / SIM_DAY_US) + 1;
+    int64_t last = 0;
+    if (sim_chance(r, .5)) {
+        last = charge_copy_here(s, c, b, visit, day + (int32_t)(2.0 * rng_exponential(r)));
     } else {
-        shop_fraud(s, &t, c, m, day, sim_between(r, 8.0, 22.0));
-        t.terminal = here ? b->terminal : t.terminal;
-        if (!here && sim_chance(r, .5)) {
-            t.entry = ENTRY_MAGSTRIPE;
-        }
+        last = use_copy_elsewhere(s, c, visit, day + (int32_t)(6.0 * rng_exponential(r)));
     }
-    t.card = visit->card;
-    t.pattern = SIM_TERMINAL;
-    sim_amount(s, &t, sim_usual(s, r, c, m) * sim_lognormal(r, here ? .1 : .4, .4));
-    sim_plan(s, &t);
-    close_episode(s, c, t.event_us, .7);
+    close_episode(s, c, last, .7);
 }
 
 void sim_visit(struct sim *s, uint32_t card, const struct sim_tx *t)
@@ -237,7 +263,7 @@ void sim_visit(struct sim *s, uint32_t card, const struct sim_tx *t)
     }
     if (mark == 0) {
         b->visitor[b->visitors++ % SIM_VISITORS] = card;
-    } else if (b->frauds_left > 0 && day >= c->episode_until && sim_chance(&s->fraud_rng, .3)) {
+    } else if (b->frauds_left > 0 && day >= c->episode_until && sim_chance(&s->fraud_rng, .35)) {
         b->frauds_left--;
         use_copy(s, c, b, t);
     }
@@ -248,7 +274,7 @@ static void charge_again(struct sim *s, struct sim_bad_place *b, int32_t day)
 {
     struct rng *r = &s->fraud_rng;
     uint32_t known = b->visitors < SIM_VISITORS ? b->visitors : SIM_VISITORS;
-    uint32_t n = known < 3 ? 0 : sim_poisson(r, 1.1);
+    uint32_t n = known < 3 ? 0 : sim_poisson(r, .9);
     for (uint32_t i = 0; i < n && b->frauds_left > 0; i++) {
         struct sim_card *c = &s->card[b->visitor[rng_below(r, known)]];
         if (day >= c->active_until) {
@@ -258,10 +284,21 @@ static void charge_again(struct sim *s, struct sim_bad_place *b, int32_t day)
         shop_fraud(s, &t, c, b->merchant, day, sim_between(r, 8.0, 22.0));
         t.pattern = SIM_COLLUSION;
         double amount = (double)b->amount_cents / 100.0;
-        sim_amount(s, &t, sim_chance(r, .5) ? amount : sim_usual(s, r, c, b->merchant));
+        sim_amount(s, &t, sim_chance(r, .85) ? amount : sim_usual(s, r, c, b->merchant));
         sim_plan(s, &t);
         b->frauds_left--;
     }
+}
+
+/* One of the few machines of a gang, or a fresh one. */
+static uint64_t gang_device(struct sim *s)
+{
+    struct rng *r = &s->fraud_rng;
+    uint64_t *device = &s->gang_device[rng_below(r, SIM_GANG_DEVICES)];
+    if (*device == 0 || sim_chance(r, .3)) {
+        *device = rng_next(r) | 1;
+    }
+    return sim_chance(r, .5) ? *device : rng_next(r) | 1;
 }
 
 /* ---- 3: the account is taken over ---- */
@@ -275,16 +312,16 @@ static void take_over(struct sim *s, int32_t day)
     }
     /* After the drift half of them work from the owner's own, infected device. */
     bool own = drifted(s, day) && sim_chance(r, .5);
-    uint64_t device = own ? c->device[0] : rng_next(r) | 1;
+    uint64_t device = own ? c->device[0] : gang_device(s);
     uint32_t ip = own ? c->home_ip : thief_ip(s, c);
     int64_t at = sim_at_hour(s, r, day, sim_between(r, 0.0, 24.0), c->country);
-    uint32_t n = 1 + sim_poisson(r, 2.0);
-    double times = sim_lognormal(r, -.1, .4);
+    uint32_t n = 2 + sim_poisson(r, 2.2);
+    double times = sim_lognormal(r, 1.0, .4);
     bool check = sim_chance(r, .3);
     for (uint32_t i = 0; i < n + check; i++) {
         struct sim_tx t;
-        uint32_t m =
-            sim_chance(r, .3) ? c->online[rng_below(r, SIM_FAV_ONLINE)] : pick_loot(s, s->online);
+        uint32_t m = sim_chance(r, .3) ? c->online[rng_below(r, SIM_FAV_ONLINE)]
+                                       : sim_pick_loot(s, r, s->online);
         online_fraud(s, &t, c, m, at);
         t.device = device;
         t.ip = ip;
@@ -296,7 +333,7 @@ static void take_over(struct sim *s, int32_t day)
         }
         sim_plan(s, &t);
         times *= sim_lognormal(r, .3, .2);
-        at = later(r, at, 5.0);
+        at = later(r, at, 2.0);
     }
     close_episode(s, c, at, .8);
 }
@@ -310,16 +347,16 @@ static void test_card(struct sim *s, int32_t day)
     if (c == NULL) {
         return;
     }
-    int64_t at = sim_at_hour(s, r, day, sim_between(r, 0.0, 24.0), c->country);
-    uint32_t small = 1 + sim_poisson(r, .9);
-    uint32_t big = 1 + sim_poisson(r, .5);
-    uint64_t device = sim_chance(r, .5) ? 0 : c->device[rng_below(r, 2)]; /* spoofed */
+    int64_t at = sim_at_hour(s, r, day, usual_hour(r, c), c->country);
+    uint32_t small = 1 + sim_poisson(r, .8);
+    uint32_t big = 1 + sim_poisson(r, 1.2);
+    uint64_t device = sim_chance(r, .15) ? 0 : c->device[rng_below(r, 2)]; /* spoofed */
     uint32_t neighbour = (c->home_ip & 0xffffff00U) | (uint32_t)rng_below(r, 256);
     uint32_t ip = sim_chance(r, .5) ? neighbour : thief_ip(s, c);
-    double times = sim_lognormal(r, 1.0, .45);
+    double times = sim_lognormal(r, 1.2, .4);
     for (uint32_t i = 0; i < small + big; i++) {
         struct sim_tx t;
-        uint32_t m = i < small ? sim_pick_in(s, r, s->online) : pick_loot(s, s->online);
+        uint32_t m = i < small ? sim_pick_in(s, r, s->online) : sim_pick_loot(s, r, s->online);
         online_fraud(s, &t, c, m, at);
         t.device = device;
         t.ip = ip;
@@ -331,7 +368,7 @@ static void test_card(struct sim *s, int32_t day)
             t.amount_minor = 0;
         }
         sim_plan(s, &t);
-        at = later(r, at, i + 1 < small ? .3 : 6.0);
+        at = later(r, at, i + 1 < small ? .3 : 3.0);
     }
     close_episode(s, c, at, .9);
 }
@@ -345,7 +382,7 @@ static void run_mule(struct sim *s, int32_t day)
     if (c == NULL) {
         return;
     }
-    uint32_t n = 5 + sim_poisson(r, 3.5);
+    uint32_t n = 6 + sim_poisson(r, 4.0);
     double amount = 60.0 * sim_lognormal(r, c->log_level, .4);
     double at_day = day, gap_days = sim_between(r, 1.2, 4.5);
     int64_t last = s->conf.start_us + day * SIM_DAY_US;
@@ -359,7 +396,7 @@ static void run_mule(struct sim *s, int32_t day)
         sim_amount(s, &t, amount * sim_between(r, .9, 1.1));
         sim_plan(s, &t);
         last = t.event_us;
-        amount *= sim_between(r, 1.06, 1.35);
+        amount *= sim_between(r, 1.1, 1.4);
         gap_days *= sim_between(r, .74, 1.0);
         at_day += gap_days;
     }
@@ -400,7 +437,7 @@ static void start_episode(struct sim *s, enum sim_pattern p, int32_t day)
 void sim_crime_day(struct sim *s, int32_t day)
 {
     double legitimate = (double)s->planned_today;
-    for (unsigned i = 0; i < SIM_BAD_PLACES; i++) {
+    for (uint32_t i = 0; i < s->bad_places; i++) {
         struct sim_bad_place *b = &s->bad[i];
         if (b->until > day && b->terminal == 0) {
             charge_again(s, b, day);

@@ -101,10 +101,10 @@ static void finish_online(struct today *d, struct sim_tx *t, uint32_t merchant, 
     t->channel = CHANNEL_ECOMMERCE;
     t->entry = sim_chance(&d->r, known_place ? .7 : .2) ? ENTRY_CREDENTIAL_ON_FILE : ENTRY_MANUAL;
     double u = rng_uniform(&d->r);
-    uint64_t device = u < .72   ? c->device[0]
-                      : u < .92 ? c->device[1]
-                      : u < .98 ? c->device[2]
-                                : rng_next(&d->r) | 1; /* an unknown one: a browser wiped clean */
+    uint64_t device = u < .72    ? c->device[0]
+                      : u < .92  ? c->device[1]
+                      : u < .985 ? c->device[2]
+                                 : rng_next(&d->r) | 1; /* an unknown one: a browser wiped clean */
     t->device = sim_chance(&d->r, .1) ? 0 : device;
     double v = rng_uniform(&d->r);
     t->ip = d->away || v < .25 ? sim_new_ip(&d->r, d->country) & 0xff000fffU /* a mobile network */
@@ -226,36 +226,39 @@ static void big_purchase(struct today *d)
 {
     struct sim_card *c = d->c;
     double hour = habit_hour(d);
-    double times = sim_lognormal(&d->r, 1.2, .5);
+    double times = sim_lognormal(&d->r, 1.2, .4);
     bool online = sim_chance(&d->r, .6);
     if (!online) {
         pay_at(d, sim_pick_city(d->s, &d->r, d->country, d->city), hour, times);
         return;
     }
-    uint32_t merchant = sim_pick_in(d->s, &d->r, d->s->online);
-    struct sim_tx t;
-    sim_begin(d->s, &t, c, merchant, sim_at_hour(d->s, &d->r, d->day, hour, d->country));
-    finish_online(d, &t, merchant, false);
-    t.pattern = SIM_LEGITIMATE;
-    sim_amount(d->s, &t, times * sim_usual(d->s, &d->r, c, merchant));
-    sim_plan(d->s, &t);
-    maybe_give_back(d, &t);
-    uint32_t small = sim_chance(&d->r, .6) ? 1 + sim_poisson(&d->r, .7) : 0;
-    for (uint32_t i = 0; i < small; i++) {
-        int64_t at =
-            t.event_us + (int64_t)(3600000.0 * (.05 + 6.0 * rng_exponential(&d->r))) * 1000;
-        sim_begin(d->s, &t, c, sim_pick_in(d->s, &d->r, d->s->online), at);
-        finish_online(d, &t, t.merchant - 1, false);
+    int64_t at = sim_at_hour(d->s, &d->r, d->day, hour, d->country);
+    uint32_t big = 1 + sim_poisson(&d->r, 1.2);
+    uint32_t small = 1 + sim_poisson(&d->r, .8);
+    for (uint32_t i = 0; i < big + small; i++) {
+        struct sim_range shops = d->s->online;
+        uint32_t m = i < big ? sim_pick_loot(d->s, &d->r, shops) : sim_pick_in(d->s, &d->r, shops);
+        struct sim_tx t;
+        sim_begin(d->s, &t, c, m, at);
+        finish_online(d, &t, m, false);
         t.pattern = SIM_LEGITIMATE;
-        sim_amount(d->s, &t, sim_lognormal(&d->r, .9, .7));
+        double amount =
+            i < big ? times * sim_usual(d->s, &d->r, c, m) : sim_lognormal(&d->r, .9, .7);
+        sim_amount(d->s, &t, amount);
+        if (i >= big && sim_chance(&d->r, .15)) {
+            t.type = TX_CHECK;
+            t.amount_minor = 0;
+        }
         sim_plan(d->s, &t);
+        double hours = (i < big ? 3.0 : .3) * rng_exponential(&d->r);
+        at += ((int64_t)(3600000.0 * hours) + 1000) * 1000;
     }
 }
 
 /* Pay day: cash in falling amounts at growing intervals.  The order of a mule backwards. */
 static void spend_wages(struct today *d)
 {
-    uint32_t n = 4 + sim_poisson(&d->r, 3.0);
+    uint32_t n = 5 + sim_poisson(&d->r, 4.0);
     double amount = 120.0 * sim_lognormal(&d->r, d->c->log_level + .7, .45);
     double gap_days = sim_between(&d->r, .4, 1.5);
     double at_day = d->day;
@@ -313,7 +316,7 @@ void sim_live_day(struct sim *s, uint32_t card, int32_t day)
     if (sim_chance(&d.r, .006 * busy) && day >= c->lost_until) {
         shopping_spree(&d);
     }
-    if (sim_chance(&d.r, .02 * busy)) {
+    if (sim_chance(&d.r, .005 * busy)) {
         big_purchase(&d);
     }
     if (sim_chance(&d.r, .0015 * busy) && day >= c->lost_until) {

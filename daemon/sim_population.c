@@ -165,6 +165,21 @@ uint32_t sim_pick_city(const struct sim *s, struct rng *r, unsigned country, uns
     return sim_pick_in(s, r, s->in_country[country]);
 }
 
+/* Of three offers mostly the dearest to sell on: what a thief takes, and what a big purchase is. */
+uint32_t sim_pick_loot(const struct sim *s, struct rng *r, struct sim_range range)
+{
+    uint32_t best = sim_pick_in(s, r, range);
+    for (int i = 0; i < 2; i++) {
+        uint32_t other = sim_pick_in(s, r, range);
+        double a = SIM_MCC[s->merchant[best].kind].resale * rng_uniform(r);
+        double b = SIM_MCC[s->merchant[other].kind].resale * rng_uniform(r);
+        if (b > a) {
+            best = other;
+        }
+    }
+    return best;
+}
+
 /* Each country has four blocks of /8 between 31 and 102: none is private or reserved. */
 uint32_t sim_new_ip(struct rng *r, unsigned country)
 {

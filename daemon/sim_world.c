@@ -79,18 +79,17 @@ double sim_lognormal(struct rng *r, double log_mean, double sigma)
     return det_exp(log_mean + sigma * rng_normal(r));
 }
 
-/* Knuth's product of uniforms. */
+/* Knuth's product of uniforms, in portions whose exp() does not vanish. */
 uint32_t sim_poisson(struct rng *r, double mean)
 {
-    if (mean <= 0.0) {
-        return 0;
-    }
-    double limit = det_exp(-(mean < 30.0 ? mean : 30.0));
-    double product = rng_uniform(r);
     uint32_t n = 0;
-    while (product > limit) {
-        product *= rng_uniform(r);
-        n++;
+    for (double left = mean; left > 0.0; left -= 30.0) {
+        double limit = det_exp(-(left < 30.0 ? left : 30.0));
+        double product = rng_uniform(r);
+        while (product > limit) {
+            product *= rng_uniform(r);
+            n++;
+        }
     }
     return n;
 }

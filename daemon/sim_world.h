@@ -13,6 +13,7 @@
 #define SIM_FAV_ONLINE 5
 #define SIM_DEVICES 3
 #define SIM_SUBSCRIPTIONS 3
+#define SIM_GANG_DEVICES 6
 #define SIM_VISITORS 48 /* remembered by a colluding merchant */
 
 #define SIM_HOUR_US INT64_C(3600000000)
@@ -98,7 +99,6 @@ struct sim_bad_place {
     int32_t frauds_left;
     int64_t amount_cents; /* collusion's favourite */
 };
-#define SIM_BAD_PLACES 512
 
 /* Something planned; the agenda is a binary heap ordered by (event_us, order). */
 struct sim_plan {
@@ -111,6 +111,7 @@ struct sim {
     struct sim_merchant *merchant; /* [conf.merchants] */
     struct sim_card *card;         /* [conf.cards] */
     uint16_t *bad_terminal;        /* [terminals + 1]: index into bad + 1 */
+    struct sim_bad_place *bad;     /* [bad_places] */
     uint16_t *bad_merchant;        /* [conf.merchants] */
     struct sim_plan *agenda;
     size_t agenda_count, agenda_size;
@@ -121,12 +122,12 @@ struct sim {
     uint32_t cash_point[SIM_COUNTRIES][SIM_CITIES]; /* a merchant */
     double city_lat[SIM_COUNTRIES][SIM_CITIES];
     double city_lon[SIM_COUNTRIES][SIM_CITIES];
-    struct sim_bad_place bad[SIM_BAD_PLACES];
     double episodes[SIM_PATTERN_COUNT];
     double frauds[SIM_PATTERN_COUNT]; /* planned */
+    uint64_t gang_device[SIM_GANG_DEVICES];
     struct rng fraud_rng, label_rng;
     double rate_scale;
-    uint32_t next_card, terminals;
+    uint32_t next_card, terminals, bad_places;
     int32_t day; /* being planned next */
     uint64_t planned_today;
     bool out_of_memory;
@@ -140,13 +141,14 @@ void sim_stream(const struct sim *s, enum sim_stream which, uint64_t a, uint64_t
 bool sim_chance(struct rng *r, double p);
 double sim_between(struct rng *r, double low, double high);
 double sim_lognormal(struct rng *r, double log_mean, double sigma);
-uint32_t sim_poisson(struct rng *r, double mean); /* mean below 30, else 30 is taken */
+uint32_t sim_poisson(struct rng *r, double mean);
 
 /* ---- population (sim_population.c) ---- */
 void sim_make_merchants(struct sim *s);
 void sim_make_cards(struct sim *s);
 uint32_t sim_pick_in(const struct sim *s, struct rng *r, struct sim_range range);
 uint32_t sim_pick_city(const struct sim *s, struct rng *r, unsigned country, unsigned city);
+uint32_t sim_pick_loot(const struct sim *s, struct rng *r, struct sim_range range);
 uint32_t sim_new_ip(struct rng *r, unsigned country);
 uint8_t sim_pick_country(struct rng *r, bool travel);
 

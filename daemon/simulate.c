@@ -15,7 +15,7 @@
 
 /* Rows of a card and a day at rate_scale 1, as measured (tests/bench/simulator_check.py prints it).
  */
-#define ROWS_PER_CARD_DAY 1.14
+#define ROWS_PER_CARD_DAY .913
 
 void sim_conf_default(struct sim_conf *conf)
 {
@@ -24,7 +24,7 @@ void sim_conf_default(struct sim_conf *conf)
                               .merchants = 2000,
                               .days = 180,
                               .start_us = INT64_C(1767225600000000), /* 2026-01-01 */
-                              .fraud_share = .005,
+                              .fraud_share = .007,
                               .label_max_days = 120};
 }
 
@@ -65,15 +65,19 @@ static enum err check_conf(const struct sim_conf *k, struct errmsg *e)
     return ERR_OK;
 }
 
-/* A merchant has at most 11 terminals, so their tables are allocated for that many. */
 static bool allocate(struct sim *s)
 {
     s->merchant = calloc(s->conf.merchants, sizeof *s->merchant);
     s->card = calloc(s->conf.cards, sizeof *s->card);
     s->bad_merchant = calloc(s->conf.merchants, sizeof *s->bad_merchant);
+    /* Marks of bad places are 16 bits. */
+    uint32_t places = 64 + s->conf.merchants / 20;
+    s->bad_places = places < 65000 ? places : 65000;
+    s->bad = calloc(s->bad_places, sizeof *s->bad);
     s->agenda_size = 4096;
     s->agenda = malloc(s->agenda_size * sizeof *s->agenda);
-    if (s->merchant == NULL || s->card == NULL || s->bad_merchant == NULL || s->agenda == NULL) {
+    if (s->merchant == NULL || s->card == NULL || s->bad_merchant == NULL || s->bad == NULL ||
+        s->agenda == NULL) {
         return false;
     }
     sim_make_merchants(s);
@@ -117,14 +121,16 @@ void sim_free(struct sim *s)
     free(s->merchant);
     free(s->card);
     free(s->bad_merchant);
+    free(s->bad);
     free(s->bad_terminal);
     free(s->agenda);
     free(s);
 }
 
-uint32_t sim_day(const struct sim *s)
+double sim_expected_rows(const struct sim_conf *conf)
 {
-    return (uint32_t)s->day;
+    return conf->transactions > 0 ? (double)conf->transactions
+                                  : ROWS_PER_CARD_DAY * (double)conf->cards * (double)conf->days;
 }
 
 /* ---- the agenda ---- */

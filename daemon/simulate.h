@@ -76,7 +76,7 @@ struct sim_tx {
 
 struct sim;
 
-/* 5,000 cards, 2,000 merchants, 180 days from 2026-01-01, half a percent of fraud, labels within
+/* 5,000 cards, 2,000 merchants, 180 days from 2026-01-01, .7 % of fraud, labels within
  * 120 days, seed 1. */
 void sim_conf_default(struct sim_conf *conf);
 
@@ -88,8 +88,8 @@ void sim_free(struct sim *s);
 /* The next row.  ERR_END after the last one, ERR_NOMEM. */
 FD_MUSTCHECK enum err sim_next(struct sim *s, struct sim_tx *out_tx, struct errmsg *e);
 
-/* Days finished, for a progress line. */
-uint32_t sim_day(const struct sim *s);
+/* How many rows it will be, roughly: for a progress line. */
+double sim_expected_rows(const struct sim_conf *conf);
 
 /* Lower case, static: "stolen"; "" for legitimate. */
 const char *sim_pattern_name(enum sim_pattern p);

@@ -1,0 +1,328 @@
+/* The simulator: repeatable, in order, inside its bounds, and telling fraud as it says. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/timefmt.h"
+#include "daemon/simulate.h"
+
+static struct sim_conf small_conf(void)
+{
+    struct sim_conf conf;
+    sim_conf_default(&conf);
+    conf.cards = 400;
+    conf.merchants = 300;
+    conf.days = 40;
+    return conf;
+}
+
+static struct sim *create(const struct sim_conf *conf)
+{
+    struct sim *s = NULL;
+    struct errmsg e;
+    if (sim_create(conf, &s, &e) != ERR_OK) {
+        fail_msg("%s", e.text);
+    }
+    return s;
+}
+
+static bool next(struct sim *s, struct sim_tx *t)
+{
+    struct errmsg e;
+    enum err err = sim_next(s, t, &e);
+    assert_true(err == ERR_OK || err == ERR_END);
+    return err == ERR_OK;
+}
+
+/* Hash of the first `rows` rows as CSV. */
+static uint64_t hash_rows(const struct sim_conf *conf, uint64_t rows)
+{
+    struct sim *s = create(conf);
+    struct sim_tx t;
+    char row[SIM_ROW_MAX];
+    uint64_t h = hash_bytes(sim_csv_header(), strlen(sim_csv_header()), 0);
+    uint64_t n = 0;
+    for (; n < rows && next(s, &t); n++) {
+        h = hash_bytes(row, sim_csv_row(&t, row), h);
+    }
+    assert_true(n == rows);
+    sim_free(s);
+    return h;
+}
+
+/* The stream that SIMULATOR_VERSION names.  Where this fails, either a change of the rows was not
+ * meant, or the version rises and the hash is written anew. */
+static void test_next_gives_the_frozen_rows(void **state)
+{
+    (void)state;
+    struct sim_conf conf;
+    sim_conf_default(&conf);
+    conf.cards = 2000;
+    conf.merchants = 800;
+    assert_int_equal(SIMULATOR_VERSION, 1);
+    if (getenv("P")) print_message("%lx\n", hash_rows(&conf, 20000));
+    assert_true(hash_rows(&conf, 20000) == UINT64_C(0x0));
+}
+
+static void test_next_repeats_for_a_seed_and_differs_for_another(void **state)
+{
+    (void)state;
+    struct sim_conf conf = small_conf();
+    uint64_t h = hash_rows(&conf, 5000);
+    assert_true(hash_rows(&conf, 5000) == h);
+    conf.seed = 2;
+    assert_true(hash_rows(&conf, 5000) != h);
+}
+
+static void check_row(const struct sim_conf *conf, const struct sim_tx *t)
+{
+    int64_t end_us = conf->start_us + (int64_t)conf->days * TIME_DAY;
+    assert_true(t->event_us >= conf->start_us && t->event_us < end_us && t->event_us % 1000 == 0);
+    assert_true(t->card > 0 && t->merchant > 0 && t->merchant <= conf->merchants);
+    assert_true((t->type == TX_CHECK) == (t->amount_minor == 0));
+    assert_true(t->amount_minor >= 0 && t->amount_minor < INT64_C(1000000000));
+    assert_int_equal(strlen(t->currency), 3);
+    assert_int_equal(strlen(t->country), 2);
+    assert_true((t->channel == CHANNEL_POS || t->channel == CHANNEL_ATM) == (t->terminal != 0));
+    assert_true(t->channel == CHANNEL_ECOMMERCE || t->device == 0);
+    assert_true((t->type == TX_CASH) == (t->channel == CHANNEL_ATM));
+    assert_true(!t->has_location || (abs(t->lat_e4) <= 900000 && abs(t->lon_e4) <= 1800000));
+    assert_true((t->pattern == SIM_LEGITIMATE) == (t->label_us == 0));
+    if (t->label_us != 0) {
+        int64_t delay_us = t->label_us - t->event_us;
+        assert_true(delay_us > 0 && delay_us <= conf->label_max_days * TIME_DAY);
+    }
+}
+
+static void test_next_gives_rows_in_order_and_inside_their_bounds(void **state)
+{
+    (void)state;
+    struct sim_conf conf = small_conf();
+    conf.label_max_days = 9;
+    struct sim *s = create(&conf);
+    struct sim_tx t;
+    int64_t last_us = 0;
+    uint64_t n = 0;
+    while (next(s, &t)) {
+        check_row(&conf, &t);
+        assert_true(t.event_us >= last_us);
+        assert_true(t.number == ++n);
+        last_us = t.event_us;
+    }
+    assert_true(n > 10000);
+    assert_false(next(s, &t)); /* and stays at its end */
+    sim_free(s);
+}
+
+static void count_rows(const struct sim_conf *conf, uint64_t out_n[SIM_PATTERN_COUNT],
+                       uint64_t out_type[5])
+{
+    struct sim *s = create(conf);
+    struct sim_tx t;
+    while (next(s, &t)) {
+        out_n[t.pattern]++;
+        out_type[t.type]++;
+    }
+    sim_free(s);
+}
+
+static void test_next_shows_every_type_and_pattern_at_the_wanted_share(void **state)
+{
+    (void)state;
+    struct sim_conf conf = small_conf();
+    conf.cards = 1500;
+    conf.days = 60;
+    conf.fraud_share = .02;
+    uint64_t n[SIM_PATTERN_COUNT] = {0}, type[5] = {0};
+    count_rows(&conf, n, type);
+    uint64_t frauds = 0;
+    for (unsigned p = SIM_STOLEN; p < SIM_PATTERN_COUNT; p++) {
+        assert_true(n[p] > 5);
+        frauds += n[p];
+    }
+    for (unsigned i = 0; i < 5; i++) {
+        assert_true(type[i] > 5);
+    }
+    double share = (double)frauds / (double)(frauds + n[SIM_LEGITIMATE]);
+    assert_true(share > .014 && share < .026);
+}
+
+static void test_next_without_fraud_gives_none(void **state)
+{
+    (void)state;
+    struct sim_conf conf = small_conf();
+    conf.fraud_share = 0.0;
+    uint64_t n[SIM_PATTERN_COUNT] = {0}, type[5] = {0};
+    count_rows(&conf, n, type);
+    for (unsigned p = SIM_STOLEN; p < SIM_PATTERN_COUNT; p++) {
+        assert_true(n[p] == 0);
+    }
+}
+
+static void test_next_meets_the_wanted_transactions(void **state)
+{
+    (void)state;
+    struct sim_conf conf = small_conf();
+    conf.cards = 1000;
+    const uint64_t wanted[] = {20000, 100000};
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        conf.transactions = wanted[i];
+        uint64_t n[SIM_PATTERN_COUNT] = {0}, type[5] = {0}, rows = 0;
+        count_rows(&conf, n, type);
+        for (unsigned t = 0; t < 5; t++) {
+            rows += type[t];
+        }
+        assert_true(rows > wanted[i] / 100 * 85 && rows < wanted[i] / 100 * 115);
+    }
+}
+
+static void test_drift_changes_the_mix(void **state)
+{
+    (void)state;
+    struct sim_conf conf = small_conf();
+    conf.cards = 1500;
+    conf.fraud_share = .02;
+    uint64_t before[SIM_PATTERN_COUNT] = {0}, after[SIM_PATTERN_COUNT] = {0}, type[5];
+    count_rows(&conf, before, type);
+    conf.drift_us = conf.start_us + TIME_DAY;
+    count_rows(&conf, after, type);
+    assert_true(after[SIM_STOLEN] * 2 < before[SIM_STOLEN]);
+    assert_true(after[SIM_TAKEOVER] * 4 > before[SIM_TAKEOVER] * 5);
+}
+
+static void test_create_refuses_what_is_out_of_bounds(void **state)
+{
+    (void)state;
+    struct sim_conf bad[12];
+    for (size_t i = 0; i < 12; i++) {
+        sim_conf_default(&bad[i]);
+    }
+    bad[0].cards = 9;
+    bad[1].cards = 2000001;
+    bad[2].merchants = 99;
+    bad[3].merchants = 1000001;
+    bad[4].days = 0;
+    bad[5].days = 3661;
+    bad[6].start_us++;
+    bad[7].start_us = INT64_C(4102444800000000) - 179 * TIME_DAY;
+    bad[8].fraud_share = .0501;
+    bad[9].label_max_days = 0;
+    bad[10].label_max_days = 366;
+    bad[11].transactions = UINT64_C(30) * 5000 * 180 + 10;
+    for (size_t i = 0; i < 12; i++) {
+        struct sim *s = NULL;
+        struct errmsg e = {""};
+        assert_int_equal(sim_create(&bad[i], &s, &e), ERR_INVALID);
+        assert_null(s);
+        assert_true(e.text[0] != '\0');
+    }
+}
+
+static void test_create_runs_the_smallest_world(void **state)
+{
+    (void)state;
+    struct sim_conf conf = small_conf();
+    conf.cards = 10;
+    conf.merchants = 100;
+    conf.fraud_share = .05;
+    uint64_t n[SIM_PATTERN_COUNT] = {0}, type[5] = {0};
+    count_rows(&conf, n, type);
+    assert_true(n[SIM_LEGITIMATE] > 50);
+    sim_free(NULL);
+}
+
+static struct sim_tx sample_row(void)
+{
+    struct sim_tx t = {.number = 42,
+                       .event_us = INT64_C(1767225600000000) + 3723004000,
+                       .label_us = INT64_C(1767225600000000) + TIME_DAY,
+                       .amount_minor = 105,
+                       .device = 7,
+                       .card = 3,
+                       .merchant = 9,
+                       .ip = 0x1f000102,
+                       .lat_e4 = -5,
+                       .lon_e4 = 1234567,
+                       .mcc = 742,
+                       .channel = CHANNEL_ECOMMERCE,
+                       .entry = ENTRY_MANUAL,
+                       .pattern = SIM_MULE,
+                       .minor_digits = 2,
+                       .has_location = true,
+                       .currency = "EUR",
+                       .country = "DE"};
+    return t;
+}
+
+static void test_csv_row_writes_every_column(void **state)
+{
+    (void)state;
+    struct sim_tx t = sample_row();
+    char row[SIM_ROW_MAX];
+    size_t len = sim_csv_row(&t, row);
+    assert_int_equal(len, strlen(row));
+    char *device = strstr(row, ",manual,d");
+    assert_non_null(device);
+    memset(device + 9, 'x', 12);
+    assert_string_equal(row, "t000000042,2026-01-01T01:02:03.004Z,c0000003,purchase,1.05,EUR,"
+                             "m000009,,0742,DE,ecommerce,manual,dxxxxxxxxxxxx,31.0.1.2,-0.0005,"
+                             "123.4567,1,2026-01-02T00:00:00.000Z,mule\n");
+}
+
+static void test_csv_row_leaves_missing_fields_empty(void **state)
+{
+    (void)state;
+    struct sim_tx t = sample_row();
+    char row[SIM_ROW_MAX];
+    t.pattern = SIM_LEGITIMATE;
+    t.label_us = 0;
+    t.device = 0;
+    t.ip = 0;
+    t.has_location = false;
+    t.minor_digits = 0;
+    sim_csv_row(&t, row);
+    assert_string_equal(row, "t000000042,2026-01-01T01:02:03.004Z,c0000003,purchase,105,EUR,"
+                             "m000009,,0742,DE,ecommerce,manual,,,,,0,,\n");
+}
+
+static void test_json_row_is_the_wire_format_without_label(void **state)
+{
+    (void)state;
+    struct sim_tx t = sample_row();
+    char row[SIM_ROW_MAX];
+    t.device = 0;
+    t.terminal = 5;
+    sim_json_row(&t, row);
+    assert_string_equal(
+        row, "{\"id\":\"t000000042\",\"ts\":\"2026-01-01T01:02:03.004Z\",\"card\":\"c0000003\","
+             "\"type\":\"purchase\",\"amount\":\"1.05\",\"currency\":\"EUR\",\"merchant\":"
+             "\"m000009\",\"terminal\":\"t000005\",\"mcc\":\"0742\",\"country\":\"DE\","
+             "\"channel\":\"ecommerce\",\"entry\":\"manual\",\"ip\":\"31.0.1.2\",\"lat\":-0.0005,"
+             "\"lon\":123.4567}\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_next_gives_the_frozen_rows),
+        cmocka_unit_test(test_next_repeats_for_a_seed_and_differs_for_another),
+        cmocka_unit_test(test_next_gives_rows_in_order_and_inside_their_bounds),
+        cmocka_unit_test(test_next_shows_every_type_and_pattern_at_the_wanted_share),
+        cmocka_unit_test(test_next_without_fraud_gives_none),
+        cmocka_unit_test(test_next_meets_the_wanted_transactions),
+        cmocka_unit_test(test_drift_changes_the_mix),
+        cmocka_unit_test(test_create_refuses_what_is_out_of_bounds),
+        cmocka_unit_test(test_create_runs_the_smallest_world),
+        cmocka_unit_test(test_csv_row_writes_every_column),
+        cmocka_unit_test(test_csv_row_leaves_missing_fields_empty),
+        cmocka_unit_test(test_json_row_is_the_wire_format_without_label),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
