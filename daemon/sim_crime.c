@@ -382,23 +382,20 @@ static void run_mule(struct sim *s, int32_t day)
     if (c == NULL) {
         return;
     }
-    uint32_t n = 6 + sim_poisson(r, 4.0);
-    double amount = 60.0 * sim_lognormal(r, c->log_level, .4);
-    double at_day = day, gap_days = sim_between(r, 1.2, 4.5);
+    struct sim_series series;
+    sim_draw_series(r, c->log_level, &series);
     int64_t last = s->conf.start_us + day * SIM_DAY_US;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < series.count; i++) {
         uint32_t m = s->cash_point[c->country][c->city];
         struct sim_tx t;
         double hour = sim_between(r, 7.0, 23.0);
-        sim_begin(s, &t, c, m, sim_at_hour(s, r, (int32_t)at_day, hour, c->country));
+        int32_t then = day + (int32_t)series.at_day[i];
+        sim_begin(s, &t, c, m, sim_at_hour(s, r, then, hour, c->country));
         sim_at_cash_point(s, r, &t);
         t.pattern = SIM_MULE;
-        sim_amount(s, &t, amount * sim_between(r, .9, 1.1));
+        sim_amount(s, &t, series.amount[i]);
         sim_plan(s, &t);
         last = t.event_us;
-        amount *= sim_between(r, 1.1, 1.4);
-        gap_days *= sim_between(r, .74, 1.0);
-        at_day += gap_days;
     }
     close_episode(s, c, last, 0.0);
 }

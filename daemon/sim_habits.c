@@ -255,22 +255,20 @@ static void big_purchase(struct today *d)
     }
 }
 
-/* Pay day: cash in falling amounts at growing intervals.  The order of a mule backwards. */
+/* Pay day: cash in falling amounts at growing intervals, a mule's series from its end. */
 static void spend_wages(struct today *d)
 {
-    uint32_t n = 5 + sim_poisson(&d->r, 4.0);
-    double amount = 120.0 * sim_lognormal(&d->r, d->c->log_level + .7, .45);
-    double gap_days = sim_between(&d->r, .4, 1.5);
-    double at_day = d->day;
-    for (uint32_t i = 0; i < n; i++) {
-        struct today later = *d;
-        later.day = (int32_t)at_day;
-        draw_cash(&later, sim_between(&d->r, 7.0, 23.0), amount * sim_between(&d->r, .9, 1.1));
-        d->r = later.r;
-        amount *= sim_between(&d->r, .72, .95);
-        gap_days *= sim_between(&d->r, 1.0, 1.35);
-        at_day += gap_days;
+    struct sim_series series;
+    sim_draw_series(&d->r, d->c->log_level, &series);
+    double last_day = series.at_day[series.count - 1];
+    struct today then = *d;
+    then.country = d->c->country;
+    then.city = d->c->city;
+    for (uint32_t i = series.count; i-- > 0;) {
+        then.day = d->day + (int32_t)(last_day - series.at_day[i]);
+        draw_cash(&then, sim_between(&then.r, 7.0, 23.0), series.amount[i]);
     }
+    d->r = then.r;
 }
 
 static void pay_subscriptions(struct today *d)

@@ -93,3 +93,19 @@ uint32_t sim_poisson(struct rng *r, double mean)
     }
     return n;
 }
+
+void sim_draw_series(struct rng *r, double log_level, struct sim_series *out)
+{
+    uint32_t count = 6 + sim_poisson(r, 4.0);
+    out->count = count < SIM_SERIES_MAX ? count : SIM_SERIES_MAX;
+    double amount = 60.0 * sim_lognormal(r, log_level, .4);
+    double gap_days = sim_between(r, 1.2, 4.5);
+    double at_day = 0.0;
+    for (uint32_t i = 0; i < out->count; i++) {
+        out->amount[i] = amount * sim_between(r, .9, 1.1);
+        out->at_day[i] = at_day;
+        amount *= sim_between(r, 1.1, 1.4);
+        gap_days *= sim_between(r, .74, 1.0);
+        at_day += gap_days;
+    }
+}

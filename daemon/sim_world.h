@@ -143,6 +143,15 @@ double sim_between(struct rng *r, double low, double high);
 double sim_lognormal(struct rng *r, double log_mean, double sigma);
 uint32_t sim_poisson(struct rng *r, double mean);
 
+/* Cash in growing amounts at shrinking intervals: a mule; read from its end, somebody's wages. */
+#define SIM_SERIES_MAX 20
+struct sim_series {
+    double amount[SIM_SERIES_MAX]; /* reference units */
+    double at_day[SIM_SERIES_MAX]; /* from 0 */
+    uint32_t count;
+};
+void sim_draw_series(struct rng *r, double log_level, struct sim_series *out);
+
 /* ---- population (sim_population.c) ---- */
 void sim_make_merchants(struct sim *s);
 void sim_make_cards(struct sim *s);
