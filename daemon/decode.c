@@ -115,6 +115,7 @@ static enum dead_reason check_future(struct decoder *d, const char *what, int64_
     return DEAD_NONE;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): a message, its key, its time, two results */
 enum dead_reason decode_tx(struct decoder *d, const char *json, size_t len, const char *key,
                            size_t key_len, int64_t kafka_timestamp_us, int64_t max_future_us,
                            struct tx *out, struct tx_strings *out_strings)
@@ -291,8 +292,8 @@ static enum dead_reason take_decision(struct decoder *d, struct decision *out)
     int64_t revision = 0;
     double ratio = 0;
     uint8_t outcome = 0;
-    out->probability = NAN;
-    out->threshold = NAN;
+    out->probability = (double)NAN;
+    out->threshold = (double)NAN;
     FIELD_TRY(take_decision_id(d, out));
     FIELD_TRY(field_string(d, MEMBER_TX, WIRE_ID_MAX, true, &out->tx));
     FIELD_TRY(field_time(d, MEMBER_TS, &out->event_us));

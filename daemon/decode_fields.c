@@ -70,7 +70,7 @@ enum dead_reason field_reject(struct decoder *d, enum dead_reason reason, const 
 {
     va_list args;
     va_start(args, fmt);
-    vsnprintf(d->detail, sizeof d->detail, fmt, args);
+    (void)vsnprintf(d->detail, sizeof d->detail, fmt, args);
     va_end(args);
     return reason;
 }
@@ -86,7 +86,10 @@ static struct excerpt excerpt(struct slice s)
     size_t n = s.len < 32 ? s.len : 32;
     for (size_t i = 0; i < n; i++) {
         bool plain = s.at[i] >= ' ' && s.at[i] <= '~' && s.at[i] != '"';
-        x.text[i] = plain ? s.at[i] : '?';
+        x.text[i] = '?';
+        if (plain) {
+            x.text[i] = s.at[i];
+        }
     }
     memcpy(x.text + n, "..", 3);
     x.text[s.len > n ? n + 2 : n] = '\0';

@@ -448,8 +448,8 @@ void encode_dead_letter(enum dead_reason reason, const char *detail, struct slic
     out->header[1].name = "detail";
     out->header[2].name = "source";
     out->header[3].name = "length";
-    snprintf(out->header[0].text, sizeof out->header[0].text, "%s", dead_reason_name(reason));
-    snprintf(out->header[1].text, sizeof out->header[1].text, "%s", detail);
+    (void)snprintf(out->header[0].text, sizeof out->header[0].text, "%s", dead_reason_name(reason));
+    (void)snprintf(out->header[1].text, sizeof out->header[1].text, "%s", detail);
     (void)encode_id(log, partition, offset, out->header[2].text, sizeof out->header[2].text);
-    snprintf(out->header[3].text, sizeof out->header[3].text, "%zu", len);
+    (void)snprintf(out->header[3].text, sizeof out->header[3].text, "%zu", len);
 }

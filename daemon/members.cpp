@@ -27,10 +27,10 @@ static_assert(MEMBER_COUNT * 4 <= SLOTS, "the name table is too full");
 
 struct members_reader {
     od::parser parser;
-    char *padded;
-    size_t message_max;
-    uint8_t slot[SLOTS]; /* 1 + member by hash of its name, 0 empty */
-    uint8_t len[MEMBER_COUNT];
+    char *padded = nullptr;
+    size_t message_max = 0;
+    uint8_t slot[SLOTS] = {}; /* 1 + member by hash of its name, 0 empty */
+    uint8_t len[MEMBER_COUNT] = {};
 };
 
 namespace
@@ -339,7 +339,7 @@ enum members_error read_object(const struct members_reader *r, od::object object
 
 struct members_reader *members_create(size_t message_max)
 {
-    auto *r = new (std::nothrow) members_reader{};
+    auto *r = new (std::nothrow) members_reader;
     if (r == nullptr) {
         return nullptr;
     }

@@ -31,9 +31,9 @@ static struct number number_of(double v)
     double size = v > 0 ? (v < 1e15 ? v : 1e15) : 0;
     uint64_t tenths = (uint64_t)(size * 10 + 0.5);
     if (tenths < 100 && tenths % 10 != 0) {
-        snprintf(n.text, sizeof n.text, "%" PRIu64 ".%" PRIu64, tenths / 10, tenths % 10);
+        (void)snprintf(n.text, sizeof n.text, "%" PRIu64 ".%" PRIu64, tenths / 10, tenths % 10);
     } else {
-        snprintf(n.text, sizeof n.text, "%" PRIu64, (uint64_t)(size + 0.5));
+        (void)snprintf(n.text, sizeof n.text, "%" PRIu64, (uint64_t)(size + 0.5));
     }
     return n;
 }
@@ -67,7 +67,7 @@ static bool say(struct reason *r, const char *fmt, ...)
     }
     if (at < sizeof r->text) {
         va_start(args, fmt);
-        vsnprintf(r->text + at, sizeof r->text - at, fmt, args);
+        (void)vsnprintf(r->text + at, sizeof r->text - at, fmt, args);
         va_end(args);
     }
     return true;
