@@ -270,11 +270,12 @@ static bool start_whole(struct bus_kafka *b, int topic)
 {
     const struct rd_kafka_metadata *meta = NULL;
     rd_kafka_resp_err_t why = rd_kafka_metadata(b->whole, 0, b->whole_topic[topic], &meta, 1000);
-    bool good = why == RD_KAFKA_RESP_ERR_NO_ERROR && meta->topic_cnt == 1 &&
+    bool good = why == RD_KAFKA_RESP_ERR_NO_ERROR && meta != NULL && meta->topic_cnt == 1 &&
                 meta->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR &&
                 meta->topics[0].partition_cnt > 0;
-    int32_t count = good ? meta->topics[0].partition_cnt : 0;
+    int32_t count = 0;
     if (meta != NULL) {
+        count = good ? meta->topics[0].partition_cnt : 0;
         rd_kafka_metadata_destroy(meta);
     }
     for (int32_t p = 0; p < count; p++) {

@@ -511,11 +511,11 @@ bool columns_learn(struct feat_state *s, const struct tx *t, const struct touche
 {
     struct entry e = {t->event_us, t->amount_ref, place_tag(t) << 8 | entry_flags(t)};
     bool kept = history_add(&s->region, &at->card->e.history, &s->card_history, &e);
-    struct place *const places[] = {at->terminal, at->merchant, at->device, at->ip};
+    /* devices and IPs have no windows of amounts: only who was there, kept above */
+    struct place *const places[] = {at->terminal, at->merchant};
     e.tag &= 0xff;
-    for (size_t i = 0; i < 4; i++) {
-        /* devices and IPs have no windows of amounts: only who was there, kept above */
-        if (places[i] != NULL && i < 2) {
+    for (size_t i = 0; i < 2; i++) {
+        if (places[i] != NULL) {
             (void)history_add(&s->region, &places[i]->e.history, &s->place_history, &e);
         }
     }

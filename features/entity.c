@@ -96,14 +96,14 @@ static void give_up(struct entities *t, struct region *r, struct entity *e)
     t->evicted++;
 }
 
-bool entities_evict(struct entities *t, struct region *r, const void *keep)
+bool entities_evict(struct entities *t, struct region *r)
 {
     struct entity *oldest = NULL;
     uint32_t used = t->count;
     for (uint32_t i = 0; i < used && i < ENTITY_LOOK; i++) {
         struct entity *e = record(t, t->hand);
         t->hand = (t->hand + 1) % used;
-        if (e->id != 0 && e != keep && (oldest == NULL || e->last_us < oldest->last_us)) {
+        if (e->id != 0 && (oldest == NULL || e->last_us < oldest->last_us)) {
             oldest = e;
         }
     }
@@ -122,7 +122,7 @@ void *entities_get(struct entities *t, struct region *r, uint64_t id, bool *out_
         return record(t, t->slots[s] - 1);
     }
     if (t->free_head == 0 && t->count == t->max) {
-        entities_evict(t, r, NULL);
+        entities_evict(t, r);
         s = slot_of(t, id); /* the chain may have moved */
     }
     uint32_t number = t->count;

@@ -70,8 +70,8 @@ void entities_done(struct entities *t);
 void *entities_find(const struct entities *t, uint64_t id);
 /* The same, made where it is missing (out_new).  Memory of a record that gives way returns to r. */
 void *entities_get(struct entities *t, struct region *r, uint64_t id, bool *out_new);
-/* Gives the longest unseen of the next few up; false: nothing left but `keep`. */
-bool entities_evict(struct entities *t, struct region *r, const void *keep);
+/* Gives the longest unseen of the next few up; false: there is none. */
+bool entities_evict(struct entities *t, struct region *r);
 uint32_t entities_number(const struct entities *t, const void *record);
 void entities_prefetch(const struct entities *t, uint64_t id);
 

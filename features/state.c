@@ -163,7 +163,7 @@ static void make_room(struct feat_state *s)
     }
     for (int i = 0; i < 4 && s->region.bytes_max - s->region.bytes_live < wanted; i++) {
         struct entities *larger = s->cards.count >= s->places.count ? &s->cards : &s->places;
-        if (!entities_evict(larger, &s->region, NULL)) {
+        if (!entities_evict(larger, &s->region)) {
             return;
         }
     }
