@@ -7,6 +7,7 @@
 
 static const struct cmd COMMANDS[] = {
     {"simulate", "writes synthetic card payments with labels", cmd_simulate},
+    {"migrate", "brings the database to this program's schema", cmd_migrate},
     {NULL, NULL, NULL}, /* the end */
 };
 
