@@ -37,7 +37,7 @@ enum err bus_admin_open(const struct conf *c, struct bus_admin **out, struct err
     if (err == ERR_OK) {
         err = conf_visit_passed(c, set, conf, e);
     }
-    if (err == ERR_OK) {
+    if (err == ERR_OK && a != NULL) {
         a->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
         if (a->rk != NULL) {
             *out = a;

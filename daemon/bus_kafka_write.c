@@ -64,10 +64,10 @@ static bool keep_failed(struct bus_kafka *b, const rd_kafka_message_t *m, struct
                              .value_len = m->len,
                              .has_key = m->key != NULL,
                              .has_value = m->payload != NULL};
-    if (m->key_len > 0) {
+    if (m->key != NULL && m->key_len > 0) {
         memcpy(f->bytes, m->key, m->key_len);
     }
-    if (m->len > 0) {
+    if (m->payload != NULL && m->len > 0) {
         memcpy(f->bytes + m->key_len, m->payload, m->len);
     }
     rd_kafka_headers_t *headers = NULL;

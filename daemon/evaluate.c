@@ -224,7 +224,7 @@ enum err evaluate(const struct judged *j, size_t n, bool skip_known, struct figu
     struct figures g = {0};
     enum err err = ERR_OK;
     struct scored_row *r = malloc((n + 1) * sizeof *r);
-    const struct judged **rows = malloc((n + 1) * sizeof *rows);
+    const struct judged **rows = malloc((n + 1) * sizeof(const void *));
     struct card_day *day = malloc((n + 1) * sizeof *day);
     uint64_t *found = malloc((n + 1) * sizeof *found);
     if (r == NULL || rows == NULL || day == NULL || found == NULL) {

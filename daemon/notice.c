@@ -1,6 +1,7 @@
 #include "daemon/notice.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,20 @@ static void header_text(const struct bus_message *m, const char *name, char *out
         memcpy(out, h->value, h->len);
         out[h->len] = '\0';
     }
+}
+
+/* "3/7" */
+static bool part_numbers(const char *text, uint32_t *number, uint32_t *parts)
+{
+    char *end = NULL;
+    unsigned long a = strtoul(text, &end, 10);
+    if (end == text || *end != '/') {
+        return false;
+    }
+    unsigned long b = strtoul(end + 1, NULL, 10);
+    *number = (uint32_t)a;
+    *parts = (uint32_t)b;
+    return a >= 1 && b >= a && b <= NOTICE_MODEL_MAX / NOTICE_PART_MAX;
 }
 
 void notice_done(struct notice_reader *r)
@@ -64,8 +79,7 @@ enum err notice_take(struct notice_reader *r, const struct bus_message *m, const
     }
     header_text(m, "hash", hash, sizeof hash);
     header_text(m, "part", part, sizeof part);
-    if (sscanf(part, "%" SCNu32 "/%" SCNu32, &number, &parts) != 2 || number < 1 ||
-        parts < number) {
+    if (!part_numbers(part, &number, &parts)) {
         return err_set(e, ERR_CORRUPT, "a model notice has part \"%s\"", part);
     }
     if (number == 1) {

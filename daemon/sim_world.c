@@ -83,13 +83,15 @@ double sim_lognormal(struct rng *r, double log_mean, double sigma)
 uint32_t sim_poisson(struct rng *r, double mean)
 {
     uint32_t n = 0;
-    for (double left = mean; left > 0.0; left -= 30.0) {
+    double left = mean;
+    while (left > 0.0) {
         double limit = det_exp(-(left < 30.0 ? left : 30.0));
         double product = rng_uniform(r);
         while (product > limit) {
             product *= rng_uniform(r);
             n++;
         }
+        left -= 30.0;
     }
     return n;
 }

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "daemon/bus.h"
 #include "daemon/rates.h"
+#include "daemon/wire.h"
 
 struct sink;
 
