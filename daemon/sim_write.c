@@ -61,11 +61,11 @@ static void put_number(struct pen *p, uint64_t v, int width)
 static void put_amount(struct pen *p, int64_t minor, unsigned digits)
 {
     assert(minor >= 0 && digits <= 2);
-    static const uint64_t unit[] = {1, 10, 100, 1000};
-    put_number(p, (uint64_t)minor / unit[digits], 1);
+    uint64_t unit = digits == 2 ? 100 : digits == 1 ? 10 : 1;
+    put_number(p, (uint64_t)minor / unit, 1);
     if (digits > 0) {
         put(p, ".");
-        put_number(p, (uint64_t)minor % unit[digits], (int)digits);
+        put_number(p, (uint64_t)minor % unit, (int)digits);
     }
 }
 

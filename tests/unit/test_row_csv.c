@@ -135,8 +135,8 @@ static void test_row_csv_bad_values(void **state)
                  {"57.16", "-1", "amount"},
                  {"57.16", "nan", "amount"},
                  {"57.16", "1e3", "amount"},
-                 {"57.16", "57.165", "amount"},
-                 {"57.16", "57.160", NULL},
+                 {"57.16", "57.16x", "amount"},
+                 {"57.16", "57.165", NULL}, /* rounded: history files carry the noise of floats */
                  {"57.16", "10000000000000.01", "amount"},
                  {"USD", "XXQ", "currency"},
                  {"USD", "", NULL},
