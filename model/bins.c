@@ -1,0 +1,402 @@
+/* Invariants
+ *  1. A column's edges ascend strictly; its bins are one more than its edges.
+ *  2. A value equal to an edge falls in the bin below it, as a tree's "x <= threshold".
+ *  3. Sums run in one fixed order (rows ascending, or values ascending with ties by row), in
+ *     double: the result does not depend on the number of threads. */
+#include "model/bins.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+
+#define VARIANCE_MIN 1e-12
+
+struct sample {
+    float x;
+    uint32_t at; /* index into the rows drawn */
+};
+
+struct fit {
+    const struct train_rows *rows;
+    uint32_t leaves, quantiles;
+    size_t *row; /* [n] drawn rows, ascending */
+    double *weight;
+    uint8_t *label;
+    size_t n;
+    size_t *fit_row; /* [fit_n] all rows of the fit */
+    size_t fit_n;
+    float *mean, *inv_sd;  /* [columns] */
+    float *edges;          /* [columns, BINS_EDGES_MAX] */
+    uint32_t *edge_count;  /* [columns] */
+    struct sample **order; /* [threads] [n] scratch */
+    double **prefix;       /* [threads] [2, n + 1] scratch: fraud and all weight below */
+    uint8_t *bad;          /* [columns] 1: a value is not finite */
+};
+
+static int by_value(const void *a, const void *b)
+{
+    const struct sample *s = a;
+    const struct sample *t = b;
+    if (s->x < t->x || s->x > t->x) {
+        return s->x < t->x ? -1 : 1;
+    }
+    return s->at < t->at ? -1 : s->at > t->at;
+}
+
+/* One leaf of the tree: samples [low, high) by value, and its best split. */
+struct leaf {
+    size_t low, high, split; /* split: first sample of the right side; 0: none is worth it */
+    double gain;
+};
+
+/* Weighted Gini impurity times weight: 2 p (1 - p) w. */
+static double impurity(double fraud, double all)
+{
+    return all > 0 ? 2 * fraud * (all - fraud) / all : 0;
+}
+
+static void find_split(const struct sample *s, const double *fraud, const double *all,
+                       struct leaf *leaf)
+{
+    size_t low = leaf->low;
+    size_t high = leaf->high;
+    leaf->split = 0;
+    leaf->gain = 1e-9 * all[high];
+    double whole = impurity(fraud[high] - fraud[low], all[high] - all[low]);
+    for (size_t i = low + BINS_LEAF_ROWS; i + BINS_LEAF_ROWS <= high; i++) {
+        if (!(s[i - 1].x < s[i].x)) {
+            continue;
+        }
+        double gain = whole - impurity(fraud[i] - fraud[low], all[i] - all[low]) -
+                      impurity(fraud[high] - fraud[i], all[high] - all[i]);
+        if (gain > leaf->gain) {
+            leaf->gain = gain;
+            leaf->split = i;
+        }
+    }
+}
+
+/* Between two neighbours: at least `a`, below `b`. */
+static float between(float a, float b)
+{
+    float mid = (float)(((double)a + (double)b) / 2);
+    return mid < b ? mid : a;
+}
+
+static uint32_t tree_edges(const struct sample *s, const double *fraud, const double *all, size_t n,
+                           uint32_t leaves, float *out)
+{
+    struct leaf leaf[BINS_EDGES_MAX + 1] = {{.low = 0, .high = n}};
+    find_split(s, fraud, all, &leaf[0]);
+    uint32_t count = 1;
+    while (count < leaves) {
+        struct leaf *best = &leaf[0];
+        for (uint32_t i = 1; i < count; i++) {
+            if (leaf[i].split != 0 && (best->split == 0 || leaf[i].gain > best->gain)) {
+                best = &leaf[i];
+            }
+        }
+        if (best->split == 0) {
+            break;
+        }
+        size_t at = best->split;
+        out[count - 1] = between(s[at - 1].x, s[at].x);
+        leaf[count] = (struct leaf){.low = at, .high = best->high};
+        best->high = at;
+        find_split(s, fraud, all, best);
+        find_split(s, fraud, all, &leaf[count]);
+        count++;
+    }
+    return count - 1;
+}
+
+/* Weighted quantiles at .1 ... .9, evenly. */
+static uint32_t quantile_edges(const struct sample *s, const double *all, size_t n, uint32_t count,
+                               float *out)
+{
+    size_t at = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        double share = count > 1 ? 0.1 + 0.8 * i / (count - 1) : 0.5;
+        while (at + 1 < n && all[at + 1] < share * all[n]) {
+            at++;
+        }
+        out[i] = s[at].x;
+    }
+    return count;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    float x = *(const float *)a;
+    float y = *(const float *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void fit_edges(void *ctx, uint32_t worker, uint32_t column)
+{
+    struct fit *f = ctx;
+    struct sample *s = f->order[worker];
+    double *fraud = f->prefix[worker];
+    double *all = fraud + f->n + 1;
+    for (size_t i = 0; i < f->n; i++) {
+        s[i].x = f->rows->x[f->row[i] * f->rows->columns + column];
+        s[i].at = (uint32_t)i;
+    }
+    qsort(s, f->n, sizeof *s, by_value);
+    fraud[0] = all[0] = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        double w = f->weight[s[i].at];
+        all[i + 1] = all[i] + w;
+        fraud[i + 1] = fraud[i] + (f->label[s[i].at] ? w : 0);
+    }
+    float *edges = f->edges + (size_t)column * BINS_EDGES_MAX;
+    uint32_t n = tree_edges(s, fraud, all, f->n, f->leaves, edges);
+    n += quantile_edges(s, all, f->n, f->quantiles, edges + n);
+    qsort(edges, n, sizeof *edges, ascending);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if ((kept == 0 || edges[i] > edges[kept - 1]) && edges[i] < s[f->n - 1].x) {
+            edges[kept++] = edges[i];
+        }
+    }
+    f->edge_count[column] = kept;
+}
+
+/* Columns a job works on together: a cache line of each row. */
+#define GROUP 16
+
+static void fit_constants(void *ctx, uint32_t worker, uint32_t group)
+{
+    struct fit *f = ctx;
+    (void)worker;
+    size_t d = f->rows->columns;
+    size_t c0 = (size_t)group * GROUP;
+    size_t n = d - c0 < GROUP ? d - c0 : GROUP;
+    double total = 0;
+    double shift[GROUP];
+    double sum[GROUP] = {0};
+    double square[GROUP] = {0};
+    for (size_t c = 0; c < n; c++) {
+        shift[c] = (double)f->rows->x[f->fit_row[0] * d + c0 + c];
+    }
+    for (size_t i = 0; i < f->fit_n; i++) {
+        const float *x = f->rows->x + f->fit_row[i] * d + c0;
+        double w = (double)f->rows->weight[f->fit_row[i]];
+        total += w;
+        for (size_t c = 0; c < n; c++) {
+            double v = (double)x[c] - shift[c];
+            sum[c] += w * v;
+            square[c] += w * v * v;
+        }
+    }
+    for (size_t c = 0; c < n; c++) {
+        double mean = sum[c] / total;
+        double var = square[c] / total - mean * mean;
+        f->bad[c0 + c] = isfinite(var) ? 0 : 1;
+        f->mean[c0 + c] = (float)(mean + shift[c]);
+        f->inv_sd[c0 + c] = var > VARIANCE_MIN ? (float)(1 / sqrt(var)) : 0;
+    }
+}
+
+/* Counts fit rows and draws the trees' sample. */
+static enum err draw_rows(struct fit *f, int64_t until_us, uint64_t seed, struct errmsg *e)
+{
+    const struct train_rows *r = f->rows;
+    f->fit_row = malloc((r->n + 1) * sizeof *f->fit_row);
+    f->row = malloc((r->n + 1) * sizeof *f->row);
+    f->weight = malloc((r->n + 1) * sizeof *f->weight);
+    f->label = malloc(r->n + 1);
+    if (f->fit_row == NULL || f->row == NULL || f->weight == NULL || f->label == NULL) {
+        return err_set(e, ERR_NOMEM, "no memory for the bins of %zu rows", r->n);
+    }
+    size_t frauds = 0;
+    for (size_t i = 0; i < r->n; i++) {
+        if (r->event_us[i] < until_us && r->weight[i] > 0) {
+            f->fit_row[f->fit_n++] = i;
+            frauds += r->label[i];
+        }
+    }
+    size_t others = f->fit_n - frauds;
+    if (frauds == 0 || others == 0) {
+        return err_set(e, ERR_INVALID,
+                       "%zu frauds among %zu rows before the held-out time: training needs "
+                       "frauds and legitimate payments",
+                       frauds, f->fit_n);
+    }
+    /* selection sampling (Knuth 3.4.2 S): exactly `want` of `others`, in order */
+    size_t want = others < BINS_OTHERS_MAX ? others : BINS_OTHERS_MAX;
+    double scale = (double)others / (double)want;
+    struct rng rng;
+    rng_init(&rng, seed ^ 0x62696e73U);
+    for (size_t k = 0; k < f->fit_n; k++) {
+        size_t i = f->fit_row[k];
+        double w = (double)r->weight[i];
+        if (!r->label[i]) {
+            bool take = want > 0 && rng_below(&rng, others) < want;
+            others--;
+            if (!take) {
+                continue;
+            }
+            want--;
+            w *= scale;
+        }
+        f->row[f->n] = i;
+        f->weight[f->n] = w;
+        f->label[f->n++] = r->label[i];
+    }
+    return ERR_OK;
+}
+
+static enum err fit_alloc(struct fit *f, uint32_t threads, struct errmsg *e)
+{
+    size_t d = f->rows->columns;
+    f->mean = calloc(d, sizeof *f->mean);
+    f->inv_sd = calloc(d, sizeof *f->inv_sd);
+    f->edges = calloc(d * BINS_EDGES_MAX, sizeof *f->edges);
+    f->edge_count = calloc(d, sizeof *f->edge_count);
+    f->bad = calloc(d, 1);
+    f->order = calloc(threads, sizeof *f->order);
+    f->prefix = calloc(threads, sizeof *f->prefix);
+    bool ok = f->mean && f->inv_sd && f->edges && f->edge_count && f->bad && f->order && f->prefix;
+    for (uint32_t t = 0; ok && t < threads; t++) {
+        f->order[t] = malloc((f->n + 1) * sizeof **f->order);
+        f->prefix[t] = malloc(2 * (f->n + 1) * sizeof **f->prefix);
+        ok = f->order[t] && f->prefix[t];
+    }
+    return ok ? ERR_OK : err_set(e, ERR_NOMEM, "no memory for the bins of %zu rows", f->n);
+}
+
+static void fit_done(struct fit *f, uint32_t threads)
+{
+    for (uint32_t t = 0; t < threads; t++) {
+        if (f->order != NULL) {
+            free(f->order[t]);
+        }
+        if (f->prefix != NULL) {
+            free(f->prefix[t]);
+        }
+    }
+    free(f->order);
+    free(f->prefix);
+    free(f->bad);
+    free(f->edge_count);
+    free(f->edges);
+    free(f->inv_sd);
+    free(f->mean);
+    free(f->label);
+    free(f->weight);
+    free(f->row);
+    free(f->fit_row);
+}
+
+/* Takes mean and inv_sd over from f. */
+static enum err pack(struct fit *f, struct net_encoding *out, struct errmsg *e)
+{
+    size_t d = f->rows->columns;
+    size_t edges = 0;
+    for (size_t c = 0; c < d; c++) {
+        edges += f->edge_count[c];
+    }
+    struct net_encoding enc = {.columns = (uint32_t)d};
+    enc.first_row = malloc((d + 1) * sizeof *enc.first_row);
+    enc.edges = malloc((edges + 1) * sizeof *enc.edges);
+    if (enc.first_row == NULL || enc.edges == NULL) {
+        free(enc.first_row);
+        free(enc.edges);
+        return err_set(e, ERR_NOMEM, "no memory for %zu bin edges", edges);
+    }
+    size_t at = 0;
+    for (size_t c = 0; c < d; c++) {
+        enc.first_row[c] = (uint32_t)(at + c);
+        memcpy(enc.edges + at, f->edges + c * BINS_EDGES_MAX, f->edge_count[c] * sizeof(float));
+        at += f->edge_count[c];
+    }
+    enc.first_row[d] = (uint32_t)(at + d);
+    enc.mean = f->mean;
+    enc.inv_sd = f->inv_sd;
+    f->mean = f->inv_sd = NULL;
+    *out = enc;
+    return ERR_OK;
+}
+
+enum err bins_fit(const struct train_rows *rows, int64_t until_us, uint32_t leaves,
+                  uint32_t quantiles, uint64_t seed, struct pool *pool, struct net_encoding *out,
+                  struct errmsg *e)
+{
+    struct fit f = {.rows = rows, .leaves = leaves, .quantiles = quantiles};
+    uint32_t threads = pool_threads(pool);
+    enum err rc = ERR_OK;
+    if (leaves < 1 || quantiles > BINS_EDGES_MAX || leaves - 1 > BINS_EDGES_MAX - quantiles) {
+        return err_set(e, ERR_INVALID,
+                       "%u tree leaves and %u quantiles a column are not allowed; together at "
+                       "most %d",
+                       leaves, quantiles, BINS_EDGES_MAX + 1);
+    }
+    rc = draw_rows(&f, until_us, seed, e);
+    if (rc == ERR_OK) {
+        rc = fit_alloc(&f, threads, e);
+    }
+    if (rc != ERR_OK) {
+        goto out;
+    }
+    pool_run(pool, (uint32_t)((rows->columns + GROUP - 1) / GROUP), fit_constants, &f);
+    for (size_t c = 0; c < rows->columns; c++) {
+        if (f.bad[c]) {
+            rc = err_set(e, ERR_NUMERIC, "column %zu has a value that is not finite or too large",
+                         c);
+            goto out;
+        }
+    }
+    pool_run(pool, (uint32_t)rows->columns, fit_edges, &f);
+    rc = pack(&f, out, e);
+out:
+    fit_done(&f, threads);
+    return rc;
+}
+
+void bins_done(struct net_encoding *enc)
+{
+    free(enc->mean);
+    free(enc->inv_sd);
+    free(enc->first_row);
+    free(enc->edges);
+    *enc = (struct net_encoding){0};
+}
+
+uint32_t bins_find(const struct net_encoding *enc, uint32_t column, float x)
+{
+    const float *edge = enc->edges + enc->first_row[column] - column;
+    uint32_t n = enc->first_row[column + 1] - enc->first_row[column] - 1;
+    uint32_t low = 0;
+    while (n > 0) {
+        uint32_t half = n / 2;
+        if (edge[low + half] < x) {
+            low += half + 1;
+            n -= half + 1;
+        } else {
+            n = half;
+        }
+    }
+    return low;
+}
+
+float bins_standardise(const struct net_encoding *enc, uint32_t column, float x)
+{
+    float v = (x - enc->mean[column]) * enc->inv_sd[column];
+    v = v < NET_INPUT_CLIP ? v : NET_INPUT_CLIP;
+    return v > -NET_INPUT_CLIP ? v : -NET_INPUT_CLIP;
+}
+
+void bins_of_rows(const struct net_encoding *enc, const struct train_rows *rows, size_t first,
+                  size_t n, uint8_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float *x = rows->x + (first + i) * enc->columns;
+        for (uint32_t c = 0; c < enc->columns; c++) {
+            out[i * enc->columns + c] = (uint8_t)bins_find(enc, c, x[c]);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+/* Fits the input encoding: each column's mean, deviation and bin edges.
+ *
+ * Edges are the splits of a small decision tree of the column on the label (best first, weighted
+ * Gini, as scikit-learn grows max_leaf_nodes trees) joined with quantiles: target-aware bins,
+ * Gorishniy et al. 2022 (arXiv 2203.05556, sec. 3.2).  A network with them is as sharp as a tree at
+ * a threshold that decides a fraud pattern. */
+#ifndef FD_MODEL_BINS_H
+#define FD_MODEL_BINS_H
+
+#include "base/err.h"
+#include "model/net.h"
+#include "model/pool.h"
+#include "model/train.h"
+
+#define BINS_EDGES_MAX 255     /* a column's; a bin number is a byte */
+#define BINS_OTHERS_MAX 150000 /* legitimate rows that the trees see */
+#define BINS_LEAF_ROWS 40      /* fewest rows beside a split */
+
+/* Fits on rows before until_us with weight > 0: constants on all, edges on all frauds and up to
+ * BINS_OTHERS_MAX others drawn by `seed`.  leaves - 1 + quantiles <= BINS_EDGES_MAX.  The result
+ * depends on rows and seed only.  out: allocated, free with bins_done.
+ * ERR_INVALID no fraud or no legitimate row;  ERR_NUMERIC a value that is not finite (named) */
+FD_MUSTCHECK enum err bins_fit(const struct train_rows *rows, int64_t until_us, uint32_t leaves,
+                               uint32_t quantiles, uint64_t seed, struct pool *pool,
+                               struct net_encoding *out, struct errmsg *e);
+void bins_done(struct net_encoding *enc);
+
+/* Bin of a raw value: how many of the column's edges are below it. */
+uint32_t bins_find(const struct net_encoding *enc, uint32_t column, float x);
+
+/* Standardised value: clip((x - mean) / sd, +-NET_INPUT_CLIP). */
+float bins_standardise(const struct net_encoding *enc, uint32_t column, float x);
+
+/* Bins of rows [first, first + n): out [n, columns].  Every column has at most BINS_EDGES_MAX. */
+void bins_of_rows(const struct net_encoding *enc, const struct train_rows *rows, size_t first,
+                  size_t n, uint8_t *out);
+
+#endif

@@ -1,0 +1,317 @@
+/* Losses and backward pass of training: the derivatives of train_forward.c, last step first. */
+#include <math.h>
+#include <string.h>
+
+#include "model/bins.h"
+#include "model/tape.h"
+#include "model/tape_math.h"
+
+#define BLOCK 64 /* as in the forward pass */
+
+static float *grad_of(const struct tape_net *net, float *grad, enum net_tensor_kind kind,
+                      uint32_t layer)
+{
+    return grad + net->layout.offset[kind][layer];
+}
+
+/* dlogit of the weighted cross entropy. */
+static void label_loss(struct tape *t, const struct tape_data *data, struct tape_loss *loss)
+{
+    for (size_t i = 0; i < t->tokens; i++) {
+        double w = t->counted[i] ? (double)data->rows->weight[t->row[i]] : 0;
+        t->dlogit[i] = 0;
+        if (w > 0) {
+            double z = (double)t->logit[i];
+            double y = data->rows->label[t->row[i]];
+            double small = exp(-fabs(z));
+            loss->label_sum += w * ((z > 0 ? z : 0) + log1p(small) - y * z);
+            double p = z > 0 ? 1 / (1 + small) : small / (1 + small);
+            t->dlogit[i] = (float)(w * loss->label_scale * (p - y));
+        }
+    }
+}
+
+/* Replaces the predictions in t->next by their gradient. */
+static void next_loss(struct tape *t, const struct tape_data *data, struct tape_loss *loss)
+{
+    size_t d = t->shape.columns;
+    float scale = (float)(2 * loss->next_scale);
+    size_t i = 0;
+    for (size_t p = 0; p < t->pieces; p++) {
+        for (uint32_t k = 0; k + 1 < t->piece[p].len; k++, i++) {
+            const float *x = data->rows->x + (t->row[i] + 1) * d;
+            float *next = t->next + i * d;
+            float sum = 0;
+            for (uint32_t c = 0; c < d; c++) {
+                float miss = next[c] - bins_standardise(data->encoding, c, x[c]);
+                sum += miss * miss;
+                next[c] = scale * miss;
+            }
+            loss->next_sum += (double)sum;
+        }
+        memset(t->next + i * d, 0, d * sizeof *t->next);
+        i++;
+    }
+}
+
+/* dx (+)= gradient of y = x r w through dy; dw += its own.  x rows `stride` apart, dx too. */
+static void rmsnorm_back(size_t n, size_t width, size_t stride, const float *x, const float *r,
+                         const float *w, const float *dy, float *dx, bool add, float *dw)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float *row = x + i * stride;
+        const float *g = dy + i * width;
+        float *to = dx + i * stride;
+        float wg[1024]; /* the largest width */
+        for (size_t k = 0; k < width; k++) {
+            wg[k] = w[k] * g[k];
+            dw[k] += g[k] * row[k] * r[i];
+        }
+        float a = tape_dot(wg, row, width) * r[i] * r[i] * r[i] / (float)width;
+        for (size_t k = 0; k < width; k++) {
+            to[k] = wg[k] * r[i] - row[k] * a + (add ? to[k] : 0);
+        }
+    }
+}
+
+static void swiglu_back(size_t n, size_t hidden, const float *uv, const float *dact, float *duv)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float *u = uv + i * 2 * hidden;
+        float *du = duv + i * 2 * hidden;
+        for (size_t k = 0; k < hidden; k++) {
+            float s = tape_sigmoid(u[k]);
+            float d = dact[i * hidden + k];
+            du[k] = d * u[hidden + k] * s * (1 + u[k] * (1 - s));
+            du[hidden + k] = d * u[k] * s;
+        }
+    }
+}
+
+/* Gradient of the gates' logits, of every expert's output and of the weights g. */
+static void gates_back(struct tape *t, uint32_t layer)
+{
+    const struct net_shape *s = &t->shape;
+    struct tape_layer *l = &t->layer[layer];
+    memset(t->dgate, 0, t->tokens * s->experts * sizeof *t->dgate);
+    for (size_t i = 0; i < t->tokens; i++) {
+        const float *df = t->df + i * s->width;
+        const float *gate = l->gate + i * s->experts;
+        const float *g = l->g + i * s->top;
+        float dg[8]; /* the largest top */
+        float mean = 0;
+        float sum = 1e-9F;
+        for (uint32_t k = 0; k < s->top; k++) {
+            size_t slot = l->slot[i * s->top + k];
+            dg[k] = tape_dot(df, l->eout + slot * s->width, s->width);
+            mean += dg[k] * g[k];
+            sum += gate[l->chosen[i * s->top + k]];
+            for (size_t c = 0; c < s->width; c++) {
+                t->deout[slot * s->width + c] = g[k] * df[c];
+            }
+        }
+        for (uint32_t k = 0; k < s->top; k++) {
+            uint32_t x = l->chosen[i * s->top + k];
+            t->dgate[i * s->experts + x] = (dg[k] - mean) / sum * gate[x] * (1 - gate[x]);
+        }
+    }
+}
+
+static void routed_back(struct tape *t, const struct tape_net *net, uint32_t layer, float *grad)
+{
+    const struct net_shape *s = &t->shape;
+    struct tape_layer *l = &t->layer[layer];
+    size_t width = s->width;
+    size_t hidden = s->expert_hidden;
+    for (uint32_t x = 0; x < s->experts; x++) {
+        size_t at = l->expert_first[x];
+        size_t m = l->expert_first[x + 1] - at;
+        size_t w1 = (size_t)x * 2 * hidden * width;
+        size_t w2 = (size_t)x * hidden * width;
+        float *deout = t->deout + at * width;
+        float *deact = t->deact + at * hidden;
+        float *deuv = t->deuv + at * 2 * hidden;
+        tape_linear_dw(m, hidden, width, deout, l->eact + at * hidden,
+                       grad_of(net, grad, NET_W2, layer) + w2);
+        tape_linear_dx(m, hidden, width, deout, tape_param(net, NET_W2, layer) + w2, deact, 0);
+        swiglu_back(m, hidden, l->euv + at * 2 * hidden, deact, deuv);
+        tape_linear_dw(m, width, 2 * hidden, deuv, l->xg + at * width,
+                       grad_of(net, grad, NET_W1, layer) + w1);
+        tape_linear_dx(m, width, 2 * hidden, deuv, tape_param(net, NET_W1, layer) + w1, deout, 0);
+    }
+    for (size_t i = 0; i < t->tokens; i++) {
+        for (uint32_t k = 0; k < s->top; k++) {
+            size_t slot = l->slot[i * s->top + k];
+            tape_axpy(t->dn + i * width, 1, t->deout + slot * width, width);
+        }
+    }
+}
+
+/* dh: gradient of the layer's output on entry, of `mid` on return. */
+static void experts_back(struct tape *t, const struct tape_net *net, uint32_t layer,
+                         const struct tape_drop *drop, float *grad)
+{
+    const struct net_shape *s = &t->shape;
+    struct tape_layer *l = &t->layer[layer];
+    size_t n = t->tokens;
+    size_t width = s->width;
+    size_t shared = s->shared_hidden;
+    memcpy(t->df, t->dh, n * width * sizeof *t->df);
+    tape_drop_rows(t, drop, 2 + 2 * layer, t->df);
+    tape_linear_dw(n, shared, width, t->df, l->sact, grad_of(net, grad, NET_S2, layer));
+    tape_linear_dx(n, shared, width, t->df, tape_param(net, NET_S2, layer), t->dsact, 0);
+    swiglu_back(n, shared, l->suv, t->dsact, t->dsuv);
+    tape_linear_dw(n, width, 2 * shared, t->dsuv, l->n2, grad_of(net, grad, NET_S1, layer));
+    tape_linear_dx(n, width, 2 * shared, t->dsuv, tape_param(net, NET_S1, layer), t->dn, 0);
+    gates_back(t, layer);
+    tape_linear_dw(n, width, s->experts, t->dgate, l->n2, grad_of(net, grad, NET_GATE, layer));
+    tape_linear_dx(n, width, s->experts, t->dgate, tape_param(net, NET_GATE, layer), t->dn, 1);
+    routed_back(t, net, layer, grad);
+    rmsnorm_back(n, width, width, l->mid, l->r2, tape_param(net, NET_NORM2, layer), t->dn, t->dh,
+                 true, grad_of(net, grad, NET_NORM2, layer));
+}
+
+/* One token and head: adds to the keys, values and query it saw. */
+static void attend_back(struct tape *t, const struct tape_layer *l, size_t i, size_t head)
+{
+    const struct net_shape *s = &t->shape;
+    size_t hd = s->head_dim;
+    size_t rope = s->rope;
+    size_t keys = s->heads * hd;
+    size_t at = i * (keys + s->heads * rope) + head * (hd + rope);
+    const float *q = l->q + at;
+    float *dq = t->dq + at;
+    const float *prob = l->prob + (i * s->heads + head) * s->window;
+    const float *dout = t->dao + i * keys + head * hd;
+    /* sum over j of p_j dp_j is the product of the output and its gradient */
+    float mean = tape_dot(dout, l->ao + i * keys + head * hd, hd);
+    float scale = 1.0F / sqrtf((float)(hd + rope));
+    size_t from = i + 1 - t->seen[i];
+    memset(dq, 0, (hd + rope) * sizeof *dq);
+    for (size_t j = from; j <= i; j++) {
+        float p = prob[j - from];
+        size_t key = j * keys + head * hd;
+        float ds = p * (tape_dot(dout, l->v + key, hd) - mean) * scale;
+        tape_axpy(t->dv + key, p, dout, hd);
+        tape_axpy(dq, ds, l->kc + key, hd);
+        tape_axpy(t->dkc + key, ds, q, hd);
+        tape_axpy(dq + hd, ds, l->kr + j * rope, rope);
+        tape_axpy(t->dkr + j * rope, ds, q + hd, rope);
+    }
+}
+
+/* From t->dao to dq and ddown's rotary part before rotation, dkc and dv. */
+static void mix_back(struct tape *t, const struct tape_layer *l)
+{
+    const struct net_shape *s = &t->shape;
+    size_t n = t->tokens;
+    size_t keys = (size_t)s->heads * s->head_dim;
+    size_t half = s->rope / 2;
+    size_t per_head = (size_t)s->head_dim + s->rope;
+    memset(t->dkc, 0, n * keys * sizeof *t->dkc);
+    memset(t->dv, 0, n * keys * sizeof *t->dv);
+    memset(t->dkr, 0, n * s->rope * sizeof *t->dkr);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t head = 0; head < s->heads; head++) {
+            attend_back(t, l, i, head);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        const float *c = t->cos + i * half;
+        const float *sine = t->sin + i * half;
+        for (size_t head = 0; head < s->heads; head++) {
+            tape_rotate(t->dq + (i * s->heads + head) * per_head + s->head_dim, c, sine, half, -1);
+        }
+        tape_rotate(t->dkr + i * s->rope, c, sine, half, -1);
+        memcpy(t->ddown + i * (s->rank + s->rope) + s->rank, t->dkr + i * s->rope,
+               s->rope * sizeof(float));
+    }
+}
+
+/* dh: gradient of `mid` on entry, of the layer's input on return. */
+static void attention_back(struct tape *t, const struct tape_net *net, uint32_t layer,
+                           const struct tape_drop *drop, float *grad)
+{
+    const struct net_shape *s = &t->shape;
+    struct tape_layer *l = &t->layer[layer];
+    size_t n = t->tokens;
+    size_t width = s->width;
+    size_t keys = (size_t)s->heads * s->head_dim;
+    size_t queries = keys + (size_t)s->heads * s->rope;
+    memcpy(t->df, t->dh, n * width * sizeof *t->df);
+    tape_drop_rows(t, drop, 1 + 2 * layer, t->df);
+    tape_linear_dw(n, keys, width, t->df, l->ao, grad_of(net, grad, NET_O, layer));
+    tape_linear_dx(n, keys, width, t->df, tape_param(net, NET_O, layer), t->dao, 0);
+    mix_back(t, l);
+    tape_linear_dw(n, s->rank, keys, t->dkc, l->c, grad_of(net, grad, NET_UK, layer));
+    tape_linear_dw(n, s->rank, keys, t->dv, l->c, grad_of(net, grad, NET_UV, layer));
+    tape_linear_dx(n, s->rank, keys, t->dkc, tape_param(net, NET_UK, layer), t->dc, 0);
+    tape_linear_dx(n, s->rank, keys, t->dv, tape_param(net, NET_UV, layer), t->dc, 1);
+    rmsnorm_back(n, s->rank, s->rank + s->rope, l->down, l->rc,
+                 tape_param(net, NET_LATENT_NORM, layer), t->dc, t->ddown, false,
+                 grad_of(net, grad, NET_LATENT_NORM, layer));
+    tape_linear_dw(n, width, queries, t->dq, l->n1, grad_of(net, grad, NET_Q, layer));
+    tape_linear_dx(n, width, queries, t->dq, tape_param(net, NET_Q, layer), t->dn, 0);
+    tape_linear_dw(n, width, s->rank + s->rope, t->ddown, l->n1,
+                   grad_of(net, grad, NET_DOWN, layer));
+    tape_linear_dx(n, width, s->rank + s->rope, t->ddown, tape_param(net, NET_DOWN, layer), t->dn,
+                   1);
+    rmsnorm_back(n, width, width, t->h[layer], l->r1, tape_param(net, NET_NORM1, layer), t->dn,
+                 t->dh, true, grad_of(net, grad, NET_NORM1, layer));
+}
+
+static void embed_back(struct tape *t, const struct tape_net *net, const struct tape_drop *drop,
+                       float *grad)
+{
+    size_t d = t->shape.columns;
+    size_t width = t->shape.width;
+    float *table = grad_of(net, grad, NET_TABLE, 0);
+    float *bias = grad_of(net, grad, NET_INPUT_B, 0);
+    float keep = tape_input_keep(drop);
+    tape_linear_dw(t->tokens, d, width, t->dh, t->xs, grad_of(net, grad, NET_INPUT_W, 0));
+    for (size_t first = 0; first < t->tokens; first += BLOCK) {
+        size_t end = first + BLOCK < t->tokens ? first + BLOCK : t->tokens;
+        for (size_t i = first; i < end; i++) {
+            tape_axpy(bias, 1, t->dh + i * width, width);
+        }
+        for (size_t c = 0; c < d; c++) {
+            for (size_t i = first; i < end; i++) {
+                uint32_t row = t->table_row[i * d + c];
+                if (row != UINT32_MAX) {
+                    tape_axpy(table + row * width, keep, t->dh + i * width, width);
+                }
+            }
+        }
+    }
+}
+
+/* From the two losses to dh, the gradient of the last residual. */
+static void heads_back(struct tape *t, const struct tape_net *net, float *grad)
+{
+    const struct net_shape *s = &t->shape;
+    size_t n = t->tokens;
+    const float *head = tape_param(net, NET_HEAD_W, 0);
+    float *dhead = grad_of(net, grad, NET_HEAD_W, 0);
+    tape_linear_dw(n, s->width, s->columns, t->next, t->out, grad_of(net, grad, NET_NEXT, 0));
+    tape_linear_dx(n, s->width, s->columns, t->next, tape_param(net, NET_NEXT, 0), t->dn, 0);
+    for (size_t i = 0; i < n; i++) {
+        tape_axpy(t->dn + i * s->width, t->dlogit[i], head, s->width);
+        tape_axpy(dhead, t->dlogit[i], t->out + i * s->width, s->width);
+        *grad_of(net, grad, NET_HEAD_B, 0) += t->dlogit[i];
+    }
+    rmsnorm_back(n, s->width, s->width, t->h[s->layers], t->rout, tape_param(net, NET_NORM_OUT, 0),
+                 t->dn, t->dh, false, grad_of(net, grad, NET_NORM_OUT, 0));
+}
+
+void tape_backward(struct tape *t, const struct tape_net *net, const struct tape_data *data,
+                   const struct tape_drop *drop, struct tape_loss *loss, float *grad)
+{
+    label_loss(t, data, loss);
+    next_loss(t, data, loss);
+    heads_back(t, net, grad);
+    for (uint32_t layer = t->shape.layers; layer-- > 0;) {
+        experts_back(t, net, layer, drop, grad);
+        attention_back(t, net, layer, drop, grad);
+    }
+    embed_back(t, net, drop, grad);
+}
