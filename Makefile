@@ -66,7 +66,7 @@ BENCH   := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz demo test unit integration bench asan tsan coverage \
+.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz demo test unit integration bench bench-quality asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format install clean
 .SECONDARY:
 
@@ -117,6 +117,8 @@ integration: $(INTEG) $(B)/fraudd       ## against a real Kafka and a throwaway 
 	@tests/run.sh programs $(INTEG) $(wildcard tests/integration/test_*.sh)
 bench: $(BENCH) $(B)/fraudd             ## print speed numbers
 	@for b in $(BENCH); do echo "== $$b"; $(RUN) $$b || exit 1; done
+bench-quality: $(B)/fraudd              ## quality on the handbook's stream: DATA=FILE [QUALITY="--seeds 1 --peers"]
+	@tests/bench/quality.sh "$(DATA)" $(QUALITY)
 # TSan runs unit tests only: it cannot follow the threads librdkafka makes.
 asan tsan coverage:                     ## unit tests of that build
 	@$(MAKE) --no-print-directory V=$@ unit
