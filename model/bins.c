@@ -33,7 +33,7 @@ struct fit {
     uint32_t *edge_count;  /* [columns] */
     struct sample **order; /* [threads] [n] scratch */
     double **prefix;       /* [threads] [2, n + 1] scratch: fraud and all weight below */
-    uint8_t *bad;          /* [columns] 1: a value is not finite */
+    bool *bad;             /* [columns] a value is not finite */
 };
 
 static int by_value(const void *a, const void *b)
@@ -195,7 +195,7 @@ static void fit_constants(void *ctx, uint32_t worker, uint32_t group)
     for (size_t c = 0; c < n; c++) {
         double mean = sum[c] / total;
         double var = square[c] / total - mean * mean;
-        f->bad[c0 + c] = isfinite(var) ? 0 : 1;
+        f->bad[c0 + c] = !isfinite(var);
         f->mean[c0 + c] = (float)(mean + shift[c]);
         f->inv_sd[c0 + c] = var > VARIANCE_MIN ? (float)(1 / sqrt(var)) : 0;
     }
@@ -257,7 +257,7 @@ static enum err fit_alloc(struct fit *f, uint32_t threads, struct errmsg *e)
     f->inv_sd = calloc(d, sizeof *f->inv_sd);
     f->edges = calloc(d * BINS_EDGES_MAX, sizeof *f->edges);
     f->edge_count = calloc(d, sizeof *f->edge_count);
-    f->bad = calloc(d, 1);
+    f->bad = calloc(d, sizeof *f->bad);
     f->order = calloc(threads, sizeof *f->order);
     f->prefix = calloc(threads, sizeof *f->prefix);
     bool ok = f->mean && f->inv_sd && f->edges && f->edge_count && f->bad && f->order && f->prefix;
