@@ -60,7 +60,8 @@ struct bus_record {
     size_t value_len;
     const struct bus_header *headers;
     size_t header_count;
-    uint64_t batch; /* rising number of the batch it belongs to */
+    int64_t timestamp_us; /* Kafka's own, to the millisecond; 0: now */
+    uint64_t batch;       /* rising number of the batch it belongs to */
 };
 
 /* What the bus tells its owner, from inside `poll`. */

@@ -49,9 +49,11 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 static void on_log(const rd_kafka_t *rk, int level, const char *fac, const char *text)
 {
     char quoted[512];
-    enum log_level ours = level <= LOG_ERR       ? FD_LOG_WARN
-                          : level <= LOG_WARNING ? FD_LOG_INFO
-                                                 : FD_LOG_DEBUG;
+    /* every handle gets the properties of readers and writers, and grumbles about the other's */
+    bool expected = strcmp(fac, "CONFWARN") == 0 && strstr(text, "will be ignored") != NULL;
+    enum log_level ours = expected || level > LOG_WARNING ? FD_LOG_DEBUG
+                          : level <= LOG_ERR              ? FD_LOG_WARN
+                                                          : FD_LOG_INFO;
     log_line(ours, "kafka_client", "client=%s facility=%s text=%s", rd_kafka_name(rk), fac,
              log_quote(quoted, sizeof quoted, text));
 }

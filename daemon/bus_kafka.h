@@ -40,6 +40,7 @@ struct bus_slot {
     uint64_t seq;
     struct bus_batch *batch;
     struct bus_slot *free_next;
+    int64_t timestamp_ms; /* 0: now */
     int32_t partition;
     uint8_t topic;
 };

@@ -229,7 +229,7 @@ static rd_kafka_resp_err_t produce(struct bus_kafka *b, struct bus_slot *slot, c
                                    rd_kafka_headers_t *headers)
 {
     int32_t partition = slot->partition < 0 ? RD_KAFKA_PARTITION_UA : slot->partition;
-    if (headers == NULL) {
+    if (headers == NULL && slot->timestamp_ms == 0) {
         /* the library's signature lacks const; with F_COPY it only reads */
         union {
             const void *in;
@@ -243,11 +243,18 @@ static rd_kafka_resp_err_t produce(struct bus_kafka *b, struct bus_slot *slot, c
         const void *in;
         void *out;
     } k = {.in = key}, v = {.in = value};
-    return rd_kafka_producev(b->producer, RD_KAFKA_V_RKT(b->topic[slot->topic]),
-                             RD_KAFKA_V_PARTITION(partition),
-                             RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                             RD_KAFKA_V_KEY(k.out, key_len), RD_KAFKA_V_VALUE(v.out, value_len),
-                             RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(slot), RD_KAFKA_V_END);
+    if (headers == NULL) {
+        return rd_kafka_producev(
+            b->producer, RD_KAFKA_V_RKT(b->topic[slot->topic]), RD_KAFKA_V_PARTITION(partition),
+            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(k.out, key_len),
+            RD_KAFKA_V_VALUE(v.out, value_len), RD_KAFKA_V_TIMESTAMP(slot->timestamp_ms),
+            RD_KAFKA_V_OPAQUE(slot), RD_KAFKA_V_END);
+    }
+    return rd_kafka_producev(
+        b->producer, RD_KAFKA_V_RKT(b->topic[slot->topic]), RD_KAFKA_V_PARTITION(partition),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(k.out, key_len),
+        RD_KAFKA_V_VALUE(v.out, value_len), RD_KAFKA_V_TIMESTAMP(slot->timestamp_ms),
+        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(slot), RD_KAFKA_V_END);
 }
 
 /* Sends what came back, oldest first, as far as the library takes it. */
@@ -347,8 +354,11 @@ enum err bus_kafka_send(void *self, const struct bus_record *r, struct errmsg *e
     }
     struct bus_slot *slot = b->slot_free;
     b->slot_free = slot->free_next;
-    *slot = (struct bus_slot){
-        .seq = ++b->seq, .batch = batch, .partition = r->partition, .topic = (uint8_t)r->topic};
+    *slot = (struct bus_slot){.seq = ++b->seq,
+                              .batch = batch,
+                              .timestamp_ms = r->timestamp_us / 1000,
+                              .partition = r->partition,
+                              .topic = (uint8_t)r->topic};
     batch->outstanding++;
     b->counters.queued++;
     rd_kafka_headers_t *headers = r->header_count > 0 ? make_headers(r) : NULL;
