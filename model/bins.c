@@ -258,7 +258,7 @@ static enum err fit_alloc(struct fit *f, uint32_t threads, struct errmsg *e)
     f->edges = calloc(d * BINS_EDGES_MAX, sizeof *f->edges);
     f->edge_count = calloc(d, sizeof *f->edge_count);
     f->bad = calloc(d, sizeof *f->bad);
-    f->order = calloc(threads, sizeof *f->order);
+    f->order = calloc(threads, sizeof(struct sample *));
     f->prefix = calloc(threads, sizeof *f->prefix);
     bool ok = f->mean && f->inv_sd && f->edges && f->edge_count && f->bad && f->order && f->prefix;
     for (uint32_t t = 0; ok && t < threads; t++) {

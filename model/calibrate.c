@@ -7,6 +7,7 @@
 #include "base/detmath.h"
 
 #define STEPS 100
+#define HALVINGS 20 /* of a step that does not improve */
 #define PULL 1.0
 #define LOGIT_MAX 36.0
 
@@ -112,7 +113,8 @@ static bool step(const struct sample_set *s, double p[3])
                      p[1] <= CALIBRATE_SLOPE_MIN && g[1] > 0, false};
     double move[3];
     solve(h, g, fixed, move);
-    for (double scale = 1; scale > 1e-6; scale /= 2) {
+    double scale = 1;
+    for (int halved = 0; halved < HALVINGS; halved++) {
         double next[3];
         for (int i = 0; i < 3; i++) {
             next[i] = p[i] - scale * move[i];
@@ -122,6 +124,7 @@ static bool step(const struct sample_set *s, double p[3])
             memcpy(p, next, sizeof next);
             return true;
         }
+        scale /= 2;
     }
     return false;
 }

@@ -22,13 +22,14 @@ static int highest_first(const void *a, const void *b)
     return x->row < y->row ? -1 : x->row > y->row;
 }
 
-/* Returns owned entries of weight > 0, their number in *out_n. */
-static enum err gather(const float *score, const uint8_t *label, const float *weight, size_t n,
-                       struct entry **out, size_t *out_n, struct errmsg *e)
+/* Returns owned entries of weight > 0, their number in *out_n; NULL: failed, *out_err says why. */
+static struct entry *gather(const float *score, const uint8_t *label, const float *weight, size_t n,
+                            size_t *out_n, enum err *out_err, struct errmsg *e)
 {
     struct entry *list = calloc(n + 1, sizeof *list);
     if (list == NULL) {
-        return err_set(e, ERR_NOMEM, "no memory to measure %zu scores", n);
+        *out_err = err_set(e, ERR_NOMEM, "no memory to measure %zu scores", n);
+        return NULL;
     }
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
@@ -38,22 +39,22 @@ static enum err gather(const float *score, const uint8_t *label, const float *we
         }
         if (isnan(score[i])) {
             free(list);
-            return err_set(e, ERR_NUMERIC, "score %zu of %zu is not a number", i, n);
+            *out_err = err_set(e, ERR_NUMERIC, "score %zu of %zu is not a number", i, n);
+            return NULL;
         }
         list[count++] = (struct entry){.score = score[i], .label = label[i], .row = i, .weight = w};
     }
-    *out = list;
     *out_n = count;
-    return ERR_OK;
+    return list;
 }
 
 enum err metrics_rank(const float *score, const uint8_t *label, const float *weight, size_t n,
                       double *out_auc, double *out_ap, struct errmsg *e)
 {
-    struct entry *list;
-    size_t count;
-    enum err rc = gather(score, label, weight, n, &list, &count, e);
-    if (rc != ERR_OK) {
+    size_t count = 0;
+    enum err rc = ERR_OK;
+    struct entry *list = gather(score, label, weight, n, &count, &rc, e);
+    if (list == NULL) {
         return rc;
     }
     qsort(list, count, sizeof *list, highest_first);
@@ -131,10 +132,10 @@ enum err metrics_card_precision(const float *score, const uint8_t *label, const 
                                 const uint32_t *card, size_t n, size_t k, double *out,
                                 struct errmsg *e)
 {
-    struct entry *list;
-    size_t count;
-    enum err rc = gather(score, label, NULL, n, &list, &count, e);
-    if (rc != ERR_OK) {
+    size_t count = 0;
+    enum err rc = ERR_OK;
+    struct entry *list = gather(score, label, NULL, n, &count, &rc, e);
+    if (list == NULL) {
         return rc;
     }
     size_t cards = 0;

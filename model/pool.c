@@ -73,9 +73,11 @@ enum err pool_create(uint32_t threads, struct pool **out, struct errmsg *e)
         w->pool = p;
         w->index = p->started;
         if (pthread_create(&w->thread, NULL, worker_main, w) != 0) {
+            enum err rc =
+                err_set(e, ERR_NOMEM, "could not start training thread %u of %u; give fewer",
+                        w->index + 1, threads);
             pool_free(p);
-            return err_set(e, ERR_NOMEM, "could not start training thread %u of %u; give fewer",
-                           w->index + 1, threads);
+            return rc;
         }
         p->started++;
     }

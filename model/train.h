@@ -3,6 +3,7 @@
 #ifndef FD_MODEL_TRAIN_H
 #define FD_MODEL_TRAIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,7 +27,8 @@ struct train_conf {
     uint64_t seed;
     uint32_t threads;
     int64_t holdout_from_us; /* rows at or after this are held out (early stopping, calibration) */
-    uint32_t epochs;         /* upper bound */
+    bool final_fit;  /* then fit again on all rows, as long as the held-out week asked for */
+    uint32_t epochs; /* upper bound */
     uint32_t piece,
         context;     /* histories are cut in pieces of so many events after so many of context */
     uint32_t batch;  /* pieces an optimiser step */
@@ -41,11 +43,12 @@ struct train_conf {
 };
 
 struct train_progress {
+    bool final_fit; /* the fit on all rows is running */
     uint32_t epoch, epochs;
-    uint64_t step, steps;
-    double loss;       /* of the current epoch so far */
-    double holdout_ap; /* after the latest epoch; NAN before */
-    double rows_per_s;
+    uint64_t step, steps; /* of all fits as planned so far */
+    uint64_t events;      /* seen so far, context included */
+    double loss;          /* of the current epoch so far */
+    double holdout_ap;    /* after the latest epoch; NAN before */
 };
 
 /* The outcome: everything that quantisation and the file need.  Owned by the caller after success.
@@ -64,11 +67,17 @@ struct train_result {
 
 void train_conf_default(struct train_conf *c);
 
-/* Trains.  Rows before holdout_from_us fit constants, bins and weights; the others decide how long
- * and calibrate.  `progress` (may be NULL) is called from the calling thread several times a second
- * at most; a non-zero return stops the training (ERR_REFUSED). ERR_INVALID no fraud or no
- * legitimate row with weight, or a setting out of range (named) ERR_NUMERIC the loss is not finite
- */
+/* Trains.  A first fit takes constants, bins and weights from the rows before holdout_from_us; the
+ * others decide after how many epochs its average weights are best, and calibrate.  Where
+ * final_fit is set, the result is a second fit on all rows for as many epochs, with the first one's
+ * calibration.  Without a fraud and a legitimate row to hold out, all epochs are run and the
+ * calibration is the identity.
+ *
+ * `progress` (may be NULL) is called from the calling thread after every step; a non-zero return
+ * stops the training (ERR_REFUSED).  Sets OpenBLAS to one thread.
+ * ERR_INVALID  no fraud or no legitimate row with weight before the held-out time, rows out of
+ *              order, or a setting out of range (named)
+ * ERR_NUMERIC  a value of a row (named) or the loss is not finite */
 FD_MUSTCHECK enum err train_run(const struct train_conf *c, const struct train_rows *rows,
                                 int (*progress)(void *ctx, const struct train_progress *p),
                                 void *ctx, struct train_result *out, struct errmsg *e);

@@ -54,22 +54,29 @@ static void next_loss(struct tape *t, const struct tape_data *data, struct tape_
     }
 }
 
-/* dx (+)= gradient of y = x r w through dy; dw += its own.  x rows `stride` apart, dx too. */
-static void rmsnorm_back(size_t n, size_t width, size_t stride, const float *x, const float *r,
-                         const float *w, const float *dy, float *dx, bool add, float *dw)
+/* What y = x r w was computed from: n rows of `width` floats, x and dx rows `stride` apart. */
+struct normed {
+    size_t n, width, stride;
+    const float *x, *r, *w;
+};
+
+/* dx (+)= the gradient of x through dy [n, width]; dw += the one of w. */
+static void rmsnorm_back(const struct normed *y, const float *dy, float *dx, bool add, float *dw)
 {
-    for (size_t i = 0; i < n; i++) {
-        const float *row = x + i * stride;
+    size_t width = y->width;
+    for (size_t i = 0; i < y->n; i++) {
+        const float *row = y->x + i * y->stride;
         const float *g = dy + i * width;
-        float *to = dx + i * stride;
+        float *to = dx + i * y->stride;
+        float r = y->r[i];
         float wg[1024]; /* the largest width */
         for (size_t k = 0; k < width; k++) {
-            wg[k] = w[k] * g[k];
-            dw[k] += g[k] * row[k] * r[i];
+            wg[k] = y->w[k] * g[k];
+            dw[k] += g[k] * row[k] * r;
         }
-        float a = tape_dot(wg, row, width) * r[i] * r[i] * r[i] / (float)width;
+        float a = tape_dot(wg, row, width) * r * r * r / (float)width;
         for (size_t k = 0; k < width; k++) {
-            to[k] = wg[k] * r[i] - row[k] * a + (add ? to[k] : 0);
+            to[k] = wg[k] * r - row[k] * a + (add ? to[k] : 0);
         }
     }
 }
@@ -167,8 +174,8 @@ static void experts_back(struct tape *t, const struct tape_net *net, uint32_t la
     tape_linear_dw(n, width, s->experts, t->dgate, l->n2, grad_of(net, grad, NET_GATE, layer));
     tape_linear_dx(n, width, s->experts, t->dgate, tape_param(net, NET_GATE, layer), t->dn, 1);
     routed_back(t, net, layer, grad);
-    rmsnorm_back(n, width, width, l->mid, l->r2, tape_param(net, NET_NORM2, layer), t->dn, t->dh,
-                 true, grad_of(net, grad, NET_NORM2, layer));
+    const struct normed y = {n, width, width, l->mid, l->r2, tape_param(net, NET_NORM2, layer)};
+    rmsnorm_back(&y, t->dn, t->dh, true, grad_of(net, grad, NET_NORM2, layer));
 }
 
 /* One token and head: adds to the keys, values and query it saw. */
@@ -247,17 +254,18 @@ static void attention_back(struct tape *t, const struct tape_net *net, uint32_t 
     tape_linear_dw(n, s->rank, keys, t->dv, l->c, grad_of(net, grad, NET_UV, layer));
     tape_linear_dx(n, s->rank, keys, t->dkc, tape_param(net, NET_UK, layer), t->dc, 0);
     tape_linear_dx(n, s->rank, keys, t->dv, tape_param(net, NET_UV, layer), t->dc, 1);
-    rmsnorm_back(n, s->rank, s->rank + s->rope, l->down, l->rc,
-                 tape_param(net, NET_LATENT_NORM, layer), t->dc, t->ddown, false,
-                 grad_of(net, grad, NET_LATENT_NORM, layer));
+    const struct normed latent = {n,       s->rank, s->rank + s->rope,
+                                  l->down, l->rc,   tape_param(net, NET_LATENT_NORM, layer)};
+    rmsnorm_back(&latent, t->dc, t->ddown, false, grad_of(net, grad, NET_LATENT_NORM, layer));
     tape_linear_dw(n, width, queries, t->dq, l->n1, grad_of(net, grad, NET_Q, layer));
     tape_linear_dx(n, width, queries, t->dq, tape_param(net, NET_Q, layer), t->dn, 0);
     tape_linear_dw(n, width, s->rank + s->rope, t->ddown, l->n1,
                    grad_of(net, grad, NET_DOWN, layer));
     tape_linear_dx(n, width, s->rank + s->rope, t->ddown, tape_param(net, NET_DOWN, layer), t->dn,
                    1);
-    rmsnorm_back(n, width, width, t->h[layer], l->r1, tape_param(net, NET_NORM1, layer), t->dn,
-                 t->dh, true, grad_of(net, grad, NET_NORM1, layer));
+    const struct normed y = {n,           width, width,
+                             t->h[layer], l->r1, tape_param(net, NET_NORM1, layer)};
+    rmsnorm_back(&y, t->dn, t->dh, true, grad_of(net, grad, NET_NORM1, layer));
 }
 
 static void embed_back(struct tape *t, const struct tape_net *net, const struct tape_drop *drop,
@@ -299,8 +307,9 @@ static void heads_back(struct tape *t, const struct tape_net *net, float *grad)
         tape_axpy(dhead, t->dlogit[i], t->out + i * s->width, s->width);
         *grad_of(net, grad, NET_HEAD_B, 0) += t->dlogit[i];
     }
-    rmsnorm_back(n, s->width, s->width, t->h[s->layers], t->rout, tape_param(net, NET_NORM_OUT, 0),
-                 t->dn, t->dh, false, grad_of(net, grad, NET_NORM_OUT, 0));
+    const struct normed y = {
+        n, s->width, s->width, t->h[s->layers], t->rout, tape_param(net, NET_NORM_OUT, 0)};
+    rmsnorm_back(&y, t->dn, t->dh, false, grad_of(net, grad, NET_NORM_OUT, 0));
 }
 
 void tape_backward(struct tape *t, const struct tape_net *net, const struct tape_data *data,

@@ -1,4 +1,5 @@
 /* Forward pass of training (net.h has the formulas). */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -186,6 +187,7 @@ static void choose(const struct net_shape *s, const float *gate, const float *ba
                 best = x;
             }
         }
+        assert(best < s->experts);
         used |= UINT64_C(1) << best;
         chosen[k] = best;
         g[k] = gate[best];

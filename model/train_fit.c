@@ -1,0 +1,208 @@
+#include "model/train_fit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "model/bins.h"
+#include "model/train_init.h"
+
+#define BIN_ROWS 4096      /* rows whose bins one item of work finds */
+#define RATE_LAST 1e-6     /* learning rate at the end of the cosine */
+#define BALANCE_STEP 0.01F /* DeepSeek-V3's u; larger, because training is short */
+#define EMA_FIRST 10.0     /* the average follows the first steps closely */
+#define PI 3.14159265358979323846
+
+static void find_bins(void *ctx, uint32_t worker, uint32_t item)
+{
+    struct fit *f = ctx;
+    (void)worker;
+    size_t first = (size_t)item * BIN_ROWS;
+    size_t n = f->rows->n - first < BIN_ROWS ? f->rows->n - first : BIN_ROWS;
+    bins_of_rows(&f->encoding, f->rows, first, n, f->bins + first * f->rows->columns);
+}
+
+static void count_rows(struct fit *f, int64_t until_us)
+{
+    for (size_t i = 0; i < f->rows->n; i++) {
+        if (f->rows->event_us[i] < until_us && f->rows->weight[i] > 0) {
+            f->rows_fit++;
+            f->frauds_fit += f->rows->label[i];
+        }
+    }
+}
+
+static enum err alloc_weights(struct fit *f, struct errmsg *e)
+{
+    const struct net_shape *s = &f->net.shape;
+    size_t total = f->net.layout.total;
+    f->params = malloc(total * sizeof *f->params);
+    f->ema = malloc(total * sizeof *f->ema);
+    f->balance = calloc((size_t)s->layers * s->experts, sizeof *f->balance);
+    if (f->params == NULL || f->ema == NULL || f->balance == NULL) {
+        return err_set(e, ERR_NOMEM, "no memory for %zu parameters", total);
+    }
+    train_init(s, &f->net.layout, f->conf->seed, (double)f->frauds_fit / (double)f->rows_fit,
+               f->params);
+    memcpy(f->ema, f->params, total * sizeof *f->ema);
+    f->net.params = f->params;
+    f->net.balance = f->balance;
+    return ERR_OK;
+}
+
+static enum err encode(struct fit *f, int64_t until_us, struct errmsg *e)
+{
+    const struct train_conf *c = f->conf;
+    enum err rc = bins_fit(f->rows, until_us, c->bin_leaves, c->bin_quantiles, c->seed, f->pool,
+                           &f->encoding, e);
+    if (rc != ERR_OK) {
+        return rc;
+    }
+    f->bins = malloc(f->rows->n * f->rows->columns);
+    if (f->bins == NULL) {
+        return err_set(e, ERR_NOMEM, "no memory for the bins of %zu rows", f->rows->n);
+    }
+    pool_run(f->pool, (uint32_t)((f->rows->n + BIN_ROWS - 1) / BIN_ROWS), find_bins, f);
+    count_rows(f, until_us);
+    return ERR_OK;
+}
+
+enum err fit_init(struct fit *f, const struct train_conf *conf, const struct train_rows *rows,
+                  int64_t until_us, struct pool *pool, struct errmsg *e)
+{
+    *f = (struct fit){.conf = conf, .rows = rows, .pool = pool};
+    f->net.shape = conf->shape;
+    enum err rc = encode(f, until_us, e);
+    if (rc == ERR_OK) {
+        f->net.shape.columns = (uint32_t)rows->columns;
+        f->net.shape.bins = f->encoding.first_row[rows->columns];
+        rc = net_layout_init(&f->net.layout, &f->net.shape, e);
+    }
+    if (rc == ERR_OK) {
+        rc = alloc_weights(f, e);
+    }
+    if (rc == ERR_OK) {
+        rc = pieces_cut(rows, INT64_MIN, until_us, conf->piece, conf->context, &f->pieces, e);
+    }
+    if (rc == ERR_OK) {
+        rc = adam_create(&f->net.shape, &f->net.layout, &f->adam, e);
+    }
+    if (rc == ERR_OK) {
+        rc = batch_create(&f->net.shape, conf->shards, conf->batch,
+                          (size_t)conf->piece + conf->context, pool, &f->batch, e);
+    }
+    if (rc != ERR_OK) {
+        fit_done(f);
+        return rc;
+    }
+    rng_init(&f->order, conf->seed ^ 0x6f72646572U);
+    f->steps = (f->pieces.count + conf->batch - 1) / conf->batch * conf->epochs;
+    return ERR_OK;
+}
+
+void fit_done(struct fit *f)
+{
+    batch_free(f->batch);
+    adam_free(f->adam);
+    pieces_done(&f->pieces);
+    free(f->balance);
+    free(f->ema);
+    free(f->params);
+    free(f->bins);
+    bins_done(&f->encoding);
+    *f = (struct fit){0};
+}
+
+struct tape_data fit_data(const struct fit *f)
+{
+    return (struct tape_data){f->rows, &f->encoding, f->bins};
+}
+
+struct tape_net fit_averaged(const struct fit *f)
+{
+    struct tape_net net = f->net;
+    net.params = f->ema;
+    return net;
+}
+
+/* Moves each expert's place in the ranking towards equal load. */
+static void move_balance(struct fit *f)
+{
+    const struct net_shape *s = &f->net.shape;
+    const uint64_t *load = batch_load(f->batch);
+    for (uint32_t layer = 0; layer < s->layers; layer++) {
+        const uint64_t *own = load + (size_t)layer * s->experts;
+        float *balance = f->balance + (size_t)layer * s->experts;
+        uint64_t sum = 0;
+        for (uint32_t x = 0; x < s->experts; x++) {
+            sum += own[x];
+        }
+        for (uint32_t x = 0; x < s->experts; x++) {
+            uint64_t have = own[x] * s->experts;
+            balance[x] += have < sum ? BALANCE_STEP : have > sum ? -BALANCE_STEP : 0;
+        }
+    }
+}
+
+static struct adam_step step_of(const struct fit *f)
+{
+    const struct train_conf *c = f->conf;
+    double at = (double)f->step;
+    double warm = f->step < c->warmup_steps ? at / c->warmup_steps : 1;
+    double ema = (1 + at + 1) / (EMA_FIRST + at + 1);
+    return (struct adam_step){.learning_rate = (double)c->learning_rate * warm *
+                                                   (0.5 + 0.5 * cos(PI * at / (double)f->steps)) +
+                                               RATE_LAST,
+                              .weight_decay = (double)c->weight_decay,
+                              .beta1 = (double)c->beta1,
+                              .beta2 = (double)c->beta2,
+                              .clip = (double)c->clip,
+                              .ema = ema < (double)c->ema ? ema : (double)c->ema};
+}
+
+static enum err run_step(struct fit *f, const struct piece *piece, size_t count, struct errmsg *e)
+{
+    const struct train_conf *c = f->conf;
+    const struct tape_drop drop = {
+        .key = hash_pair(c->seed, f->step), .residual = c->dropout, .input = c->input_dropout};
+    struct tape_data data = fit_data(f);
+    struct adam_step step = step_of(f);
+    struct batch_loss loss;
+    batch_run(f->batch, &f->net, &data, piece, count, &drop, (double)c->next_weight, &loss);
+    double value = loss.weight_sum > 0 ? loss.label_sum / loss.weight_sum : 0;
+    double next = loss.next_count > 0 ? loss.next_sum / loss.next_count : 0;
+    if (!isfinite(value) || !isfinite(next)) {
+        return err_set(e, ERR_NUMERIC,
+                       "the loss is not finite at step %llu (learning rate %g); lower the learning "
+                       "rate",
+                       (unsigned long long)f->step, (double)c->learning_rate);
+    }
+    f->loss_sum += value + (double)c->next_weight * next;
+    f->loss_count++;
+    f->events += loss.events;
+    adam_run(f->adam, f->pool, &step, batch_grads(f->batch), c->shards, f->params, f->ema);
+    move_balance(f);
+    f->step++;
+    return ERR_OK;
+}
+
+enum err fit_epoch(struct fit *f, enum err (*after_step)(void *ctx, struct errmsg *e), void *ctx,
+                   struct errmsg *e)
+{
+    size_t batch = f->conf->batch;
+    f->loss_sum = 0;
+    f->loss_count = 0;
+    pieces_mix(&f->pieces, &f->order, f->conf->batch);
+    for (size_t i = 0; i < f->pieces.count; i += batch) {
+        size_t n = f->pieces.count - i < batch ? f->pieces.count - i : batch;
+        enum err rc = run_step(f, f->pieces.piece + i, n, e);
+        if (rc == ERR_OK) {
+            rc = after_step(ctx, e);
+        }
+        if (rc != ERR_OK) {
+            return rc;
+        }
+    }
+    return ERR_OK;
+}

@@ -1,0 +1,51 @@
+/* One fit of the network: encoding, weights, optimiser and the order of pieces for the rows before
+ * a time.  train.c runs two of them: one that leaves the held-out week out, one on all rows. */
+#ifndef FD_MODEL_TRAIN_FIT_H
+#define FD_MODEL_TRAIN_FIT_H
+
+#include "base/err.h"
+#include "base/rng.h"
+#include "model/pieces.h"
+#include "model/pool.h"
+#include "model/tape.h"
+#include "model/train.h"
+#include "model/train_adam.h"
+#include "model/train_batch.h"
+
+struct fit {
+    const struct train_conf *conf;
+    const struct train_rows *rows;
+    struct pool *pool;
+    struct net_encoding encoding;
+    uint8_t *bins;        /* [rows, columns] */
+    struct tape_net net;  /* of the weights below */
+    float *params, *ema;  /* [layout.total] */
+    float *balance;       /* [layers, experts] */
+    struct pieces pieces; /* of the rows of the fit */
+    struct batch *batch;
+    struct adam *adam;
+    struct rng order;
+    uint64_t step, steps; /* done; of all epochs */
+    uint64_t rows_fit, frauds_fit;
+    double loss_sum; /* of the current epoch's batches */
+    uint64_t loss_count;
+    uint64_t events; /* seen by all epochs so far, context included */
+};
+
+/* Prepares a fit on rows before until_us.  Borrows conf, rows, pool.  ERR_INVALID, ERR_NOMEM,
+ * ERR_NUMERIC as train_run. */
+FD_MUSTCHECK enum err fit_init(struct fit *f, const struct train_conf *conf,
+                               const struct train_rows *rows, int64_t until_us, struct pool *pool,
+                               struct errmsg *e);
+void fit_done(struct fit *f);
+
+/* One pass over the pieces.  after_step is called after every step; what it returns other than
+ * ERR_OK ends the pass.  ERR_NUMERIC the loss is not finite. */
+FD_MUSTCHECK enum err fit_epoch(struct fit *f, enum err (*after_step)(void *ctx, struct errmsg *e),
+                                void *ctx, struct errmsg *e);
+
+/* Data and averaged weights to score with; borrowed from f. */
+struct tape_data fit_data(const struct fit *f);
+struct tape_net fit_averaged(const struct fit *f);
+
+#endif

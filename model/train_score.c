@@ -1,0 +1,85 @@
+#include "model/train_score.h"
+
+#include <stdlib.h>
+
+#include "model/pieces.h"
+
+#define PIECE_ROWS 256 /* scored rows of a piece */
+#define PASS_ROWS 1024 /* rows a pass holds */
+
+struct scorer {
+    const struct tape_net *net;
+    const struct tape_data *data;
+    const struct piece *piece;
+    size_t *first; /* [passes + 1] first piece of each pass */
+    uint32_t passes;
+    struct tape **tape; /* [threads] */
+    float *logit;
+};
+
+static void run_pass(void *ctx, uint32_t worker, uint32_t item)
+{
+    struct scorer *s = ctx;
+    struct tape *t = s->tape[worker];
+    const struct piece *piece = s->piece + s->first[item];
+    size_t count = s->first[item + 1] - s->first[item];
+    tape_forward(t, s->net, s->data, piece, count, NULL, false);
+    for (size_t i = 0; i < t->tokens; i++) {
+        if (t->counted[i]) {
+            s->logit[t->row[i]] = t->logit[i];
+        }
+    }
+}
+
+/* Groups consecutive pieces into passes of at most rows_max rows. */
+static uint32_t group(const struct pieces *p, size_t rows_max, size_t *first)
+{
+    uint32_t passes = 0;
+    size_t rows = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        if (i == 0 || rows + p->piece[i].len > rows_max) {
+            first[passes++] = i;
+            rows = 0;
+        }
+        rows += p->piece[i].len;
+    }
+    first[passes] = p->count;
+    return passes;
+}
+
+enum err train_score(const struct tape_net *net, const struct tape_data *data, int64_t from_us,
+                     int64_t until_us, struct pool *pool, float *out_logit, struct errmsg *e)
+{
+    uint32_t context = net->shape.layers * (net->shape.window - 1);
+    uint32_t threads = pool_threads(pool);
+    size_t rows_max = PIECE_ROWS + context > PASS_ROWS ? PIECE_ROWS + context : PASS_ROWS;
+    struct pieces pieces = {NULL, 0};
+    struct scorer s = {.net = net, .data = data, .logit = out_logit};
+    enum err rc = pieces_cut(data->rows, from_us, until_us, PIECE_ROWS, context, &pieces, e);
+    if (rc != ERR_OK) {
+        return rc;
+    }
+    s.piece = pieces.piece;
+    s.first = calloc(pieces.count + 1, sizeof *s.first);
+    s.tape = calloc(threads, sizeof(struct tape *));
+    if (s.first == NULL || s.tape == NULL) {
+        rc = err_set(e, ERR_NOMEM, "no memory to score %zu pieces of histories", pieces.count);
+        goto out;
+    }
+    for (uint32_t i = 0; i < threads; i++) {
+        rc = tape_create(&net->shape, rows_max, &s.tape[i], e);
+        if (rc != ERR_OK) {
+            goto out;
+        }
+    }
+    s.passes = group(&pieces, rows_max, s.first);
+    pool_run(pool, s.passes, run_pass, &s);
+out:
+    for (uint32_t i = 0; s.tape != NULL && i < threads; i++) {
+        tape_free(s.tape[i]);
+    }
+    free(s.tape);
+    free(s.first);
+    pieces_done(&pieces);
+    return rc;
+}

@@ -1,0 +1,16 @@
+/* Logits of rows by the training network, without dropout: the held-out week, whole histories. */
+#ifndef FD_MODEL_TRAIN_SCORE_H
+#define FD_MODEL_TRAIN_SCORE_H
+
+#include "base/err.h"
+#include "model/pool.h"
+#include "model/tape.h"
+
+/* Scores every row with from_us <= event time < until_us, each with as much of its card's past as
+ * can reach it through the layers' windows.  out_logit: [rows->n]; other rows are left alone.  The
+ * same bytes for every number of threads.  ERR_NOMEM */
+FD_MUSTCHECK enum err train_score(const struct tape_net *net, const struct tape_data *data,
+                                  int64_t from_us, int64_t until_us, struct pool *pool,
+                                  float *out_logit, struct errmsg *e);
+
+#endif
