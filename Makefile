@@ -95,6 +95,7 @@ $(B)/%.o: %.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
 $(B)/daemon/version.o: CFLAGS += -DFD_REVISION='"$(REVISION)"'
+$(B)/storage/migrate.o: $(wildcard sql/*.sql)
 $(B)/libfraud.a: $(LIB_OBJ)
 	@rm -f $@
 	ar rcs $@ $^

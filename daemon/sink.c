@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/timefmt.h"
 #include "daemon/decode.h"
+#include "daemon/decode_fields.h"
 #include "storage/sink_writer.h"
 
 #define PARTITIONS_MAX 1024
@@ -28,7 +29,8 @@ struct sink {
     char *lines; /* [LINES_BYTES] */
     size_t lines_len;
     char id[512];
-    int64_t next[TOPIC_COUNT][PARTITIONS_MAX]; /* -1: nothing read */
+    int64_t next[TOPIC_COUNT][PARTITIONS_MAX];             /* -1: nothing read */
+    struct sink_position at[TOPIC_COUNT * PARTITIONS_MAX]; /* of the rows being written */
     struct sink_stats stats;
 };
 
@@ -189,12 +191,6 @@ static void put_time(struct line *l, int64_t us)
     put(l, text, time_format(text, us));
 }
 
-static const char *const TYPES[] = {"purchase", "cash", "refund", "reversal", "check"};
-static const char *const CHANNELS[] = {"", "pos", "atm", "ecommerce", "moto", "recurring"};
-static const char *const ENTRIES[] = {"",          "chip",   "contactless",
-                                      "magstripe", "manual", "credential_on_file"};
-static const char *const VERDICTS[] = {"fraud", "legitimate", "withdrawn"};
-
 static void put_optional(struct line *l, const char *text)
 {
     put(l, text[0] != '\0' ? text : NULL, strlen(text));
@@ -210,9 +206,10 @@ static void transaction_line(struct line *l, const struct sink *s, const struct 
     put_int(l, m->offset);
     put_slice(l, n->id);
     put_slice(l, n->card);
-    put_text(l, TYPES[t->type]);
+    put_text(l, FIELD_TYPE[t->type]);
     put_int(l, t->amount_minor);
     put_text(l, t->currency);
+    put_int(l, n->exponent);
     put_int(l, t->amount_ref);
     put_slice(l, n->merchant);
     put_slice(l, n->terminal);
@@ -222,8 +219,8 @@ static void transaction_line(struct line *l, const struct sink *s, const struct 
         put(l, NULL, 0);
     }
     put_optional(l, country);
-    put_optional(l, CHANNELS[t->channel]);
-    put_optional(l, ENTRIES[t->entry]);
+    put_optional(l, t->channel == CHANNEL_MISSING ? "" : FIELD_CHANNEL[t->channel - 1]);
+    put_optional(l, t->entry == ENTRY_MISSING ? "" : FIELD_ENTRY[t->entry - 1]);
     put_slice(l, n->device);
     put_slice(l, n->ip);
     put_real(l, t->has_location ? (double)t->lat : (double)NAN);
@@ -260,6 +257,8 @@ static void alert_line(struct line *l, const struct bus_message *m, const struct
     put_slice(l, n->card);
     put_int(l, t->amount_minor);
     put_text(l, t->currency);
+    put_int(l, n->exponent);
+    put_int(l, t->amount_ref);
     put_real(l, d->probability);
     put_text(l, decision_outcome_name(d->outcome));
     put_slice(l, d->model);
@@ -272,7 +271,7 @@ static void label_line(struct line *l, const struct bus_message *m, const struct
     put_slice(l, n->source);
     put_int(l, (int64_t)b->number);
     put_slice(l, n->tx);
-    put_text(l, VERDICTS[b->verdict]);
+    put_text(l, FIELD_VERDICT[b->verdict]);
     put_time(l, b->event_us);
     put_time(l, b->known_us);
     put_slice(l, n->card);
@@ -378,13 +377,12 @@ static size_t positions(const struct sink *s, struct sink_position *out)
 
 static void write_rows(struct sink *s, size_t rows, const volatile int *stop)
 {
-    struct sink_position at[512];
     struct errmsg e = {""};
-    size_t count = positions(s, at);
+    size_t count = positions(s, s->at);
     size_t rejected = 0;
     enum err err = ERR_UNAVAILABLE;
     while (!*stop) {
-        err = s->db != NULL ? sink_write(s->db, s->rows, rows, at, count, &rejected, &e)
+        err = s->db != NULL ? sink_write(s->db, s->rows, rows, s->at, count, &rejected, &e)
                             : ERR_UNAVAILABLE;
         if (err == ERR_OK) {
             break;

@@ -75,6 +75,8 @@ enum err db_open(const char *conninfo, struct db **out, struct errmsg *e)
         return err;
     }
     PQsetNoticeProcessor(d->conn, ignore_notice, NULL);
+    PQsetErrorVerbosity(d->conn,
+                        PQERRORS_TERSE); /* details quote rows, and rows have card numbers */
     *out = d;
     return db_script(d, "SET timezone = 'UTC'; SET datestyle = 'ISO'", e);
 }
@@ -92,17 +94,31 @@ const char *db_sqlstate(const struct db *d)
     return d->sqlstate;
 }
 
+/* What a function of sql/ says when it refuses: SQLSTATE UQ404 or UQ409. */
+static bool refused_by_function(const char *sqlstate)
+{
+    return strcmp(sqlstate, "UQ404") == 0 || strcmp(sqlstate, "UQ409") == 0;
+}
+
 /* Turns a failed result into an error; frees it. */
 static enum err failed(struct db *d, PGresult *r, const char *sql, struct errmsg *e)
 {
     char said[300];
     const char *state = r != NULL ? PQresultErrorField(r, PG_DIAG_SQLSTATE) : NULL;
     snprintf(d->sqlstate, sizeof d->sqlstate, "%s", state != NULL ? state : "");
-    one_line(r != NULL ? PQresultErrorMessage(r) : PQerrorMessage(d->conn), said, sizeof said);
+    if (r != NULL && refused_by_function(d->sqlstate)) {
+        one_line(PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY), said, sizeof said);
+    } else {
+        one_line(r != NULL ? PQresultErrorMessage(r) : PQerrorMessage(d->conn), said, sizeof said);
+    }
     PQclear(r);
     if (PQstatus(d->conn) != CONNECTION_OK || strncmp(d->sqlstate, "57P", 3) == 0 ||
         strncmp(d->sqlstate, "08", 2) == 0 || strncmp(d->sqlstate, "53", 2) == 0) {
         return err_set(e, ERR_UNAVAILABLE, "PostgreSQL went away: %s", said);
+    }
+    if (refused_by_function(d->sqlstate)) {
+        return err_set(e, strcmp(d->sqlstate, "UQ404") == 0 ? ERR_NOTFOUND : ERR_REFUSED, "%s",
+                       said);
     }
     if (strcmp(d->sqlstate, "42501") == 0) {
         return err_set(e, ERR_REFUSED, "PostgreSQL: %s", said);
@@ -165,6 +181,38 @@ enum err db_exec_bytes(struct db *d, const char *sql, int n, const char *const *
 int db_rows_count(const struct db_rows *r)
 {
     return PQntuples(r->result);
+}
+
+int db_rows_columns(const struct db_rows *r)
+{
+    return PQnfields(r->result);
+}
+
+const char *db_rows_name(const struct db_rows *r, int column)
+{
+    return PQfname(r->result, column);
+}
+
+/* Object identifiers of built-in types never change; libpq has no names for them. */
+bool db_rows_is_number(const struct db_rows *r, int column)
+{
+    static const Oid NUMBERS[] = {20, 21, 23, 700, 701, 1700}; /* int8 .. numeric */
+    for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++) {
+        if (PQftype(r->result, column) == NUMBERS[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool db_rows_is_bool(const struct db_rows *r, int column)
+{
+    return PQftype(r->result, column) == 16;
+}
+
+bool db_rows_is_json(const struct db_rows *r, int column)
+{
+    return PQftype(r->result, column) == 114 || PQftype(r->result, column) == 3802;
 }
 
 const char *db_rows_text(const struct db_rows *r, int row, int column)

@@ -4,6 +4,7 @@
 #ifndef FD_STORAGE_DB_H
 #define FD_STORAGE_DB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,7 +19,9 @@ FD_MUSTCHECK enum err db_open(const char *conninfo, struct db **out, struct errm
 void db_close(struct db *d);
 
 /* Runs one statement with text parameters (NULL: SQL null).  rows may be NULL.
- * ERR_INVALID PostgreSQL refused it (db_sqlstate tells); ERR_UNAVAILABLE the connection is gone. */
+ * ERR_INVALID PostgreSQL refused it (db_sqlstate tells); ERR_UNAVAILABLE the connection is gone;
+ * ERR_NOTFOUND, ERR_REFUSED what a function of sql/ refused with UQ404 or UQ409, in its own words.
+ */
 FD_MUSTCHECK enum err db_exec(struct db *d, const char *sql, int n, const char *const *params,
                               struct db_rows **rows, struct errmsg *e);
 /* Several statements without parameters (migrations). */
@@ -30,6 +33,12 @@ FD_MUSTCHECK enum err db_exec_bytes(struct db *d, const char *sql, int n, const 
 const char *db_sqlstate(const struct db *d);
 
 int db_rows_count(const struct db_rows *r);
+int db_rows_columns(const struct db_rows *r);
+/* Name of a column; whether it holds numbers, true or false, JSON. */
+const char *db_rows_name(const struct db_rows *r, int column);
+bool db_rows_is_number(const struct db_rows *r, int column);
+bool db_rows_is_bool(const struct db_rows *r, int column);
+bool db_rows_is_json(const struct db_rows *r, int column);
 /* NULL where SQL null. */
 const char *db_rows_text(const struct db_rows *r, int row, int column);
 void db_rows_free(struct db_rows *r);

@@ -13,6 +13,9 @@
     extern const char symbol[]
 
 EMBED(sql_0001, "sql/0001_schema.sql");
+EMBED(sql_0002, "sql/0002_queue.sql");
+EMBED(sql_0003, "sql/0003_labels.sql");
+EMBED(sql_0004, "sql/0004_models.sql");
 
 struct file {
     int number;
@@ -20,7 +23,10 @@ struct file {
     const char *text;
 };
 
-static const struct file FILES[] = {{1, "0001_schema.sql", sql_0001}};
+static const struct file FILES[] = {{1, "0001_schema.sql", sql_0001},
+                                    {2, "0002_queue.sql", sql_0002},
+                                    {3, "0003_labels.sql", sql_0003},
+                                    {4, "0004_models.sql", sql_0004}};
 #define FILE_COUNT ((int)(sizeof FILES / sizeof *FILES))
 
 /* "fraudd" in ASCII: the advisory lock that only migrations take */

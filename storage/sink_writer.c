@@ -3,18 +3,18 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/timefmt.h"
 
 static const char *const COLUMNS[SINK_TABLES] = {
-    "event_time, log, part, log_offset, tx_id, card, type, amount_minor, currency, amount_ref, "
-    "merchant, terminal, mcc, country, channel, entry, device, ip, lat, lon",
+    "event_time, log, part, log_offset, tx_id, card, type, amount_minor, currency, exponent, "
+    "amount_ref, merchant, terminal, mcc, country, channel, entry, device, ip, lat, lon",
     "event_time, log, part, log_offset, tx_id, score, threshold, outcome, model, schema_hash, "
     "revision, repeated, amount_ratio",
-    "log, part, log_offset, event_time, tx_id, card, amount_minor, currency, score, outcome, "
-    "model, "
-    "body",
+    "log, part, log_offset, event_time, tx_id, card, amount_minor, currency, exponent, amount_ref, "
+    "score, outcome, model, body",
     "source, number, tx_id, verdict, event_time, known_time, card, body",
 };
 
@@ -49,12 +49,12 @@ size_t copy_text(char *line, size_t at, const char *text, size_t len)
 /* Staging tables live as long as the connection and lose their rows at each commit. */
 static enum err make_staging(struct db *d, struct errmsg *e)
 {
-    char sql[256];
+    char sql[512];
     for (int t = 0; t < SINK_TABLES; t++) {
         snprintf(sql, sizeof sql,
-                 "CREATE TEMP TABLE IF NOT EXISTS staging_%s (LIKE %s INCLUDING DEFAULTS) "
-                 "ON COMMIT DELETE ROWS",
-                 NAMES[t], NAMES[t]);
+                 "CREATE TEMP TABLE IF NOT EXISTS staging_%s ON COMMIT DELETE ROWS AS "
+                 "SELECT %s FROM %s WITH NO DATA",
+                 NAMES[t], COLUMNS[t], NAMES[t]);
         enum err err = db_script(d, sql, e);
         if (err != ERR_OK) {
             return err;
@@ -245,13 +245,7 @@ enum err sink_offset(struct db *d, const char *topic, int32_t partition, int64_t
     if (err != ERR_OK) {
         return err;
     }
-    *out_next = -1;
-    if (db_rows_count(rows) == 1) {
-        long long next = -1;
-        if (sscanf(db_rows_text(rows, 0, 0), "%lld", &next) == 1) {
-            *out_next = next;
-        }
-    }
+    *out_next = db_rows_count(rows) == 1 ? strtoll(db_rows_text(rows, 0, 0), NULL, 10) : -1;
     db_rows_free(rows);
     return ERR_OK;
 }

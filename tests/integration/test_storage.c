@@ -70,10 +70,11 @@ static struct sink_row make_row(char *line, size_t size, int64_t offset, const c
     char when[TIME_TEXT_MAX];
     int64_t at = DAY0 + offset * TIME_HOUR;
     time_format(when, at);
-    int n = snprintf(line, size,
-                     "%s\tlog-1\t0\t%lld\ttx%lld\t%s\tpurchase\t100\tEUR\t100\t\\N\tT1\t\\N\t\\N\t"
-                     "\\N\t\\N\t\\N\t\\N\t\\N\t\\N",
-                     when, (long long)offset, (long long)offset, card);
+    int n =
+        snprintf(line, size,
+                 "%s\tlog-1\t0\t%lld\ttx%lld\t%s\tpurchase\t100\tEUR\t2\t100\t\\N\tT1\t\\N\t\\N\t"
+                 "\\N\t\\N\t\\N\t\\N\t\\N\t\\N",
+                 when, (long long)offset, (long long)offset, card);
     return (struct sink_row){
         SINK_TRANSACTIONS, line, (size_t)n, "transactions", 0, offset, at, "raw", 3};
 }
@@ -172,6 +173,24 @@ static void test_db_errors_say_what_to_do(void **state)
     assert_non_null(strstr(e.text, "fraudd migrate"));
 }
 
+/* A row far from the others goes to the default partition; its month comes later. */
+static void test_sink_a_month_in_the_default_partition_stays_there(void **state)
+{
+    (void)state;
+    char line[2][256];
+    struct errmsg e;
+    size_t rejected = 0;
+    struct sink_row rows[2] = {make_row(line[0], sizeof line[0], 20 * 8766, "c4"),
+                               make_row(line[1], sizeof line[1], 20, "c4")};
+    must(sink_write(db, rows, 2, NULL, 0, &rejected, &e), &e);
+    assert_int_equal(count("SELECT count(*) FROM transactions_default"), 1);
+    rows[1] = make_row(line[1], sizeof line[1], 20 * 8766 + 1, "c4");
+    must(sink_write(db, rows + 1, 1, NULL, 0, &rejected, &e), &e);
+    assert_int_equal(count("SELECT count(*) FROM transactions_default"), 2);
+    assert_int_equal(rejected, 0);
+    must(db_script(db, "TRUNCATE transactions_default", &e), &e);
+}
+
 static void test_partitions_of_old_months_are_dropped(void **state)
 {
     (void)state;
@@ -188,6 +207,7 @@ int main(void)
         cmocka_unit_test(test_sink_a_refused_row_costs_that_row_only),
         cmocka_unit_test(test_sink_survives_an_outage),
         cmocka_unit_test(test_db_errors_say_what_to_do),
+        cmocka_unit_test(test_sink_a_month_in_the_default_partition_stays_there),
         cmocka_unit_test(test_partitions_of_old_months_are_dropped),
     };
     return cmocka_run_group_tests(tests, start, stop);
