@@ -80,6 +80,7 @@ static enum err run(const struct conf *c, struct errmsg *e)
     struct bus bus = {0};
     struct sink_conf sc = {.conninfo = conf_text(c, "database"),
                            .log = {conf_text(c, "log"), strlen(conf_text(c, "log"))},
+                           .max_future_us = conf_duration_us(c, "max-future"),
                            .batch_max = (size_t)conf_int(c, "sink.batch"),
                            .poll_ms = 100};
     struct bus_plan plan = {.client = "fraudd-sink",

@@ -291,7 +291,7 @@ static bool make_line(struct sink *s, const struct bus_message *m, struct line *
     case TOPIC_TRANSACTIONS:
         row->table = SINK_TRANSACTIONS;
         if (decode_tx(s->decoder, m->value, m->value_len, m->key != NULL ? m->key : "", m->key_len,
-                      m->timestamp_us, -1, &t, &n) != DEAD_NONE) {
+                      m->timestamp_us, s->conf.max_future_us, &t, &n) != DEAD_NONE) {
             return false;
         }
         row->event_us = t.event_us;
@@ -315,8 +315,8 @@ static bool make_line(struct sink *s, const struct bus_message *m, struct line *
         return true;
     case TOPIC_LABELS:
         row->table = SINK_LABELS;
-        if (decode_label(s->decoder, m->value, m->value_len, m->timestamp_us, -1, &b, &bn) !=
-            DEAD_NONE) {
+        if (decode_label(s->decoder, m->value, m->value_len, m->timestamp_us, s->conf.max_future_us,
+                         &b, &bn) != DEAD_NONE) {
             return false;
         }
         row->event_us = b.event_us;

@@ -20,7 +20,8 @@ struct sink_conf {
     const struct rates *rates;
     const char *topic_name[TOPIC_COUNT];
     struct slice log;
-    size_t batch_max; /* messages of one SQL transaction */
+    int64_t max_future_us; /* as `score` has it: what is later is a dead letter and no history */
+    size_t batch_max;      /* messages of one SQL transaction */
     int poll_ms;
 };
 
