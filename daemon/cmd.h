@@ -34,6 +34,7 @@ int cmd_migrate(int argc, char **argv);
 int cmd_score(int argc, char **argv);
 int cmd_sink(int argc, char **argv);
 int cmd_produce(int argc, char **argv);
+int cmd_demo(int argc, char **argv);
 
 /* The exit code that belongs to an error. */
 int cmd_exit_code(enum err code);
