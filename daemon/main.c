@@ -9,6 +9,7 @@ static const struct cmd COMMANDS[] = {
     {"simulate", "writes synthetic card payments with labels", cmd_simulate},
     {"produce", "pushes a history or JSON lines to Kafka at a chosen rate", cmd_produce},
     {"sink", "writes transactions, decisions, alerts and labels to PostgreSQL", cmd_sink},
+    {"alerts", "the analysts' queue: list, show, claim, resolve, release", cmd_alerts},
     {"migrate", "brings the database to this program's schema", cmd_migrate},
     {NULL, NULL, NULL}, /* the end */
 };
