@@ -14,6 +14,13 @@ uint64_t hash_bytes(const void *bytes, size_t len_bytes, uint64_t seed)
     return XXH3_64bits_withSeed(bytes, len_bytes, seed);
 }
 
+void hash_128(const void *bytes, size_t len_bytes, uint8_t out[16])
+{
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes, len_bytes));
+    memcpy(out, canonical.digest, sizeof canonical.digest);
+}
+
 uint64_t hash_pair(uint64_t a, uint64_t b)
 {
     uint64_t pair[2] = {a, b};

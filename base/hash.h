@@ -12,6 +12,9 @@ uint64_t hash_id(const void *bytes, size_t len_bytes);
 /* XXH3-64 of bytes with a seed: checksums. */
 uint64_t hash_bytes(const void *bytes, size_t len_bytes, uint64_t seed);
 
+/* XXH3-128 of bytes, most significant byte first: checksums of whole files. */
+void hash_128(const void *bytes, size_t len_bytes, uint8_t out[16]);
+
 /* Mixes two 64-bit values into one (for composed keys). */
 uint64_t hash_pair(uint64_t a, uint64_t b);
 

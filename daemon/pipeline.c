@@ -270,8 +270,8 @@ static void explain(struct pipeline *p, const struct slot *s, const float *x, co
                     struct decision *d)
 {
     float group[GROUP_COUNT];
-    model_attribute(p->conf.model, p->work, x, s->tx.event_us, cache, p->group_of, GROUP_COUNT,
-                    NULL, group);
+    const struct model_groups groups = {p->group_of, GROUP_COUNT, NULL};
+    model_attribute(p->conf.model, p->work, x, s->tx.event_us, cache, &groups, group);
     d->reason_count = (uint32_t)reasons_make(x, group, &s->facts, d->reasons);
 }
 

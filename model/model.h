@@ -36,7 +36,9 @@ struct model_lineage {
 };
 
 /* Reads a model file's bytes (model_format.h describes them).  Borrows; returns an owned model.
- * ERR_CORRUPT any byte differs from what was written; ERR_MISMATCH an unknown format version. */
+ * ERR_CORRUPT any byte differs from what was written, or a number is out of its range, whoever
+ * wrote it: a model that loads gives finite logits for every input. ERR_MISMATCH an unknown format
+ * version;  ERR_NOMEM */
 FD_MUSTCHECK enum err model_load(const void *bytes, size_t len_bytes, struct model **out,
                                  struct errmsg *e);
 void model_free(struct model *m);
@@ -50,10 +52,11 @@ uint64_t model_hash(const struct model *m);
 /* One card's latent cache: this many bytes, 64-byte aligned, all zero means empty.  It carries the
  * identity of the model that wrote it; a step of another model starts it afresh. */
 size_t model_cache_bytes(const struct model *m);
-/* The same for the largest window and layers that any model may have here: room to reserve a card.
- */
+/* The same for a shape that no model has yet; 0 where no model may have it. */
 size_t model_cache_bytes_for(const struct net_shape *shape);
 
+/* Scratch of one thread for batches of up to batch_max events.  Borrows m until it is freed.
+ * ERR_INVALID batch_max is 0;  ERR_NOMEM */
 FD_MUSTCHECK enum err model_work_create(const struct model *m, size_t batch_max,
                                         struct model_work **out, struct errmsg *e);
 void model_work_free(struct model_work *w);
@@ -69,13 +72,22 @@ void model_step(const struct model *m, struct model_work *w, size_t n, const flo
 /* Calibrated probability of a logit, in (0, 1), strictly increasing. */
 double model_probability(const struct model *m, double logit);
 
-/* How far each group of columns moved this row's logit: the row's input vector is encoded again
- * with one group's columns at `normal` (the card's usual row, or the training mean where NULL) and
- * the step repeated without touching the cache.  group: [columns] small numbers < groups; out:
- * [groups]. Allocates nothing. */
+/* Groups of columns to attribute a logit to. */
+struct model_groups {
+    const uint8_t *of; /* [columns] the group of each, < count */
+    size_t count;
+    const float *normal; /* [columns] the card's usual row; NULL: the training means */
+};
+
+/* How far each group of columns moved the logit of the event that was just scored: the row is
+ * encoded again with one group's columns at their normal values and the step repeated on a copy of
+ * the cache without this event.  A group that is at normal already gets exactly 0.  Call it after
+ * the event's model_step, before the card's next one.
+ *   x: [columns];  cache: the card's, with the event in it, or one that did not keep it
+ *   out: [g->count] logit minus logit without the group
+ * Allocates nothing. */
 void model_attribute(const struct model *m, struct model_work *w, const float *x, int64_t event_us,
-                     const void *cache, const uint8_t *group, size_t groups, const float *normal,
-                     float *out);
+                     const void *cache, const struct model_groups *g, float *out);
 
 /* Name of the kernels in use: "scalar", "avx2" or "avx512vnni".  model_use_kernel chooses one by
  * name for tests and benchmarks (ERR_NOTFOUND: this CPU lacks it); process-wide, before threads
