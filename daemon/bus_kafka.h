@@ -105,6 +105,8 @@ void bus_kafka_release(void *self);
 enum err bus_kafka_commit(void *self, enum bus_topic topic, int32_t partition, int64_t next_offset,
                           bool sync, struct errmsg *e);
 void bus_kafka_pause(void *self, enum bus_topic topic, int32_t partition, bool paused);
+int64_t bus_kafka_offset_at(void *self, enum bus_topic topic, int32_t partition,
+                            int64_t timestamp_us);
 int64_t bus_kafka_lag(const struct bus_kafka *b);
 
 FD_MUSTCHECK enum err bus_kafka_write_open(struct bus_kafka *b, struct errmsg *e);
