@@ -62,6 +62,7 @@ struct bus_record {
     size_t header_count;
     int64_t timestamp_us; /* Kafka's own, to the millisecond; 0: now */
     uint64_t batch;       /* rising number of the batch it belongs to */
+    bool cut;             /* a value larger than the topic takes loses its end, not refused */
 };
 
 /* What the bus tells its owner, from inside `poll`. */
@@ -96,15 +97,13 @@ struct bus {
     /* Serves acknowledgements for at most timeout_ms (0: only what is there); returns the number of
      * the first batch with an unacknowledged record (UINT64_MAX: none). */
     uint64_t (*wait)(void *self, int timeout_ms);
-    /* Commits next offsets to read.  sync: waits for the broker. */
+    /* Commits next offsets to read.  sync: waits for the broker; else soon, many in one request,
+     * and again until it succeeds or the partition goes away. */
     enum err (*commit)(void *self, enum bus_topic topic, int32_t partition, int64_t next_offset,
                        bool sync, struct errmsg *e);
     /* Stops and continues fetching of a partition (backpressure). */
     void (*pause)(void *self, enum bus_topic topic, int32_t partition, bool paused);
     void (*counters)(void *self, struct bus_counters *out);
-    /* First offset of a group topic's partition whose Kafka timestamp is timestamp_us or later (the
-     * log's end where all are earlier); -1: not known.  May be called from `assigned`. */
-    int64_t (*offset_at)(void *self, enum bus_topic topic, int32_t partition, int64_t timestamp_us);
     void (*close)(void *self);
 };
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/progress.h"
+
 #define FACTS_MAX 64
 
 struct bus_admin {
@@ -201,6 +203,47 @@ static enum err created(rd_kafka_event_t *ev, const char *name, struct errmsg *e
     return ERR_OK;
 }
 
+/* Whether every partition of a topic has a leader that serves it. */
+static bool is_served(rd_kafka_t *rk, rd_kafka_topic_t *topic, const char *name, int timeout_ms)
+{
+    const struct rd_kafka_metadata *meta = NULL;
+    if (rd_kafka_metadata(rk, 0, topic, &meta, timeout_ms) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return false;
+    }
+    bool served = meta->topic_cnt == 1 && meta->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR &&
+                  meta->topics[0].partition_cnt > 0;
+    for (int p = 0; served && p < meta->topics[0].partition_cnt; p++) {
+        int64_t low = 0;
+        int64_t high = 0;
+        served = meta->topics[0].partitions[p].leader >= 0 &&
+                 rd_kafka_query_watermark_offsets(rk, name, p, &low, &high, timeout_ms) ==
+                     RD_KAFKA_RESP_ERR_NO_ERROR;
+    }
+    rd_kafka_metadata_destroy(meta);
+    return served;
+}
+
+/* Waits until a new topic can be used: a cluster says "created" before its brokers serve it. */
+static enum err await_topic(rd_kafka_t *rk, const char *name, int timeout_ms, struct errmsg *e)
+{
+    int64_t until_us = progress_now_us() + (int64_t)timeout_ms * 1000;
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, name, NULL);
+    bool served = false;
+    while (topic != NULL && !served && progress_now_us() < until_us) {
+        served = is_served(rk, topic, name, timeout_ms);
+        if (!served) {
+            rd_kafka_poll(rk, 20);
+        }
+    }
+    if (topic != NULL) {
+        rd_kafka_topic_destroy(topic);
+    }
+    return served ? ERR_OK
+                  : err_set(e, ERR_UNAVAILABLE,
+                            "topic \"%s\" was made, but its partitions are not served after %d ms",
+                            name, timeout_ms);
+}
+
 enum err bus_admin_create(struct bus_admin *a, const char *name, int32_t partitions, int replicas,
                           const char *const *settings, int timeout_ms, struct errmsg *e)
 {
@@ -229,6 +272,9 @@ enum err bus_admin_create(struct bus_admin *a, const char *name, int32_t partiti
     rd_kafka_CreateTopics(a->rk, &topic, 1, options, queue);
     ev = answer(queue, RD_KAFKA_EVENT_CREATETOPICS_RESULT, timeout_ms + 500);
     err = ev == NULL ? away(e, RD_KAFKA_RESP_ERR__TIMED_OUT) : created(ev, name, e);
+    if (err == ERR_OK) {
+        err = await_topic(a->rk, name, timeout_ms, e);
+    }
 out:
     if (ev != NULL) {
         rd_kafka_event_destroy(ev);

@@ -42,8 +42,9 @@ FD_MUSTCHECK enum err bus_admin_facts_of(struct rd_kafka_s *rk, const char *cons
                                          struct bus_topic_facts *out, int timeout_ms,
                                          struct errmsg *e);
 
-/* Makes a topic; one that exists is left as it is.  settings: {name, value, .., NULL} or NULL.
- * ERR_INVALID the cluster refuses it; ERR_UNAVAILABLE no answer in time. */
+/* Makes a topic and waits until it can be used; one that exists is left as it is.  settings: {name,
+ * value, .., NULL} or NULL.  ERR_INVALID the cluster refuses it; ERR_UNAVAILABLE no answer in time.
+ */
 FD_MUSTCHECK enum err bus_admin_create(struct bus_admin *a, const char *name, int32_t partitions,
                                        int replicas, const char *const *settings, int timeout_ms,
                                        struct errmsg *e);

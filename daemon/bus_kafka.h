@@ -1,5 +1,6 @@
 /* What the parts of the Kafka bus share: bus_kafka.c (properties, open, close), bus_kafka_read.c
- * (groups, whole topics, continuity of offsets), bus_kafka_write.c (producer, acknowledgements).
+ * (groups, whole topics, continuity of offsets), bus_kafka_commit.c (offsets of groups),
+ * bus_kafka_write.c (producer, acknowledgements).
  * Private to them. */
 #ifndef FD_DAEMON_BUS_KAFKA_H
 #define FD_DAEMON_BUS_KAFKA_H
@@ -18,6 +19,7 @@
 struct bus_part {
     int64_t next;       /* offset of the next message to hand out */
     int64_t sought;     /* a jump was sought back to here already; -1 none */
+    int64_t commit;     /* next offset to be committed soon; -1 none */
     bool ours;          /* assigned, or started (whole topics) */
     bool seek_wanted;   /* a jump was seen: go back to `next` */
     bool refused;       /* its start lies outside the log */
@@ -72,6 +74,8 @@ struct bus_kafka {
     struct bus_parts parts[TOPIC_COUNT];
     int64_t whole_check_us; /* monotonic time of the next look at the whole topics' partitions */
     bool rejoin;            /* an assignment failed: join again */
+    bool commit_wanted;     /* some part has a commit waiting */
+    int64_t commit_us;      /* monotonic time from which it is sent */
     rd_kafka_message_t *held[BUS_POLL_MAX];
     size_t held_count;
 
@@ -98,15 +102,18 @@ FD_MUSTCHECK enum err bus_kafka_handle(struct bus_kafka *b, rd_kafka_type_t type
                                        const char *const *properties, rd_kafka_t **out,
                                        struct errmsg *e);
 
+/* The topic of that name that is read, or -1; a partition's entry, or NULL. */
+int bus_kafka_topic_of(const struct bus_kafka *b, const char *name);
+struct bus_part *bus_kafka_part(const struct bus_kafka *b, int topic, int32_t partition);
+
 FD_MUSTCHECK enum err bus_kafka_read_open(struct bus_kafka *b, struct errmsg *e);
 void bus_kafka_read_close(struct bus_kafka *b);
 size_t bus_kafka_poll(void *self, struct bus_message *out, size_t max, int timeout_ms);
 void bus_kafka_release(void *self);
 enum err bus_kafka_commit(void *self, enum bus_topic topic, int32_t partition, int64_t next_offset,
                           bool sync, struct errmsg *e);
+void bus_kafka_tend_commits(struct bus_kafka *b); /* sends what waits, when it is time */
 void bus_kafka_pause(void *self, enum bus_topic topic, int32_t partition, bool paused);
-int64_t bus_kafka_offset_at(void *self, enum bus_topic topic, int32_t partition,
-                            int64_t timestamp_us);
 int64_t bus_kafka_lag(const struct bus_kafka *b);
 
 FD_MUSTCHECK enum err bus_kafka_write_open(struct bus_kafka *b, struct errmsg *e);

@@ -5,7 +5,7 @@
  *     smaller one is dropped as a repeat.  A larger one is sought back once: what the log really
  *     lacks there (compaction, control records) is then counted as a gap and passed over.
  *  2. A partition starts where the owner said, and only inside the log.
- *  3. Nothing here commits but `commit`.
+ *  3. Nothing commits but `commit` (bus_kafka_commit.c).
  *
  * Group topics come through a consumer group with range assignment (cooperative-sticky can loop or
  * hang in librdkafka 2.0.2), whole topics through a handle without a group; both into one queue. */
@@ -21,9 +21,8 @@
 #define JOIN_PATIENCE_US 30000000
 #define WHOLE_RETRY_US 1000000
 #define WHOLE_CHECK_US 30000000
-#define COMMIT_TIMEOUT_MS 10000
 
-static int topic_of(const struct bus_kafka *b, const char *name)
+int bus_kafka_topic_of(const struct bus_kafka *b, const char *name)
 {
     for (int i = 0; i < TOPIC_COUNT; i++) {
         if (b->names[i] != NULL && (b->plan.group_topic[i] || b->plan.whole_topic[i]) &&
@@ -34,7 +33,7 @@ static int topic_of(const struct bus_kafka *b, const char *name)
     return -1;
 }
 
-static struct bus_part *find_part(const struct bus_kafka *b, int topic, int32_t partition)
+struct bus_part *bus_kafka_part(const struct bus_kafka *b, int topic, int32_t partition)
 {
     const struct bus_parts *p = &b->parts[topic];
     return partition >= 0 && partition < p->count ? &p->part[partition] : NULL;
@@ -76,7 +75,7 @@ static bool settle_start(struct bus_kafka *b, int topic, int32_t partition, int6
                                              committed, low, high)
                     : committed >= 0 ? committed
                                      : low;
-    *p = (struct bus_part){.next = start, .sought = -1, .ours = true};
+    *p = (struct bus_part){.next = start, .sought = -1, .commit = -1, .ours = true};
     if (start < low || start > high) {
         p->refused = true;
         bus_kafka_trouble(b, true,
@@ -132,12 +131,12 @@ static void assign(struct bus_kafka *b, rd_kafka_topic_partition_list_t *list)
     rd_kafka_topic_partition_list_t *take = rd_kafka_topic_partition_list_new(list->cnt);
     for (int i = 0; i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *t = &list->elems[i];
-        int topic = topic_of(b, t->topic);
+        int topic = bus_kafka_topic_of(b, t->topic);
         int64_t committed = t->offset >= 0 ? t->offset : -1;
         if (topic >= 0 &&
             settle_start(b, topic, t->partition, committed, low[i], low[list->cnt + i])) {
             rd_kafka_topic_partition_list_add(take, t->topic, t->partition)->offset =
-                find_part(b, topic, t->partition)->next;
+                bus_kafka_part(b, topic, t->partition)->next;
         }
     }
     rd_kafka_resp_err_t why = rd_kafka_assign(b->group, take);
@@ -153,8 +152,8 @@ static void revoke(struct bus_kafka *b, const rd_kafka_topic_partition_list_t *l
 {
     bool lost = rd_kafka_assignment_lost(b->group) != 0;
     for (int i = 0; i < list->cnt; i++) {
-        int topic = topic_of(b, list->elems[i].topic);
-        struct bus_part *p = topic >= 0 ? find_part(b, topic, list->elems[i].partition) : NULL;
+        int topic = bus_kafka_topic_of(b, list->elems[i].topic);
+        struct bus_part *p = topic >= 0 ? bus_kafka_part(b, topic, list->elems[i].partition) : NULL;
         if (p == NULL || !p->ours) {
             continue;
         }
@@ -279,7 +278,7 @@ static bool start_whole(struct bus_kafka *b, int topic)
         rd_kafka_metadata_destroy(meta);
     }
     for (int32_t p = 0; p < count; p++) {
-        const struct bus_part *part = find_part(b, topic, p);
+        const struct bus_part *part = bus_kafka_part(b, topic, p);
         if (part != NULL && (part->ours || part->refused)) {
             continue;
         }
@@ -293,9 +292,9 @@ static bool start_whole(struct bus_kafka *b, int topic)
         if (!settle_start(b, topic, p, -1, low, high)) {
             continue;
         }
-        if (rd_kafka_consume_start_queue(b->whole_topic[topic], p, find_part(b, topic, p)->next,
-                                         b->whole_queue) != 0) {
-            find_part(b, topic, p)->ours = false;
+        if (rd_kafka_consume_start_queue(b->whole_topic[topic], p,
+                                         bus_kafka_part(b, topic, p)->next, b->whole_queue) != 0) {
+            bus_kafka_part(b, topic, p)->ours = false;
             good = false;
         }
     }
@@ -362,7 +361,7 @@ static void tend_seeks(struct bus_kafka *b)
 /* Whether a message is the next one of its partition (invariant 1). */
 static bool is_next(struct bus_kafka *b, int topic, const rd_kafka_message_t *m)
 {
-    struct bus_part *p = topic >= 0 ? find_part(b, topic, m->partition) : NULL;
+    struct bus_part *p = topic >= 0 ? bus_kafka_part(b, topic, m->partition) : NULL;
     if (p == NULL || !p->ours || p->refused) {
         return false;
     }
@@ -425,8 +424,8 @@ static void tell_error(struct bus_kafka *b, const rd_kafka_message_t *m)
         return;
     }
     b->counters.broker_errors++;
-    int topic = m->rkt != NULL ? topic_of(b, rd_kafka_topic_name(m->rkt)) : -1;
-    struct bus_part *p = topic >= 0 ? find_part(b, topic, m->partition) : NULL;
+    int topic = m->rkt != NULL ? bus_kafka_topic_of(b, rd_kafka_topic_name(m->rkt)) : -1;
+    struct bus_part *p = topic >= 0 ? bus_kafka_part(b, topic, m->partition) : NULL;
     if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET && p != NULL) {
         p->refused = true;
         bus_kafka_trouble(b, true,
@@ -446,6 +445,7 @@ static void tend(struct bus_kafka *b)
     struct errmsg e;
     tend_whole(b);
     tend_seeks(b);
+    bus_kafka_tend_commits(b);
     rd_kafka_poll(b->whole, 0);
     if (b->producer != NULL) {
         rd_kafka_poll(b->producer, 0);
@@ -482,7 +482,7 @@ size_t bus_kafka_poll(void *self, struct bus_message *out, size_t max, int timeo
         if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             tell_error(b, m);
         } else {
-            topic = m->rkt == known ? topic : topic_of(b, rd_kafka_topic_name(m->rkt));
+            topic = m->rkt == known ? topic : bus_kafka_topic_of(b, rd_kafka_topic_name(m->rkt));
             known = m->rkt;
             if (is_next(b, topic, m)) {
                 fill(&out[taken++], topic, m);
@@ -503,62 +503,11 @@ void bus_kafka_release(void *self)
     b->held_count = 0;
 }
 
-static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t why,
-                      rd_kafka_topic_partition_list_t *list, void *opaque)
-{
-    /* without waiting: what fails is repeated by the next commit, which names a later offset */
-    (void)rk;
-    (void)list;
-    if (why != RD_KAFKA_RESP_ERR_NO_ERROR && why != RD_KAFKA_RESP_ERR__NO_OFFSET) {
-        struct bus_kafka *b = opaque;
-        b->counters.broker_errors++;
-        bus_kafka_trouble(b, false, "committing: %s", rd_kafka_err2str(why));
-    }
-}
-
-/* Commits and waits for the answer, COMMIT_TIMEOUT_MS at most (rd_kafka_commit has no bound). */
-static rd_kafka_resp_err_t commit_now(struct bus_kafka *b,
-                                      const rd_kafka_topic_partition_list_t *list)
-{
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(b->group);
-    rd_kafka_resp_err_t why = rd_kafka_commit_queue(b->group, list, queue, NULL, NULL);
-    if (why == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_event_t *ev = rd_kafka_queue_poll(queue, COMMIT_TIMEOUT_MS);
-        why = ev != NULL ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
-        if (ev != NULL) {
-            rd_kafka_event_destroy(ev);
-        }
-    }
-    rd_kafka_queue_destroy(queue);
-    return why;
-}
-
-enum err bus_kafka_commit(void *self, enum bus_topic topic, int32_t partition, int64_t next_offset,
-                          bool sync, struct errmsg *e)
-{
-    struct bus_kafka *b = self;
-    if (b->group == NULL || !b->plan.group_topic[topic]) {
-        return err_set(e, ERR_INVALID, "only offsets of shared topics are committed");
-    }
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, b->names[topic], partition)->offset = next_offset;
-    rd_kafka_resp_err_t why =
-        sync ? commit_now(b, list) : rd_kafka_commit_queue(b->group, list, b->queue, on_commit, b);
-    rd_kafka_topic_partition_list_destroy(list);
-    if (why != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        b->counters.broker_errors++;
-        return err_set(e, ERR_UNAVAILABLE,
-                       "cannot commit offset %" PRId64 " of \"%s\" %" PRId32 ": %s", next_offset,
-                       b->names[topic], partition, rd_kafka_err2str(why));
-    }
-    return ERR_OK;
-}
-
 void bus_kafka_pause(void *self, enum bus_topic topic, int32_t partition, bool paused)
 {
     struct bus_kafka *b = self;
     rd_kafka_t *rk = b->plan.group_topic[topic] ? b->group : b->whole;
-    const struct bus_part *p = find_part(b, topic, partition);
+    const struct bus_part *p = bus_kafka_part(b, topic, partition);
     if (rk == NULL || p == NULL || !p->ours) {
         return;
     }

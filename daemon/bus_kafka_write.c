@@ -285,22 +285,26 @@ static void tend(struct bus_kafka *b)
     }
 }
 
-static enum err check_record(const struct bus_kafka *b, const struct bus_record *r,
+/* Whether the topic takes the record; *out_len: as much of its value as it takes. */
+static enum err check_record(const struct bus_kafka *b, const struct bus_record *r, size_t *out_len,
                              struct errmsg *e)
 {
     if (b->slots == NULL || (unsigned)r->topic >= TOPIC_COUNT || b->names[r->topic] == NULL) {
         return err_set(e, ERR_INVALID, "this bus does not write to topic %d", (int)r->topic);
     }
-    size_t len = r->key_len + r->value_len + RECORD_OVERHEAD;
+    size_t max = b->bytes_max[r->topic];
+    size_t rest = r->key_len + RECORD_OVERHEAD;
     for (size_t i = 0; i < r->header_count; i++) {
-        len += strlen(r->headers[i].name) + r->headers[i].len + 10;
+        rest += strlen(r->headers[i].name) + r->headers[i].len + 10;
     }
-    if (len > b->bytes_max[r->topic]) {
+    bool fits = rest + r->value_len <= max;
+    if (!fits && (!r->cut || rest > max)) {
         return err_set(e, ERR_INVALID,
                        "a record of %zu bytes is more than topic \"%s\" takes (max.message.bytes = "
                        "%zu)",
-                       len, b->names[r->topic], b->bytes_max[r->topic]);
+                       rest + r->value_len, b->names[r->topic], max);
     }
+    *out_len = fits ? r->value_len : max - rest;
     return ERR_OK;
 }
 
@@ -341,7 +345,8 @@ static enum err refused(struct bus_kafka *b, const struct bus_record *r, rd_kafk
 enum err bus_kafka_send(void *self, const struct bus_record *r, struct errmsg *e)
 {
     struct bus_kafka *b = self;
-    enum err err = check_record(b, r, e);
+    size_t value_len = 0;
+    enum err err = check_record(b, r, &value_len, e);
     if (err != ERR_OK) {
         return err;
     }
@@ -362,7 +367,7 @@ enum err bus_kafka_send(void *self, const struct bus_record *r, struct errmsg *e
     batch->outstanding++;
     b->counters.queued++;
     rd_kafka_headers_t *headers = r->header_count > 0 ? make_headers(r) : NULL;
-    rd_kafka_resp_err_t why = produce(b, slot, r->key, r->key_len, r->value, r->value_len, headers);
+    rd_kafka_resp_err_t why = produce(b, slot, r->key, r->key_len, r->value, value_len, headers);
     if (why != RD_KAFKA_RESP_ERR_NO_ERROR) {
         if (headers != NULL) {
             rd_kafka_headers_destroy(headers);

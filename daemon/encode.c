@@ -443,7 +443,7 @@ void encode_dead_letter(enum dead_reason reason, const char *detail, struct slic
                         struct dead_letter *out)
 {
     out->value = bytes;
-    out->value_len = len < DEAD_LETTER_VALUE_MAX ? len : DEAD_LETTER_VALUE_MAX;
+    out->value_len = len;
     out->header[0].name = "reason";
     out->header[1].name = "detail";
     out->header[2].name = "source";

@@ -35,12 +35,11 @@ FD_MUSTCHECK enum err encode_alert(const struct decision *d, const struct tx *t,
                                    size_t *out_len);
 
 #define DEAD_LETTER_HEADERS 4
-#define DEAD_LETTER_VALUE_MAX ((size_t)64 * 1024)
 
 /* A message for the dead-letters topic: raw bytes and what is known about them. */
 struct dead_letter {
-    const char *value; /* borrowed: the message's first value_len bytes */
-    size_t value_len;  /* at most DEAD_LETTER_VALUE_MAX */
+    const char *value; /* borrowed: the message's bytes; the bus sends as many as the topic takes */
+    size_t value_len;
     struct {
         const char *name; /* static: "reason", "detail", "source", "length" */
         char text[192];   /* zero-terminated */

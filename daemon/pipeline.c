@@ -14,6 +14,7 @@
 #define WAVE_MAX 64
 #define ANSWERS_MAX 32
 #define CACHE_ALIGN 64
+#define KEY_MAX 1024 /* bytes of a refused message's key that its dead letter keeps */
 
 const char *const PIPELINE_STAGE_NAMES[STAGE_COUNT] = {"decode", "features", "model", "decide"};
 
@@ -221,30 +222,6 @@ enum err pipeline_set_model(struct pipeline *p, const struct model *m, struct er
 {
     pipeline_flush(p);
     return use_model(p, m, e);
-}
-
-enum err pipeline_set_rules(struct pipeline *p, struct lane *const *lanes, size_t n,
-                            const struct threshold_conf *c, int64_t max_future_us, struct errmsg *e)
-{
-    struct threshold *trial = malloc(sizeof *trial); /* refuses before anything is changed */
-    if (trial == NULL) {
-        return err_set(e, ERR_NOMEM, "cannot change the alert settings: no memory");
-    }
-    enum err err = threshold_init(trial, &p->conf.threshold, e);
-    if (err == ERR_OK) {
-        err = threshold_change(trial, c, e);
-    }
-    free(trial);
-    if (err != ERR_OK) {
-        return err;
-    }
-    pipeline_flush(p);
-    for (size_t i = 0; i < n && err == ERR_OK; i++) {
-        err = threshold_change(lanes[i]->threshold, c, e); /* as on trial */
-    }
-    p->conf.threshold = *c;
-    p->conf.max_future_us = max_future_us;
-    return err;
 }
 
 static struct answers *answers_of(const struct pipeline *p, void *extra)
@@ -514,11 +491,12 @@ static void dead_letter(struct pipeline *p, enum dead_reason reason, const struc
         const struct bus_record r = {.topic = TOPIC_DEAD_LETTERS,
                                      .partition = -1,
                                      .key = m->key,
-                                     .key_len = m->key_len,
+                                     .key_len = m->key_len < KEY_MAX ? m->key_len : KEY_MAX,
                                      .value = d.value,
                                      .value_len = d.value_len,
                                      .headers = headers,
-                                     .header_count = DEAD_LETTER_HEADERS};
+                                     .header_count = DEAD_LETTER_HEADERS,
+                                     .cut = true};
         p->out.record(p->out.ctx, &r);
     }
 }

@@ -65,7 +65,8 @@ stop)
     [ -f "$home/pid" ] || exit 0
     pid=$(cat "$home/pid"); kill "$pid" 2>/dev/null || true
     i=0
-    while kill -0 "$pid" 2>/dev/null; do
+    # one that nobody has reaped yet has ended all the same
+    while kill -0 "$pid" 2>/dev/null && ! grep -qs '^State:.*Z' "/proc/$pid/status"; do
         i=$((i + 1)); [ $i -lt 100 ] || { kill -9 "$pid" 2>/dev/null || true; break; }
         sleep 0.2
     done

@@ -1,0 +1,115 @@
+# Servers for shell tests and benchmarks: a real Kafka and a throwaway PostgreSQL, both on loopback,
+# on ports of their own, ended by their process ids.  Source it:
+#
+#   . tests/integration/servers.sh
+#   servers_kafka                 sets BROKERS; starts a broker unless FRAUDD_TEST_BROKERS names one
+#   servers_postgres              sets DATABASE; starts a server unless FRAUDD_TEST_DATABASE names one
+#   servers_topic NAME PARTITIONS [SETTING=VALUE..]
+#   servers_lag GROUP             messages that a consumer group has not committed
+#   servers_sql SQL               one value
+#   servers_stop                  ends what this shell started (also done on exit)
+#
+# FRAUDD_TEST_BROKERS and FRAUDD_TEST_KAFKA_HOME are exported, so that programs started from here
+# (tests/support/cluster.c) share the broker.
+
+SERVERS_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+SERVERS_KAFKA_HOME=
+SERVERS_POSTGRES=
+SERVERS_POSTGRES_BIN=
+
+servers_free_port() { # prints a port that, with the one after it, nobody listens on
+    local port
+    while :; do
+        port=$((20000 + RANDOM % 12000))
+        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue
+        (exec 3<>"/dev/tcp/127.0.0.1/$((port + 1))") 2>/dev/null && continue
+        echo "$port"
+        return
+    done
+}
+
+servers_kafka() {
+    BROKERS=${FRAUDD_TEST_BROKERS:-}
+    [ -z "$BROKERS" ] || return 0
+    "$SERVERS_ROOT/tests/kafka/kafka.sh" fetch || return 1
+    SERVERS_KAFKA_HOME=$(mktemp -d /tmp/fraudd-kafka-XXXXXX)
+    trap servers_stop EXIT
+    trap 'exit 130' INT TERM
+    BROKERS=$(KAFKA_HOME=$SERVERS_KAFKA_HOME "$SERVERS_ROOT/tests/kafka/kafka.sh" start \
+        "$(servers_free_port)") || return 1
+    export FRAUDD_TEST_BROKERS=$BROKERS FRAUDD_TEST_KAFKA_HOME=$SERVERS_KAFKA_HOME
+}
+
+servers_as_postgres() { # PostgreSQL refuses to run as root
+    if [ "$(id -u)" -eq 0 ]; then
+        (cd "$SERVERS_POSTGRES" && setpriv --reuid=postgres --regid=postgres --clear-groups "$@")
+    else
+        "$@"
+    fi
+}
+
+servers_postgres() {
+    local port
+    DATABASE=${FRAUDD_TEST_DATABASE:-}
+    [ -z "$DATABASE" ] || return 0
+    SERVERS_POSTGRES_BIN=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
+    SERVERS_POSTGRES=$(mktemp -d /tmp/fraudd-pg-XXXXXX)
+    trap servers_stop EXIT
+    trap 'exit 130' INT TERM
+    [ "$(id -u)" -ne 0 ] || chown postgres "$SERVERS_POSTGRES"
+    port=$(servers_free_port)
+    servers_as_postgres "$SERVERS_POSTGRES_BIN/initdb" -D "$SERVERS_POSTGRES/data" --auth=trust \
+        --username=fraudd --encoding=UTF8 --locale=C --no-sync >"$SERVERS_POSTGRES/initdb.log" 2>&1 &&
+        servers_as_postgres "$SERVERS_POSTGRES_BIN/pg_ctl" start -w -s -D "$SERVERS_POSTGRES/data" \
+            -l "$SERVERS_POSTGRES/data/server.log" -o "-c listen_addresses=127.0.0.1 -c port=$port \
+            -c unix_socket_directories= -c fsync=off -c synchronous_commit=off \
+            -c full_page_writes=off -c max_wal_size=4GB" || {
+        cat "$SERVERS_POSTGRES/initdb.log" "$SERVERS_POSTGRES/data/server.log" >&2
+        return 1
+    }
+    DATABASE="host=127.0.0.1 port=$port user=fraudd dbname=postgres"
+    export FRAUDD_TEST_DATABASE=$DATABASE
+}
+
+servers_tool() { # servers_tool CLASS ARGS..: one of Kafka's command-line classes
+    local class=$1
+    shift
+    "$SERVERS_ROOT/tests/kafka/kafka.sh" tool "$class" --bootstrap-server "$BROKERS" "$@"
+}
+
+servers_topic() {
+    local name=$1 partitions=$2 settings=()
+    shift 2
+    for setting in "$@"; do
+        settings+=(--config "$setting")
+    done
+    servers_tool org.apache.kafka.tools.TopicCommand --create --topic "$name" \
+        --partitions "$partitions" "${settings[@]}" >/dev/null
+}
+
+servers_lag() { # a partition without a committed offset counts whole
+    servers_tool org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --describe --group "$1" \
+        2>/dev/null | awk '$4 ~ /^[0-9-]+$/ && $5 ~ /^[0-9]+$/ { lag += $5 - ($4 == "-" ? 0 : $4) }
+                           END { print lag + 0 }'
+}
+
+servers_sql() {
+    psql -qtAX -d "$DATABASE" -c "$1"
+}
+
+servers_stop() {
+    if [ -n "$SERVERS_KAFKA_HOME" ]; then
+        KAFKA_HOME=$SERVERS_KAFKA_HOME "$SERVERS_ROOT/tests/kafka/kafka.sh" stop
+        rm -rf "$SERVERS_KAFKA_HOME"
+        unset FRAUDD_TEST_BROKERS FRAUDD_TEST_KAFKA_HOME
+        SERVERS_KAFKA_HOME=
+    fi
+    if [ -n "$SERVERS_POSTGRES" ]; then
+        [ ! -f "$SERVERS_POSTGRES/data/postmaster.pid" ] ||
+            servers_as_postgres "$SERVERS_POSTGRES_BIN/pg_ctl" stop -s -w -m immediate \
+                -D "$SERVERS_POSTGRES/data"
+        rm -rf "$SERVERS_POSTGRES"
+        unset FRAUDD_TEST_DATABASE
+        SERVERS_POSTGRES=
+    fi
+}
