@@ -41,6 +41,14 @@ run_list() {
     done
 }
 
+# Integration tests share one broker: starting it takes longer than most of them.
+run_integration() {
+    . tests/integration/servers.sh
+    servers_kafka || echo "no broker: each test tries to start its own"
+    run_list "$@"
+    servers_stop
+}
+
 built() { # built VARIANT TARGET-VARIABLE-DIRECTORY: the programs of that build
     find "build/$1/tests/$2" -maxdepth 1 -type f -name 'test_*' -perm -u+x 2>/dev/null | sort
 }
@@ -48,7 +56,11 @@ built() { # built VARIANT TARGET-VARIABLE-DIRECTORY: the programs of that build
 case ${1:-} in
 programs)
     shift
-    run_list "$@"
+    if [[ " $*" == *tests/integration/* ]]; then
+        run_integration "$@"
+    else
+        run_list "$@"
+    fi
     ;;
 all)
     jobs=$(nproc)
@@ -57,7 +69,7 @@ all)
     # shellcheck disable=SC2046
     run_list $(built release unit) $(find tests/unit -name 'test_*.sh' -o -name 'test_*.py' | sort)
     # shellcheck disable=SC2046
-    run_list $(built release integration) $(find tests/integration -name 'test_*.sh' | sort)
+    run_integration $(built release integration) $(find tests/integration -name 'test_*.sh' | sort)
     echo "sanitizer build:"
     # shellcheck disable=SC2046
     run_list $(built asan unit)

@@ -2,15 +2,15 @@
 # on ports of their own, ended by their process ids.  Source it:
 #
 #   . tests/integration/servers.sh
-#   servers_kafka                 sets BROKERS; starts a broker unless FRAUDD_TEST_BROKERS names one
-#   servers_postgres              sets DATABASE; starts a server unless FRAUDD_TEST_DATABASE names one
+#   servers_kafka                 sets BROKERS; starts a broker unless TEST_BROKERS names one
+#   servers_postgres              sets DATABASE; starts a server unless TEST_DATABASE names one
 #   servers_topic NAME PARTITIONS [SETTING=VALUE..]
 #   servers_lag GROUP             messages that a consumer group has not committed
 #   servers_sql SQL               one value
 #   servers_stop                  ends what this shell started (also done on exit)
 #
-# FRAUDD_TEST_BROKERS and FRAUDD_TEST_KAFKA_HOME are exported, so that programs started from here
-# (tests/support/cluster.c) share the broker.
+# TEST_BROKERS and TEST_KAFKA_HOME are exported (a name with FRAUDD_ would be a setting), so that
+# programs started from here (tests/support/cluster.c) share the broker.
 
 SERVERS_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 SERVERS_KAFKA_HOME=
@@ -29,7 +29,7 @@ servers_free_port() { # prints a port that, with the one after it, nobody listen
 }
 
 servers_kafka() {
-    BROKERS=${FRAUDD_TEST_BROKERS:-}
+    BROKERS=${TEST_BROKERS:-}
     [ -z "$BROKERS" ] || return 0
     "$SERVERS_ROOT/tests/kafka/kafka.sh" fetch || return 1
     SERVERS_KAFKA_HOME=$(mktemp -d /tmp/fraudd-kafka-XXXXXX)
@@ -37,7 +37,7 @@ servers_kafka() {
     trap 'exit 130' INT TERM
     BROKERS=$(KAFKA_HOME=$SERVERS_KAFKA_HOME "$SERVERS_ROOT/tests/kafka/kafka.sh" start \
         "$(servers_free_port)") || return 1
-    export FRAUDD_TEST_BROKERS=$BROKERS FRAUDD_TEST_KAFKA_HOME=$SERVERS_KAFKA_HOME
+    export TEST_BROKERS=$BROKERS TEST_KAFKA_HOME=$SERVERS_KAFKA_HOME
 }
 
 servers_as_postgres() { # PostgreSQL refuses to run as root
@@ -50,7 +50,7 @@ servers_as_postgres() { # PostgreSQL refuses to run as root
 
 servers_postgres() {
     local port
-    DATABASE=${FRAUDD_TEST_DATABASE:-}
+    DATABASE=${TEST_DATABASE:-}
     [ -z "$DATABASE" ] || return 0
     SERVERS_POSTGRES_BIN=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
     SERVERS_POSTGRES=$(mktemp -d /tmp/fraudd-pg-XXXXXX)
@@ -68,7 +68,7 @@ servers_postgres() {
         return 1
     }
     DATABASE="host=127.0.0.1 port=$port user=fraudd dbname=postgres"
-    export FRAUDD_TEST_DATABASE=$DATABASE
+    export TEST_DATABASE=$DATABASE
 }
 
 servers_tool() { # servers_tool CLASS ARGS..: one of Kafka's command-line classes
@@ -101,7 +101,7 @@ servers_stop() {
     if [ -n "$SERVERS_KAFKA_HOME" ]; then
         KAFKA_HOME=$SERVERS_KAFKA_HOME "$SERVERS_ROOT/tests/kafka/kafka.sh" stop
         rm -rf "$SERVERS_KAFKA_HOME"
-        unset FRAUDD_TEST_BROKERS FRAUDD_TEST_KAFKA_HOME
+        unset TEST_BROKERS TEST_KAFKA_HOME
         SERVERS_KAFKA_HOME=
     fi
     if [ -n "$SERVERS_POSTGRES" ]; then
@@ -109,7 +109,7 @@ servers_stop() {
             servers_as_postgres "$SERVERS_POSTGRES_BIN/pg_ctl" stop -s -w -m immediate \
                 -D "$SERVERS_POSTGRES/data"
         rm -rf "$SERVERS_POSTGRES"
-        unset FRAUDD_TEST_DATABASE
+        unset TEST_DATABASE
         SERVERS_POSTGRES=
     fi
 }

@@ -55,8 +55,8 @@ static int free_port(void)
 
 void cluster_start(struct cluster *c)
 {
-    const char *brokers = getenv("FRAUDD_TEST_BROKERS");
-    const char *home = getenv("FRAUDD_TEST_KAFKA_HOME");
+    const char *brokers = getenv("TEST_BROKERS");
+    const char *home = getenv("TEST_KAFKA_HOME");
     char port[16];
     memset(c, 0, sizeof *c);
     if (brokers != NULL && home != NULL) {
