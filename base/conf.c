@@ -1,33 +1,19 @@
 #include "base/conf.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <libconfig.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/file.h"
+#include "base/conf_values.h"
 #include "base/timefmt.h"
 
-#define NAME_MAX_BYTES 128
-
-struct value {
-    const struct conf_option *option; /* NULL: passed through */
-    char *name;                       /* of a passed one, without the prefix */
-    char *text;                       /* NULL: none */
-    bool given;
-};
-
-struct conf {
-    const struct conf_option *const *tables;
-    const char *pass_prefix;
-    struct value *values;
-    size_t count;
-};
-
 static const char *const TYPE_NAMES[] = {"text", "number", "number", "duration", "flag", "date"};
+
+static enum err no_memory(struct errmsg *e)
+{
+    return err_set(e, ERR_NOMEM, "cannot hold the settings: no memory");
+}
 
 enum err conf_create(const struct conf_option *const *tables, const char *pass_prefix,
                      struct conf **out, struct errmsg *e)
@@ -44,15 +30,18 @@ enum err conf_create(const struct conf_option *const *tables, const char *pass_p
     }
     if (c == NULL || c->values == NULL) {
         conf_free(c);
-        return err_set(e, ERR_NOMEM, "cannot hold the settings: no memory");
+        return no_memory(e);
     }
     c->tables = tables;
     c->pass_prefix = pass_prefix;
     for (const struct conf_option *const *t = tables; *t != NULL; t++) {
         for (const struct conf_option *o = *t; o->name != NULL; o++) {
-            struct value *v = &c->values[c->count++];
+            struct conf_value *v = &c->values[c->count++];
             v->option = o;
-            v->text = o->fallback != NULL ? strdup(o->fallback) : NULL;
+            if (o->fallback != NULL && (v->text = strdup(o->fallback)) == NULL) {
+                conf_free(c);
+                return no_memory(e);
+            }
         }
     }
     *out = c;
@@ -67,12 +56,13 @@ void conf_free(struct conf *c)
     for (size_t i = 0; i < c->count; i++) {
         free(c->values[i].name);
         free(c->values[i].text);
+        free(c->values[i].where);
     }
     free(c->values);
     free(c);
 }
 
-static struct value *find(const struct conf *c, const char *name)
+struct conf_value *conf_find(const struct conf *c, const char *name)
 {
     for (size_t i = 0; i < c->count; i++) {
         const struct conf_option *o = c->values[i].option;
@@ -165,7 +155,24 @@ static void describe_allowed(const struct conf_option *o, char *out, size_t size
     }
 }
 
-static enum err assign(struct value *v, const char *text, const char *where, struct errmsg *e)
+/* Takes copies; on failure the old value stays. */
+static enum err replace(struct conf_value *v, const char *text, const char *where, struct errmsg *e)
+{
+    char *text_copy = strdup(text);
+    char *where_copy = strdup(where);
+    if (text_copy == NULL || where_copy == NULL) {
+        free(text_copy);
+        free(where_copy);
+        return no_memory(e);
+    }
+    free(v->text);
+    free(v->where);
+    v->text = text_copy;
+    v->where = where_copy;
+    return ERR_OK;
+}
+
+enum err conf_assign(struct conf_value *v, const char *text, const char *where, struct errmsg *e)
 {
     const struct conf_option *o = v->option;
     if (!acceptable(o, text)) {
@@ -175,45 +182,38 @@ static enum err assign(struct value *v, const char *text, const char *where, str
         return err_set(e, ERR_INVALID, "%s: %s = \"%s\" is not allowed; give %s", where, o->name,
                        secret ? "(hidden)" : text, allowed);
     }
-    char *copy = strdup(text);
-    if (copy == NULL) {
-        return err_set(e, ERR_NOMEM, "cannot hold the settings: no memory");
-    }
-    free(v->text);
-    v->text = copy;
-    v->given = true;
-    return ERR_OK;
+    return replace(v, text, where, e);
 }
 
-static enum err pass(struct conf *c, const char *name, const char *text, struct errmsg *e)
+/* A setting of the pass-through prefix; `name` without it. */
+static enum err pass(struct conf *c, const char *name, const char *text, const char *where,
+                     struct errmsg *e)
 {
     for (size_t i = 0; i < c->count; i++) {
         if (c->values[i].option == NULL && strcmp(c->values[i].name, name) == 0) {
-            char *copy = strdup(text);
-            if (copy == NULL) {
-                return err_set(e, ERR_NOMEM, "cannot hold the settings: no memory");
-            }
-            free(c->values[i].text);
-            c->values[i].text = copy;
-            return ERR_OK;
+            return replace(&c->values[i], text, where, e);
         }
     }
-    struct value *grown = realloc(c->values, (c->count + 1) * sizeof *grown);
+    struct conf_value *grown = realloc(c->values, (c->count + 1) * sizeof *grown);
     if (grown == NULL) {
-        return err_set(e, ERR_NOMEM, "cannot hold the settings: no memory");
+        return no_memory(e);
     }
     c->values = grown;
-    c->values[c->count] = (struct value){.name = strdup(name), .text = strdup(text), .given = true};
-    c->count++;
+    struct conf_value v = {.name = strdup(name)};
+    if (v.name == NULL || replace(&v, text, where, e) != ERR_OK) {
+        free(v.name);
+        return no_memory(e);
+    }
+    c->values[c->count++] = v;
     return ERR_OK;
 }
 
 /* Number of single-letter edits between two names (Levenshtein), to suggest what was meant. */
 static size_t distance(const char *a, const char *b)
 {
-    size_t row[NAME_MAX_BYTES + 1];
+    size_t row[CONF_NAME_MAX + 1];
     size_t n = strlen(b);
-    if (n > NAME_MAX_BYTES) {
+    if (n > CONF_NAME_MAX) {
         return n;
     }
     for (size_t j = 0; j <= n; j++) {
@@ -232,16 +232,16 @@ static size_t distance(const char *a, const char *b)
     return row[n];
 }
 
-static enum err set_named(struct conf *c, const char *name, const char *text, const char *where,
-                          struct errmsg *e)
+enum err conf_set_named(struct conf *c, const char *name, const char *text, const char *where,
+                        struct errmsg *e)
 {
-    struct value *v = find(c, name);
+    struct conf_value *v = conf_find(c, name);
     if (v != NULL) {
-        return assign(v, text, where, e);
+        return conf_assign(v, text, where, e);
     }
     size_t prefix = c->pass_prefix != NULL ? strlen(c->pass_prefix) : 0;
     if (prefix > 0 && strncmp(name, c->pass_prefix, prefix) == 0 && name[prefix] != '\0') {
-        return pass(c, name + prefix, text, e);
+        return pass(c, name + prefix, text, where, e);
     }
     const char *nearest = NULL;
     size_t least = 4;
@@ -259,190 +259,7 @@ static enum err set_named(struct conf *c, const char *name, const char *text, co
 
 enum err conf_set(struct conf *c, const char *name, const char *value, struct errmsg *e)
 {
-    return set_named(c, name, value, "setting", e);
-}
-
-static enum err scalar_text(const config_setting_t *s, char *out, size_t size)
-{
-    switch (config_setting_type(s)) {
-    case CONFIG_TYPE_INT:
-    case CONFIG_TYPE_INT64:
-        snprintf(out, size, "%lld", config_setting_get_int64(s));
-        return ERR_OK;
-    case CONFIG_TYPE_FLOAT:
-        snprintf(out, size, "%.17g", config_setting_get_float(s));
-        return ERR_OK;
-    case CONFIG_TYPE_BOOL:
-        snprintf(out, size, "%s", config_setting_get_bool(s) ? "true" : "false");
-        return ERR_OK;
-    case CONFIG_TYPE_STRING:
-        if (strlen(config_setting_get_string(s)) >= size) {
-            return ERR_INVALID;
-        }
-        snprintf(out, size, "%s", config_setting_get_string(s));
-        return ERR_OK;
-    default:
-        return ERR_INVALID;
-    }
-}
-
-static enum err read_group(struct conf *c, const config_setting_t *group, const char *prefix,
-                           const char *path, struct errmsg *e)
-{
-    int n = config_setting_length(group);
-    for (int i = 0; i < n; i++) {
-        const config_setting_t *s = config_setting_get_elem(group, (unsigned)i);
-        char name[NAME_MAX_BYTES];
-        snprintf(name, sizeof name, "%s%s", prefix, config_setting_name(s));
-        bool passed =
-            c->pass_prefix != NULL && strncmp(prefix, c->pass_prefix, strlen(c->pass_prefix)) == 0;
-        for (char *p = name; passed && *p != '\0'; p++) {
-            *p = *p == '_' ? '.' : *p;
-        }
-        char where[512];
-        snprintf(where, sizeof where, "%s line %u", path, config_setting_source_line(s));
-        enum err err = ERR_OK;
-        if (config_setting_is_group(s)) {
-            char deeper[NAME_MAX_BYTES];
-            if ((size_t)snprintf(deeper, sizeof deeper, "%s.", name) >= sizeof deeper) {
-                return err_set(e, ERR_INVALID, "%s: groups are nested too deep", where);
-            }
-            err = read_group(c, s, deeper, path, e);
-        } else {
-            char text[1024];
-            if (scalar_text(s, text, sizeof text) != ERR_OK) {
-                return err_set(e, ERR_INVALID,
-                               "%s: %s must be one text of under 1024 bytes, number or flag", where,
-                               name);
-            }
-            err = set_named(c, name, text, where, e);
-        }
-        if (err != ERR_OK) {
-            return err;
-        }
-    }
-    return ERR_OK;
-}
-
-enum err conf_read_file(struct conf *c, const char *path, struct errmsg *e)
-{
-    enum err err = ERR_OK;
-    FILE *f = fopen(path, "re");
-    if (f == NULL) {
-        return file_errno(e, errno, "open", path);
-    }
-    config_t parsed;
-    config_init(&parsed);
-    if (config_read(&parsed, f) != CONFIG_TRUE) {
-        err = err_set(e, ERR_INVALID, "%s line %d: %s; write name = value;", path,
-                      config_error_line(&parsed), config_error_text(&parsed));
-        goto out;
-    }
-    err = read_group(c, config_root_setting(&parsed), "", path, e);
-out:
-    config_destroy(&parsed);
-    fclose(f);
-    return err;
-}
-
-enum err conf_read_env(struct conf *c, char *const *environment, struct errmsg *e)
-{
-    static const char PREFIX[] = "FRAUDD_";
-    for (char *const *v = environment; *v != NULL; v++) {
-        const char *equals = strchr(*v, '=');
-        if (equals == NULL || strncmp(*v, PREFIX, sizeof PREFIX - 1) != 0) {
-            continue;
-        }
-        char name[NAME_MAX_BYTES] = "";
-        size_t len = (size_t)(equals - *v) - (sizeof PREFIX - 1);
-        if (len >= sizeof name) {
-            continue;
-        }
-        for (size_t i = 0; i < len; i++) {
-            char letter = (*v)[sizeof PREFIX - 1 + i];
-            name[i] = letter == '_' ? '.' : (char)tolower((unsigned char)letter);
-        }
-        char where[NAME_MAX_BYTES + 16];
-        snprintf(where, sizeof where, "environment");
-        /* names with dashes and underscores look alike here: compare letter by letter */
-        for (size_t i = 0; i < c->count; i++) {
-            const struct conf_option *o = c->values[i].option;
-            if (o == NULL || strlen(o->name) != len) {
-                continue;
-            }
-            bool same = true;
-            for (size_t k = 0; k < len && same; k++) {
-                char letter = o->name[k];
-                same = (letter == '-' || letter == '_' ? '.' : letter) == name[k];
-            }
-            if (same) {
-                snprintf(name, sizeof name, "%s", o->name);
-                break;
-            }
-        }
-        enum err err = set_named(c, name, equals + 1, where, e);
-        if (err != ERR_OK) {
-            return err;
-        }
-    }
-    return ERR_OK;
-}
-
-static enum err read_operand(struct conf *c, const char *text, struct errmsg *e)
-{
-    for (size_t i = 0; i < c->count; i++) {
-        const struct conf_option *o = c->values[i].option;
-        if (o != NULL && (o->flags & CONF_OPERAND) != 0 && !c->values[i].given) {
-            return assign(&c->values[i], text, "command line", e);
-        }
-    }
-    return err_set(e, ERR_INVALID, "command line: \"%s\" is not expected; --help shows the usage",
-                   text);
-}
-
-enum err conf_read_args(struct conf *c, int argc, char *const *argv, struct errmsg *e)
-{
-    for (int i = 1; i < argc; i++) {
-        const char *arg = argv[i];
-        if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
-            return ERR_END;
-        }
-        if (strncmp(arg, "--", 2) != 0) {
-            enum err err = read_operand(c, arg, e);
-            if (err != ERR_OK) {
-                return err;
-            }
-            continue;
-        }
-        char name[NAME_MAX_BYTES];
-        const char *equals = strchr(arg, '=');
-        size_t len = equals != NULL ? (size_t)(equals - arg - 2) : strlen(arg) - 2;
-        if (len >= sizeof name) {
-            return err_set(e, ERR_INVALID, "command line: \"%.40s..\" is not an option", arg);
-        }
-        memcpy(name, arg + 2, len);
-        name[len] = '\0';
-        const struct value *v = find(c, name);
-        const char *text = equals != NULL ? equals + 1 : NULL;
-        if (text == NULL && v != NULL && v->option->type == CONF_BOOL) {
-            text = "true";
-        }
-        if (text == NULL) {
-            if (v == NULL && (c->pass_prefix == NULL ||
-                              strncmp(name, c->pass_prefix, strlen(c->pass_prefix)) != 0)) {
-                return set_named(c, name, "", "command line", e); /* words the error */
-            }
-            if (i + 1 == argc) {
-                return err_set(e, ERR_INVALID, "command line: --%s needs a value", name);
-            }
-            text = argv[++i];
-        }
-        enum err err = set_named(c, name, text, "command line", e);
-        if (err != ERR_OK) {
-            return err;
-        }
-    }
-    return ERR_OK;
+    return conf_set_named(c, name, value, "setting", e);
 }
 
 enum err conf_check_required(const struct conf *c, struct errmsg *e)
@@ -457,9 +274,9 @@ enum err conf_check_required(const struct conf *c, struct errmsg *e)
     return ERR_OK;
 }
 
-static const struct value *value_of(const struct conf *c, const char *name)
+static const struct conf_value *value_of(const struct conf *c, const char *name)
 {
-    const struct value *v = find(c, name);
+    const struct conf_value *v = conf_find(c, name);
     if (v == NULL) {
         fprintf(stderr, "bug: no option table has \"%s\"\n", name);
         abort();
@@ -507,7 +324,87 @@ bool conf_bool(const struct conf *c, const char *name)
 
 bool conf_given(const struct conf *c, const char *name)
 {
-    return value_of(c, name)->given;
+    return value_of(c, name)->where != NULL;
+}
+
+const char *conf_where(const struct conf *c, const char *name)
+{
+    const char *where = value_of(c, name)->where;
+    return where != NULL ? where : "default";
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* The value of `c` that belongs to v of another conf of the same tables; NULL: none. */
+static struct conf_value *counterpart(const struct conf *c, const struct conf_value *v)
+{
+    if (v->option != NULL) {
+        return conf_find(c, v->option->name);
+    }
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->values[i].option == NULL && strcmp(c->values[i].name, v->name) == 0) {
+            return &c->values[i];
+        }
+    }
+    return NULL;
+}
+
+static void tell(const struct conf *c, const struct conf_value *v, const char *was, const char *is,
+                 void (*visit)(void *ctx, const struct conf_change *change), void *ctx)
+{
+    char name[CONF_NAME_MAX + 16];
+    struct conf_change change = {.was = was, .is = is};
+    if (v->option != NULL) {
+        change.name = v->option->name;
+        change.flags = v->option->flags;
+    } else {
+        /* a passed one may hold a password: its value is nobody's business */
+        snprintf(name, sizeof name, "%s%s", c->pass_prefix, v->name);
+        change.name = name;
+        change.flags = CONF_SECRET;
+    }
+    visit(ctx, &change);
+}
+
+void conf_compare(const struct conf *old, const struct conf *fresh,
+                  void (*visit)(void *ctx, const struct conf_change *change), void *ctx)
+{
+    for (size_t i = 0; i < fresh->count; i++) {
+        const struct conf_value *is = &fresh->values[i];
+        const struct conf_value *was = counterpart(old, is);
+        const char *was_text = was != NULL ? was->text : NULL;
+        if (!same_text(was_text, is->text)) {
+            tell(fresh, is, was_text, is->text, visit, ctx);
+        }
+    }
+    for (size_t i = 0; i < old->count; i++) {
+        if (counterpart(fresh, &old->values[i]) == NULL) { /* a passed one that was taken out */
+            tell(old, &old->values[i], old->values[i].text, NULL, visit, ctx);
+        }
+    }
+}
+
+static void swap_text(char **a, char **b)
+{
+    char *held = *a;
+    *a = *b;
+    *b = held;
+}
+
+void conf_adopt(struct conf *c, struct conf *from, unsigned flag)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        struct conf_value *to = &c->values[i];
+        struct conf_value *v =
+            to->option != NULL && (to->option->flags & flag) != 0 ? counterpart(from, to) : NULL;
+        if (v != NULL) {
+            swap_text(&to->text, &v->text);
+            swap_text(&to->where, &v->where);
+        }
+    }
 }
 
 enum err conf_visit_passed(const struct conf *c,
@@ -554,7 +451,7 @@ static void print_sample_value(FILE *f, const struct conf_option *o)
 
 void conf_print_sample(FILE *f, const struct conf_option *table)
 {
-    char open_group[NAME_MAX_BYTES] = "";
+    char open_group[CONF_NAME_MAX] = "";
     for (const struct conf_option *o = table; o->name != NULL; o++) {
         const char *dot = strchr(o->name, '.');
         size_t group = dot != NULL ? (size_t)(dot - o->name) : 0;

@@ -61,6 +61,24 @@ int64_t conf_duration_us(const struct conf *c, const char *name);
 int64_t conf_date_us(const struct conf *c, const char *name);
 bool conf_bool(const struct conf *c, const char *name);
 bool conf_given(const struct conf *c, const char *name); /* from file, environment or arguments */
+/* Where the value came from, for messages: "FILE line 12", "environment (FRAUDD_LOG)", "command
+ * line" or "default". */
+const char *conf_where(const struct conf *c, const char *name);
+
+/* A reload: one value that differs.  NULL: none.  A value passed through counts as secret. */
+struct conf_change {
+    const char *name; /* with the pass-through prefix */
+    unsigned flags;
+    const char *was, *is;
+};
+
+/* Calls visit for each value in which two confs of the same tables differ. */
+void conf_compare(const struct conf *old, const struct conf *fresh,
+                  void (*visit)(void *ctx, const struct conf_change *change), void *ctx);
+/* Takes from another conf of the same tables the values of the options that have `flag` (`from`
+ * gets the old ones), so a reload cannot fail half way.  Texts of the other options stay where they
+ * are; borrowed ones of those taken must not be used any more. */
+void conf_adopt(struct conf *c, struct conf *from, unsigned flag);
 
 /* Calls visit for every pass-through setting, prefix removed; stops at the first error. */
 FD_MUSTCHECK enum err conf_visit_passed(const struct conf *c,

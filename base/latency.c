@@ -66,3 +66,20 @@ uint64_t latency_count_below(const struct latency *h, uint64_t ns)
     }
     return seen;
 }
+
+uint64_t latency_cumulative(const struct latency *h, const uint64_t *bounds_ns, size_t n,
+                            uint64_t *out_below)
+{
+    uint64_t seen = 0;
+    size_t b = 0;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t last = bucket_of(bounds_ns[i]); b <= last; b++) {
+            seen += atomic_load_explicit(&h->bucket[b], memory_order_relaxed);
+        }
+        out_below[i] = seen;
+    }
+    for (; b < LATENCY_BUCKETS; b++) {
+        seen += atomic_load_explicit(&h->bucket[b], memory_order_relaxed);
+    }
+    return seen;
+}

@@ -14,7 +14,7 @@ struct latency {
     _Atomic uint64_t count;
     _Atomic uint64_t sum_ns;
     _Atomic uint64_t max_ns;
-    _Atomic uint32_t bucket[LATENCY_BUCKETS];
+    _Atomic uint64_t bucket[LATENCY_BUCKETS];
 };
 
 void latency_add(struct latency *h, uint64_t ns);
@@ -24,5 +24,8 @@ void latency_add_many(struct latency *h, uint64_t ns, uint32_t count);
 uint64_t latency_quantile(const struct latency *h, double q);
 /* How many are at most `ns` (to the bucket's width): what a cumulative histogram shows. */
 uint64_t latency_count_below(const struct latency *h, uint64_t ns);
+/* The same for n rising bounds at once: out_below: [n].  Returns the number of all. */
+uint64_t latency_cumulative(const struct latency *h, const uint64_t *bounds_ns, size_t n,
+                            uint64_t *out_below);
 
 #endif

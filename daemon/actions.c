@@ -45,19 +45,21 @@ static int run_action(const char *verb, const struct action *a, int argc, char *
     struct errmsg e = {""};
     char name[64];
     int code = EXIT_OK;
-    enum err err = settings_load(tables, argc, argv, &c, &e);
+    bool usage = false;
+    enum err err = settings_load(tables, argc, argv, &c, &usage, &e);
     if (err == ERR_END) {
         print_action_help(verb, a);
         return EXIT_OK;
     }
-    if (err == ERR_OK) {
-        err = a->run(c, &code, &e);
+    snprintf(name, sizeof name, "%s %s", verb, a->name);
+    if (err != ERR_OK) {
+        return settings_fail(name, err, usage, &e);
     }
+    err = a->run(c, &code, &e);
     conf_free(c);
     if (err == ERR_OK && fflush(stdout) != 0) {
         err = err_set(&e, ERR_IO, "cannot write to standard output");
     }
-    snprintf(name, sizeof name, "%s %s", verb, a->name);
     return err == ERR_OK ? code : cmd_fail(name, err, &e);
 }
 

@@ -104,6 +104,9 @@ struct bus {
     /* Stops and continues fetching of a partition (backpressure). */
     void (*pause)(void *self, enum bus_topic topic, int32_t partition, bool paused);
     void (*counters)(void *self, struct bus_counters *out);
+    /* First offset of a group topic's partition whose Kafka timestamp is timestamp_us or later (the
+     * log's end where all are earlier); -1: not known.  May be called from `assigned`. */
+    int64_t (*offset_at)(void *self, enum bus_topic topic, int32_t partition, int64_t timestamp_us);
     void (*close)(void *self);
 };
 

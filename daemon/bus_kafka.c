@@ -5,6 +5,7 @@
  *  2. Every callback of the library runs on the owner's thread, inside poll, wait or close. */
 #include "daemon/bus_kafka.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,10 @@
 #include <syslog.h>
 
 #include "base/log.h"
+#include "base/log_limit.h"
+#include "base/progress.h"
+
+#define ASK_TIMEOUT_MS 5000
 
 void bus_kafka_trouble(struct bus_kafka *b, bool fatal, const char *fmt, ...)
 {
@@ -48,14 +53,18 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 /* Called by the library's own threads: only logs. */
 static void on_log(const rd_kafka_t *rk, int level, const char *fac, const char *text)
 {
+    static struct log_limit quiet = LOG_LIMIT_INIT;
     char quoted[512];
+    uint64_t held = 0;
     /* every handle gets the properties of readers and writers, and grumbles about the other's */
     bool expected = strcmp(fac, "CONFWARN") == 0 && strstr(text, "will be ignored") != NULL;
     enum log_level ours = expected || level > LOG_WARNING ? FD_LOG_DEBUG
                           : level <= LOG_ERR              ? FD_LOG_WARN
                                                           : FD_LOG_INFO;
-    log_line(ours, "kafka_client", "client=%s facility=%s text=%s", rd_kafka_name(rk), fac,
-             log_quote(quoted, sizeof quoted, text));
+    if (log_limit_pass(&quiet, text, progress_now_us(), &held)) {
+        log_line(ours, "kafka_client", "client=%s facility=%s not_shown=%" PRIu64 " text=%s",
+                 rd_kafka_name(rk), fac, held, log_quote(quoted, sizeof quoted, text));
+    }
 }
 
 static enum err set(rd_kafka_conf_t *conf, const char *name, const char *value, struct errmsg *e)
@@ -206,6 +215,32 @@ static void fill_counters(void *self, struct bus_counters *out)
     out->lag = bus_kafka_lag(b);
 }
 
+int64_t bus_kafka_offset_at(void *self, enum bus_topic topic, int32_t partition,
+                            int64_t timestamp_us)
+{
+    const struct bus_kafka *b = self;
+    int64_t low = 0;
+    int64_t high = 0;
+    if (b->group == NULL || !b->plan.group_topic[topic]) {
+        return -1;
+    }
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *asked =
+        rd_kafka_topic_partition_list_add(list, b->names[topic], partition);
+    asked->offset = timestamp_us / 1000;
+    rd_kafka_resp_err_t why = rd_kafka_offsets_for_times(b->group, list, ASK_TIMEOUT_MS);
+    int64_t at = why == RD_KAFKA_RESP_ERR_NO_ERROR && asked->err == RD_KAFKA_RESP_ERR_NO_ERROR
+                     ? asked->offset
+                     : -1;
+    rd_kafka_topic_partition_list_destroy(list);
+    if (at == RD_KAFKA_OFFSET_END) { /* every message is older */
+        why = rd_kafka_query_watermark_offsets(b->group, b->names[topic], partition, &low, &high,
+                                               ASK_TIMEOUT_MS);
+        at = why == RD_KAFKA_RESP_ERR_NO_ERROR ? high : -1;
+    }
+    return at >= 0 ? at : -1;
+}
+
 static void bus_free(struct bus_kafka *b)
 {
     if (b == NULL) {
@@ -284,6 +319,7 @@ enum err bus_kafka_open(const struct conf *c, const struct bus_plan *plan,
                         bus_kafka_commit,
                         bus_kafka_pause,
                         fill_counters,
+                        bus_kafka_offset_at,
                         bus_close};
     return ERR_OK;
 }

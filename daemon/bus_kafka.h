@@ -114,6 +114,8 @@ enum err bus_kafka_commit(void *self, enum bus_topic topic, int32_t partition, i
                           bool sync, struct errmsg *e);
 void bus_kafka_tend_commits(struct bus_kafka *b); /* sends what waits, when it is time */
 void bus_kafka_pause(void *self, enum bus_topic topic, int32_t partition, bool paused);
+int64_t bus_kafka_offset_at(void *self, enum bus_topic topic, int32_t partition,
+                            int64_t timestamp_us);
 int64_t bus_kafka_lag(const struct bus_kafka *b);
 
 FD_MUSTCHECK enum err bus_kafka_write_open(struct bus_kafka *b, struct errmsg *e);

@@ -248,18 +248,20 @@ int cmd_produce(int argc, char **argv)
 {
     struct conf *c = NULL;
     struct errmsg e = {""};
-    enum err err = settings_load(TABLES, argc, argv, &c, &e);
+    bool usage = false;
+    enum err err = settings_load(TABLES, argc, argv, &c, &usage, &e);
     if (err == ERR_END) {
         print_help();
         return EXIT_OK;
     }
-    if (err == ERR_OK) {
-        struct sigaction action = {.sa_handler = on_signal};
-        sigaction(SIGTERM, &action, NULL);
-        sigaction(SIGINT, &action, NULL);
-        log_set_level((enum log_level)log_level_find(conf_text(c, "log-level")));
-        err = produce(c, &e);
+    if (err != ERR_OK) {
+        return settings_fail("produce", err, usage, &e);
     }
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    log_set_level((enum log_level)log_level_find(conf_text(c, "log-level")));
+    err = produce(c, &e);
     conf_free(c);
     return err == ERR_OK ? EXIT_OK : cmd_fail("produce", err, &e);
 }

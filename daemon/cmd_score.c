@@ -1,92 +1,117 @@
 /* fraudd score: the scoring daemon. */
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 #include <time.h>
 
 #include "base/file.h"
 #include "base/log.h"
-#include "base/progress.h"
 #include "base/timefmt.h"
 #include "daemon/cmd.h"
 #include "daemon/score.h"
+#include "daemon/score_metrics.h"
+#include "daemon/service.h"
 #include "daemon/settings.h"
 
 #define MODEL_MAX_BYTES ((size_t)256 << 20)
-#define STATUS_EVERY_US (10 * TIME_S)
-#define FINISH_MS 4000
+#define FINISH_MS 3000
+#define POLL_MS 100 /* a message ends the wait at once; only commits and signals wait so long */
 
-static const struct conf_option OWN[] = {
-    {"partitions", CONF_INT, 0, "1", 1, 1024,
-     "partitions of the transactions topic: each gets its share of the alert budget"},
-    {NULL, CONF_TEXT, 0, NULL, 0, 0, NULL},
+static const struct conf_option *const TABLES[] = {SETTINGS_FILE, SETTINGS, NULL};
+
+static const struct verb VERB = {
+    "score", "fraudd score [--config FILE] [OPTIONS]",
+    "Reads transactions from Kafka, scores each and writes a decision for each, alerts for the\n"
+    "suspicious ones and dead letters for what cannot be read.  SIGTERM finishes the batch, "
+    "commits\n"
+    "and ends within 5 s.  SIGHUP reads the settings again.",
+    "fraudd score --brokers localhost:9092 --model model.fraudd --partitions 8"};
+
+struct running {
+    struct conf *conf;
+    struct service *service;
+    struct score *score;
+    struct model *model; /* of the file; a notice may have put another in its place */
+    uint64_t model_hash; /* of the file's bytes that were used last */
 };
-static const struct conf_option *const TABLES[] = {SETTINGS_FILE, OWN, SETTINGS, NULL};
 
-static volatile sig_atomic_t stopping;
-
-static void on_signal(int number)
-{
-    (void)number;
-    stopping = 1;
-}
-
-static uint64_t clock_ns(void)
+static uint64_t mono_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
-static void print_help(void)
+static int64_t wall_us(void)
 {
-    puts("usage: fraudd score [--config FILE] [OPTIONS]\n\n"
-         "Reads transactions from Kafka, scores each and writes a decision for each, alerts for "
-         "the\n"
-         "suspicious ones and dead letters for what cannot be read.  SIGTERM finishes the batch,\n"
-         "commits and ends within 5 s.\n\noptions:");
-    conf_print_help(stdout, TABLES);
-    puts("\nexample:\n  fraudd score --brokers localhost:9092 --model model.fraudd --partitions 8");
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * TIME_S + t.tv_nsec / 1000;
 }
 
-static enum err load_model(const struct conf *c, struct model **out, struct errmsg *e)
+/* Returns owned bytes of the model file that the settings name. */
+static enum err read_model(const struct conf *c, uint8_t **out, size_t *out_len, struct errmsg *e)
+{
+    const char *path = conf_text(c, "model");
+    if (path == NULL || path[0] == '\0') {
+        return err_set(e, ERR_INVALID,
+                       "no model is named; give --model FILE or model = \"FILE\"; in the settings "
+                       "(`fraudd train` makes one)");
+    }
+    return file_read(path, MODEL_MAX_BYTES, out, out_len, e);
+}
+
+static enum err load_model(struct running *r, struct errmsg *e)
 {
     uint8_t *bytes = NULL;
     size_t len = 0;
-    const char *path = conf_text(c, "model");
-    if (path == NULL) {
-        return err_set(e, ERR_INVALID, "--model is needed: train one with `fraudd train`");
+    enum err err = read_model(r->conf, &bytes, &len, e);
+    if (err != ERR_OK) {
+        return err;
     }
-    enum err err = file_read(path, MODEL_MAX_BYTES, &bytes, &len, e);
-    if (err == ERR_OK) {
-        err = model_load(bytes, len, out, e);
-    }
+    err = model_load(bytes, len, &r->model, e);
     free(bytes);
-    return err;
+    if (err != ERR_OK) {
+        return err_prefix(e, err, "model %s", conf_text(r->conf, "model"));
+    }
+    r->model_hash = model_hash(r->model);
+    return ERR_OK;
 }
 
-static struct score_conf make_conf(const struct conf *c, const struct model *m,
-                                   const struct rates *rates)
+static struct threshold_conf make_rules(const struct conf *c)
 {
+    double decline = conf_real(c, "decline.probability");
+    return (struct threshold_conf){
+        .budget = (double)conf_int(c, "alert.budget") / (double)conf_int(c, "partitions"),
+        .burst = 1.5,
+        .day_offset_us = conf_duration_us(c, "alert.day-offset"),
+        .floor = conf_real(c, "alert.floor"),
+        .decline = decline >= 1 ? 2 : decline, /* above every probability */
+        .decline_cost = conf_real(c, "decline.cost")};
+}
+
+static bool wait_on(void *ctx)
+{
+    struct running *r = ctx;
+    return service_wait(r->service);
+}
+
+static struct score_conf make_conf(struct running *r, const struct rates *rates)
+{
+    const struct conf *c = r->conf;
     struct score_conf s = {.batch_max = (size_t)conf_int(c, "score.batch"),
-                           .poll_ms = (int)(conf_duration_us(c, "score.linger") / 1000)};
-    const struct model_lineage *l = model_lineage(m);
-    double partitions = (double)conf_int(c, "partitions");
+                           .poll_ms = POLL_MS,
+                           .warm_us = conf_int(c, "warm.days") * TIME_DAY,
+                           .wall_us = wall_us,
+                           .go_on = wait_on,
+                           .ctx = r};
+    const struct model_lineage *l = model_lineage(r->model);
     s.pipeline = (struct pipeline_conf){
-        .model = m,
+        .model = r->model,
         .rates = rates,
         .params = {l->maturity_us, l->blame_ratio, l->blame_tail, rates_version(rates)},
-        .threshold = {.budget = (double)conf_int(c, "alert.budget") / partitions,
-                      .burst = 1.5,
-                      .day_offset_us = conf_duration_us(c, "alert.day-offset"),
-                      .floor = 0.995,
-                      .decline = conf_real(c, "decline.probability") >= 1
-                                     ? 2
-                                     : conf_real(c, "decline.probability"),
-                      .decline_cost = conf_real(c, "decline.cost")},
+        .threshold = make_rules(c),
         .log = {conf_text(c, "log"), strlen(conf_text(c, "log"))},
         .max_future_us = conf_duration_us(c, "max-future"),
         .message_max = WIRE_MESSAGE_MAX};
@@ -96,85 +121,119 @@ static struct score_conf make_conf(const struct conf *c, const struct model *m,
     return s;
 }
 
-static void log_status(const struct score *s)
+static void fill(void *ctx, struct metrics_page *page)
 {
+    const struct running *r = ctx;
+    score_metrics_fill(r->score, page);
+}
+
+static void status(void *ctx, char *out, size_t size)
+{
+    const struct running *r = ctx;
     struct score_stats t;
-    score_stats(s, &t);
-    log_line(FD_LOG_INFO, "status",
-             "partitions=%d lag=%" PRId64 " received=%" PRIu64 " decided=%" PRIu64
+    score_stats(r->score, &t);
+    snprintf(out, size,
+             "ready=%d partitions=%d lag=%" PRId64 " received=%" PRIu64 " decided=%" PRIu64
              " repeats=%" PRIu64 " dead_letters=%" PRIu64 " alerts=%" PRIu64 " labels=%" PRIu64
              " warmed=%" PRIu64 " unacknowledged=%" PRIu64 " cards=%" PRId64
              " state_bytes=%" PRId64,
-             t.partitions, t.bus.lag, t.pipeline.received, t.pipeline.decided, t.pipeline.repeats,
-             t.pipeline.dead_letters, t.pipeline.alerts, t.pipeline.labels, t.warmed, t.bus.queued,
-             t.cards, t.state_bytes);
+             t.ready, t.partitions, t.bus.lag, t.pipeline.received, t.pipeline.decided,
+             t.pipeline.repeats, t.pipeline.dead_letters, t.pipeline.alerts, t.pipeline.labels,
+             t.warmed, t.bus.queued, t.cards, t.state_bytes);
 }
 
-static enum err serve(struct score *s, struct errmsg *e)
+/* SIGHUP: the model's file where its bytes have changed, then the bounds. */
+static enum err apply(void *ctx, const struct conf *c, struct errmsg *e)
 {
-    int64_t shown = progress_now_us();
-    bool told = false;
-    while (!stopping && !score_failed(s)) {
-        (void)score_turn(s);
-        int64_t now = progress_now_us();
-        if (now - shown >= STATUS_EVERY_US) {
-            log_status(s);
-            shown = now;
-        }
-        if (!told) {
-            struct score_stats t;
-            score_stats(s, &t);
-            told = t.ready;
-            if (told) {
-                sd_notify(0, "READY=1");
-            }
-        }
+    struct running *r = ctx;
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    struct model *m = NULL;
+    const struct threshold_conf rules = make_rules(c);
+    struct threshold *trial = malloc(sizeof *trial);
+    enum err err = trial == NULL ? err_set(e, ERR_NOMEM, "cannot reload: no memory")
+                                 : threshold_init(trial, &rules, e);
+    free(trial);
+    if (err == ERR_OK) {
+        err = read_model(c, &bytes, &len, e);
     }
-    sd_notify(0, "STOPPING=1");
-    enum err err = score_finish(s, FINISH_MS, e);
-    log_status(s);
-    if (score_failed(s)) {
+    if (err == ERR_OK) {
+        err = model_load(bytes, len, &m, e);
+    }
+    if (err == ERR_OK && model_hash(m) != r->model_hash) {
+        err = score_use_model(r->score, bytes, len, e); /* changes nothing where it fails */
+        r->model_hash = err == ERR_OK ? model_hash(m) : r->model_hash;
+    }
+    free(bytes);
+    model_free(m);
+    if (err != ERR_OK) {
+        return err_prefix(e, err, "model %s",
+                          conf_text(c, "model") != NULL ? conf_text(c, "model") : "");
+    }
+    return score_set_rules(r->score, &rules, conf_duration_us(c, "max-future"), e);
+}
+
+static enum err serve(struct running *r, struct errmsg *e)
+{
+    service_ready(r->service);
+    while (!service_stopping(r->service) && !score_failed(r->score)) {
+        (void)score_turn(r->score);
+        service_turn(r->service);
+    }
+    enum err err = score_finish(r->score, FINISH_MS, e);
+    service_stopped(r->service);
+    if (score_failed(r->score)) {
         return err_set(e, ERR_UNAVAILABLE, "Kafka failed for good; the lines before say why");
     }
     return err;
 }
 
-static enum err run(const struct conf *c, struct errmsg *e)
+static enum err open_bus(struct running *r, struct bus *out, struct errmsg *e)
 {
-    struct model *model = NULL;
+    const struct conf *c = r->conf;
+    struct bus_plan plan = {.client = "fraudd-score",
+                            .group = conf_text(c, "group"),
+                            .group_topic = {[TOPIC_TRANSACTIONS] = true},
+                            .whole_topic = {[TOPIC_LABELS] = true, [TOPIC_NOTICES] = true},
+                            .produces = true};
+    for (int i = 0; i < TOPIC_COUNT; i++) {
+        plan.topic_name[i] = settings_topic(c, (enum bus_topic)i);
+    }
+    const struct bus_events events = score_events(r->score);
+    return bus_kafka_open(c, &plan, &events, out, e);
+}
+
+static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
+{
+    struct running r = {.conf = c};
     struct rates *rates = NULL;
-    struct score *score = NULL;
     struct bus bus = {0};
-    enum err err = load_model(c, &model, e);
+    const struct service_hooks hooks = {&r, fill, status, apply};
+    enum err err = service_create(c, TABLES, argc, argv, "http.listen", &hooks, &r.service, e);
+    if (err == ERR_OK) {
+        err = load_model(&r, e);
+    }
     if (err == ERR_OK) {
         err = rates_create_default(&rates, e);
     }
     if (err == ERR_OK) {
-        const struct score_conf sc = make_conf(c, model, rates);
-        err = score_create(&sc, clock_ns, &score, e);
+        const struct score_conf sc = make_conf(&r, rates);
+        err = score_create(&sc, mono_ns, &r.score, e);
     }
     if (err == ERR_OK) {
-        struct bus_plan plan = {.client = "fraudd-score",
-                                .group = conf_text(c, "group"),
-                                .group_topic = {[TOPIC_TRANSACTIONS] = true},
-                                .whole_topic = {[TOPIC_LABELS] = true, [TOPIC_NOTICES] = true},
-                                .produces = true};
-        for (int i = 0; i < TOPIC_COUNT; i++) {
-            plan.topic_name[i] = settings_topic(c, (enum bus_topic)i);
-        }
-        const struct bus_events events = score_events(score);
-        err = bus_kafka_open(c, &plan, &events, &bus, e);
+        err = open_bus(&r, &bus, e);
     }
     if (err == ERR_OK) {
-        score_attach(score, bus);
+        score_attach(r.score, bus);
         log_line(FD_LOG_INFO, "started", "model=%s kernel=%s brokers=%s",
-                 model_lineage(model)->version, model_kernel_name(), conf_text(c, "brokers"));
-        err = serve(score, e);
+                 model_lineage(r.model)->version, model_kernel_name(), conf_text(c, "brokers"));
+        err = serve(&r, e);
         bus.close(bus.self);
     }
-    score_free(score);
+    service_free(r.service);
+    score_free(r.score);
     rates_free(rates);
-    model_free(model);
+    model_free(r.model);
     return err;
 }
 
@@ -182,18 +241,15 @@ int cmd_score(int argc, char **argv)
 {
     struct conf *c = NULL;
     struct errmsg e = {""};
-    enum err err = settings_load(TABLES, argc, argv, &c, &e);
-    if (err == ERR_END) {
-        print_help();
-        return EXIT_OK;
+    int code = settings_begin(&VERB, TABLES, argc, argv, &c);
+    if (code >= 0) {
+        return code;
     }
-    if (err == ERR_OK) {
-        struct sigaction action = {.sa_handler = on_signal};
-        sigaction(SIGTERM, &action, NULL);
-        sigaction(SIGINT, &action, NULL);
-        log_set_level((enum log_level)log_level_find(conf_text(c, "log-level")));
-        err = run(c, &e);
-    }
+    enum err err = run(c, argc, argv, &e);
     conf_free(c);
-    return err == ERR_OK ? EXIT_OK : cmd_fail("score", err, &e);
+    if (err != ERR_OK) {
+        (void)cmd_fail(VERB.name, err, &e);
+        return service_exit_code(err);
+    }
+    return EXIT_OK;
 }

@@ -1,19 +1,18 @@
 /* fraudd sink: Kafka to PostgreSQL. */
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 
 #include "base/log.h"
 #include "base/progress.h"
-#include "base/timefmt.h"
+#include "daemon/bus_metrics.h"
 #include "daemon/cmd.h"
+#include "daemon/service.h"
 #include "daemon/settings.h"
 #include "daemon/sink.h"
 #include "daemon/wire.h"
 
-#define STATUS_EVERY_US (10 * TIME_S)
+#define POLL_MS 100
 
 static const struct conf_option OWN[] = {
     {"until-idle", CONF_DURATION, 0, "0", 0, 86400,
@@ -22,91 +21,137 @@ static const struct conf_option OWN[] = {
 };
 static const struct conf_option *const TABLES[] = {SETTINGS_FILE, OWN, SETTINGS, NULL};
 
-static volatile int stopping;
+static const struct verb VERB = {
+    "sink", "fraudd sink [--config FILE] [OPTIONS]",
+    "Reads transactions, decisions, alerts and labels from Kafka and writes them to PostgreSQL,\n"
+    "rows and positions in one SQL transaction.  A database that goes away is waited for.  "
+    "SIGTERM\n"
+    "ends it, SIGHUP reads the settings again.",
+    "fraudd sink --brokers localhost:9092 --database 'host=localhost dbname=fraudd'"};
 
-static void on_signal(int number)
+struct running {
+    struct conf *conf;
+    struct service *service;
+    struct sink *sink;
+};
+
+static bool wait_on(void *ctx)
 {
-    (void)number;
-    stopping = 1;
+    struct running *r = ctx;
+    return service_wait(r->service);
 }
 
-static void print_help(void)
+static void fill(void *ctx, struct metrics_page *page)
 {
-    puts("usage: fraudd sink [--config FILE] [OPTIONS]\n\n"
-         "Reads transactions, decisions, alerts and labels from Kafka and writes them to\n"
-         "PostgreSQL, rows and positions in one transaction.  A database that is away is waited "
-         "for.\n"
-         "\noptions:");
-    conf_print_help(stdout, TABLES);
-    puts("\nexample:\n  fraudd sink --brokers localhost:9092 --database 'host=localhost "
-         "dbname=fraudd'");
-}
-
-static void log_status(const struct sink *s)
-{
+    const struct running *r = ctx;
     struct sink_stats t;
-    sink_stats(s, &t);
-    log_line(FD_LOG_INFO, "status",
+    sink_stats(r->sink, &t);
+    page->ready = t.database_up;
+    snprintf(page->why, sizeof page->why, "%s",
+             t.database_up ? "" : "PostgreSQL is away; waiting for it");
+    bus_metrics_fill(&t.bus, false, page);
+    metrics_put(page, METRIC_ROWS, (double)t.rows);
+    metrics_put(page, METRIC_REJECTED, (double)t.rejected);
+    metrics_put(page, METRIC_UNDECODABLE, (double)t.undecodable);
+    metrics_put(page, METRIC_SQL_TRANSACTIONS, (double)t.transactions);
+    metrics_put_latency(page, METRIC_WRITE_SECONDS, sink_write_times(r->sink));
+    metrics_put(page, METRIC_DATABASE_UP, t.database_up);
+    metrics_put(page, METRIC_OUTAGES, (double)t.outages);
+    metrics_put(page, METRIC_RETRIES, (double)t.retries);
+}
+
+static void status(void *ctx, char *out, size_t size)
+{
+    const struct running *r = ctx;
+    struct sink_stats t;
+    sink_stats(r->sink, &t);
+    snprintf(out, size,
              "rows=%" PRIu64 " rejected=%" PRIu64 " undecodable=%" PRIu64 " transactions=%" PRIu64
              " outages=%" PRIu64 " lag=%" PRId64,
              t.rows, t.rejected, t.undecodable, t.transactions, t.outages, t.bus.lag);
 }
 
-static void serve(struct sink *s, int64_t idle_us)
+static enum err apply(void *ctx, const struct conf *c, struct errmsg *e)
 {
-    int64_t shown = progress_now_us();
-    int64_t busy = shown;
-    sd_notify(0, "READY=1");
-    while (!stopping) {
-        size_t rows = sink_turn(s, &stopping);
-        int64_t now = progress_now_us();
-        busy = rows > 0 ? now : busy;
-        if (now - shown >= STATUS_EVERY_US) {
-            log_status(s);
-            shown = now;
-        }
-        if (idle_us > 0 && now - busy > idle_us) {
+    struct running *r = ctx;
+    (void)e;
+    sink_set(r->sink, conf_duration_us(c, "sink.linger"), conf_duration_us(c, "max-future"));
+    return ERR_OK;
+}
+
+static enum err serve(struct running *r, struct errmsg *e)
+{
+    const int64_t idle_us = conf_duration_us(r->conf, "until-idle");
+    int64_t busy_us = progress_now_us();
+    service_ready(r->service);
+    while (!service_stopping(r->service) && !sink_failed(r->sink)) {
+        size_t rows = sink_turn(r->sink);
+        service_turn(r->service);
+        int64_t now_us = progress_now_us();
+        busy_us = rows > 0 ? now_us : busy_us;
+        if (idle_us > 0 && now_us - busy_us > idle_us) {
             break;
         }
     }
-    sd_notify(0, "STOPPING=1");
-    log_status(s);
+    service_stopped(r->service);
+    if (sink_failed(r->sink)) {
+        return err_set(e, ERR_UNAVAILABLE, "Kafka failed for good; the lines before say why");
+    }
+    return ERR_OK;
 }
 
-static enum err run(const struct conf *c, struct errmsg *e)
+static enum err open_bus(struct running *r, const struct sink_conf *sc, struct bus *out,
+                         struct errmsg *e)
 {
-    struct rates *rates = NULL;
-    struct sink *sink = NULL;
-    struct bus bus = {0};
-    struct sink_conf sc = {.conninfo = conf_text(c, "database"),
-                           .log = {conf_text(c, "log"), strlen(conf_text(c, "log"))},
-                           .max_future_us = conf_duration_us(c, "max-future"),
-                           .batch_max = (size_t)conf_int(c, "sink.batch"),
-                           .poll_ms = 100};
     struct bus_plan plan = {.client = "fraudd-sink",
-                            .group = conf_text(c, "sink-group"),
+                            .group = conf_text(r->conf, "sink-group"),
                             .group_topic = {[TOPIC_TRANSACTIONS] = true,
                                             [TOPIC_LABELS] = true,
                                             [TOPIC_DECISIONS] = true,
                                             [TOPIC_ALERTS] = true}};
     for (int i = 0; i < TOPIC_COUNT; i++) {
-        sc.topic_name[i] = plan.topic_name[i] = settings_topic(c, (enum bus_topic)i);
+        plan.topic_name[i] = sc->topic_name[i];
     }
-    enum err err = rates_create_default(&rates, e);
-    sc.rates = rates;
+    const struct bus_events events = sink_events(r->sink);
+    return bus_kafka_open(r->conf, &plan, &events, out, e);
+}
+
+static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
+{
+    struct running r = {.conf = c};
+    struct rates *rates = NULL;
+    struct bus bus = {0};
+    struct sink_conf sc = {.conninfo = conf_text(c, "database"),
+                           .log = {conf_text(c, "log"), strlen(conf_text(c, "log"))},
+                           .max_future_us = conf_duration_us(c, "max-future"),
+                           .batch_max = (size_t)conf_int(c, "sink.batch"),
+                           .poll_ms = POLL_MS,
+                           .linger_us = conf_duration_us(c, "sink.linger"),
+                           .go_on = wait_on,
+                           .ctx = &r};
+    for (int i = 0; i < TOPIC_COUNT; i++) {
+        sc.topic_name[i] = settings_topic(c, (enum bus_topic)i);
+    }
+    const struct service_hooks hooks = {&r, fill, status, apply};
+    enum err err = service_create(c, TABLES, argc, argv, "http.sink-listen", &hooks, &r.service, e);
     if (err == ERR_OK) {
-        err = sink_create(&sc, &sink, e);
+        err = rates_create_default(&rates, e);
     }
     if (err == ERR_OK) {
-        const struct bus_events events = sink_events(sink);
-        err = bus_kafka_open(c, &plan, &events, &bus, e);
+        sc.rates = rates;
+        err = sink_create(&sc, &r.sink, e);
     }
     if (err == ERR_OK) {
-        sink_attach(sink, bus);
-        serve(sink, conf_duration_us(c, "until-idle"));
+        err = open_bus(&r, &sc, &bus, e);
+    }
+    if (err == ERR_OK) {
+        sink_attach(r.sink, bus);
+        log_line(FD_LOG_INFO, "started", "brokers=%s", conf_text(c, "brokers"));
+        err = serve(&r, e);
         bus.close(bus.self);
     }
-    sink_free(sink);
+    service_free(r.service);
+    sink_free(r.sink);
     rates_free(rates);
     return err;
 }
@@ -115,18 +160,15 @@ int cmd_sink(int argc, char **argv)
 {
     struct conf *c = NULL;
     struct errmsg e = {""};
-    enum err err = settings_load(TABLES, argc, argv, &c, &e);
-    if (err == ERR_END) {
-        print_help();
-        return EXIT_OK;
+    int code = settings_begin(&VERB, TABLES, argc, argv, &c);
+    if (code >= 0) {
+        return code;
     }
-    if (err == ERR_OK) {
-        struct sigaction action = {.sa_handler = on_signal};
-        sigaction(SIGTERM, &action, NULL);
-        sigaction(SIGINT, &action, NULL);
-        log_set_level((enum log_level)log_level_find(conf_text(c, "log-level")));
-        err = run(c, &e);
-    }
+    enum err err = run(c, argc, argv, &e);
     conf_free(c);
-    return err == ERR_OK ? EXIT_OK : cmd_fail("sink", err, &e);
+    if (err != ERR_OK) {
+        (void)cmd_fail(VERB.name, err, &e);
+        return service_exit_code(err);
+    }
+    return EXIT_OK;
 }

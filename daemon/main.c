@@ -8,14 +8,9 @@
 static const struct cmd COMMANDS[] = {
     {"simulate", "writes synthetic card payments with labels", cmd_simulate},
     {"produce", "pushes a history or JSON lines to Kafka at a chosen rate", cmd_produce},
-    {"score", "the scoring daemon: transactions in, decisions, alerts and dead letters out",
-     cmd_score},
     {"sink", "writes transactions, decisions, alerts and labels to PostgreSQL", cmd_sink},
-    {"train", "makes a model from a history", cmd_train},
-    {"backtest", "scores a stretch of history and says what the scores were worth", cmd_backtest},
     {"alerts", "the analysts' queue: list, show, claim, resolve, release", cmd_alerts},
     {"migrate", "brings the database to this program's schema", cmd_migrate},
-    {"demo", "shows everything on this machine, with servers of its own", cmd_demo},
     {NULL, NULL, NULL}, /* the end */
 };
 

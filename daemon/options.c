@@ -5,7 +5,7 @@
 
 #include "daemon/cmd.h"
 
-static void print_help(const struct verb *v, const struct conf_option *const *tables)
+void options_print_help(const struct verb *v, const struct conf_option *const *tables)
 {
     printf("usage: %s\n\n%s\n\noptions:\n", v->usage, v->about);
     conf_print_help(stdout, tables);
@@ -24,7 +24,7 @@ int options_read(const struct verb *v, const struct conf_option *const *tables, 
     if (err == ERR_OK) {
         err = conf_read_args(c, argc, argv, &e);
         if (err == ERR_END) {
-            print_help(v, tables);
+            options_print_help(v, tables);
             conf_free(c);
             return EXIT_OK;
         }

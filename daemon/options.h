@@ -17,4 +17,7 @@ struct verb {
 int options_read(const struct verb *v, const struct conf_option *const *tables, int argc,
                  char **argv, struct conf **out);
 
+/* What --help shows. */
+void options_print_help(const struct verb *v, const struct conf_option *const *tables);
+
 #endif

@@ -224,6 +224,30 @@ enum err pipeline_set_model(struct pipeline *p, const struct model *m, struct er
     return use_model(p, m, e);
 }
 
+enum err pipeline_set_rules(struct pipeline *p, struct lane *const *lanes, size_t n,
+                            const struct threshold_conf *c, int64_t max_future_us, struct errmsg *e)
+{
+    struct threshold *trial = malloc(sizeof *trial); /* refuses before anything is changed */
+    if (trial == NULL) {
+        return err_set(e, ERR_NOMEM, "cannot change the alert settings: no memory");
+    }
+    enum err err = threshold_init(trial, &p->conf.threshold, e);
+    if (err == ERR_OK) {
+        err = threshold_change(trial, c, e);
+    }
+    free(trial);
+    if (err != ERR_OK) {
+        return err;
+    }
+    pipeline_flush(p);
+    for (size_t i = 0; i < n && err == ERR_OK; i++) {
+        err = threshold_change(lanes[i]->threshold, c, e); /* as on trial */
+    }
+    p->conf.threshold = *c;
+    p->conf.max_future_us = max_future_us;
+    return err;
+}
+
 static struct answers *answers_of(const struct pipeline *p, void *extra)
 {
     return (struct answers *)(void *)((char *)extra + p->cache_bytes);

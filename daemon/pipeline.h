@@ -90,6 +90,12 @@ const struct threshold *lane_threshold(const struct lane *l);
 FD_MUSTCHECK enum err pipeline_set_model(struct pipeline *p, const struct model *m,
                                          struct errmsg *e);
 
+/* Other bounds from the next message on (flushes first), for new lanes and these.  ERR_INVALID as
+ * threshold_change: nothing changed. */
+FD_MUSTCHECK enum err pipeline_set_rules(struct pipeline *p, struct lane *const *lanes, size_t n,
+                                         const struct threshold_conf *c, int64_t max_future_us,
+                                         struct errmsg *e);
+
 /* Takes messages of one lane in offset order.  Nothing is emitted for an offset below emit_from:
  * the lane only learns from it. */
 void pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_message *m, size_t n,

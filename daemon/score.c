@@ -1,13 +1,15 @@
 #include "daemon/score.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "base/log_limit.h"
+#include "base/progress.h"
 #include "daemon/notice.h"
 
-#define PARTITIONS_MAX 1024
 /* batches whose records may be on their way at once */
 #define FLIGHT_MAX 4096
 
@@ -31,7 +33,7 @@ struct score {
     struct bus bus;
     bool attached;
     struct pipeline *pipeline;
-    struct owned owned[PARTITIONS_MAX];
+    struct owned owned[SCORE_PARTITIONS_MAX];
     int32_t partition_top; /* after the highest owned */
     struct flight flight[FLIGHT_MAX];
     size_t flight_first, flight_count;
@@ -41,23 +43,48 @@ struct score {
     struct notice_reader notice;
     struct model *noticed; /* the model that came last by notice, owned */
     bool failed;
+    uint64_t unsent; /* first batch with a record that was not queued; UINT64_MAX: none */
+    struct latency message_time;
+    struct log_limit quiet;
     struct score_stats stats;
 };
+
+static bool go_on(const struct score *s)
+{
+    return s->conf.go_on == NULL || s->conf.go_on(s->conf.ctx);
+}
+
+/* Queues a record, waiting for room however long the broker takes: never dropped. */
+static enum err queue_record(struct score *s, const struct bus_record *r, struct errmsg *e)
+{
+    enum err err = s->bus.send(s->bus.self, r, e);
+    while (err == ERR_FULL && go_on(s)) {
+        (void)s->bus.wait(s->bus.self, 50);
+        err = s->bus.send(s->bus.self, r, e);
+    }
+    return err;
+}
 
 static void on_record(void *ctx, const struct bus_record *r)
 {
     struct score *s = ctx;
-    struct errmsg e;
+    struct errmsg e = {""};
     struct bus_record record = *r;
-    record.batch = s->batch;
-    enum err err = s->bus.send(s->bus.self, &record, &e);
-    while (err == ERR_FULL) {
-        /* never dropped: wait for room, however long the broker takes */
-        (void)s->bus.wait(s->bus.self, 50);
-        err = s->bus.send(s->bus.self, &record, &e);
+    if (s->unsent != UINT64_MAX) {
+        return; /* stopping: what comes after a record that is missing is decided again later */
     }
-    if (err != ERR_OK) {
-        char quoted[256];
+    record.batch = s->batch;
+    enum err err = queue_record(s, &record, &e);
+    while (err == ERR_INVALID && r->topic == TOPIC_DEAD_LETTERS && record.value_len > 0) {
+        record.value_len /= 2; /* as many bytes as the topic takes; a header tells the length */
+        err = queue_record(s, &record, &e);
+    }
+    if (err == ERR_OK) {
+        return;
+    }
+    s->unsent = s->batch;
+    if (err != ERR_FULL) {
+        char quoted[600];
         s->failed = true;
         log_line(FD_LOG_ERROR, "send_failed", "error=%s detail=%s", err_name(err),
                  log_quote(quoted, sizeof quoted, e.text));
@@ -73,6 +100,8 @@ enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void), st
         return err_set(e, ERR_NOMEM, "cannot start scoring: no memory");
     }
     s->conf = *c;
+    s->unsent = UINT64_MAX;
+    s->quiet = (struct log_limit)LOG_LIMIT_INIT;
     const struct pipeline_out to = {.ctx = s, .record = on_record};
     enum err err = pipeline_create(&c->pipeline, &to, clock_ns, &s->pipeline, e);
     if (err != ERR_OK) {
@@ -88,6 +117,25 @@ static bool labels_read(const struct score *s)
     return s->labels_next >= s->labels_high;
 }
 
+/* Where to begin to learn a partition that is decided from `emit_from` on. */
+static int64_t learn_from(const struct score *s, int32_t partition, int64_t low, int64_t emit_from)
+{
+    if (s->conf.warm_us <= 0 || s->conf.wall_us == NULL || s->bus.offset_at == NULL) {
+        return low;
+    }
+    int64_t from = s->bus.offset_at(s->bus.self, TOPIC_TRANSACTIONS, partition,
+                                    s->conf.wall_us() - s->conf.warm_us);
+    if (from < 0) {
+        log_line(FD_LOG_WARN, "warm_unknown",
+                 "partition=%" PRId32 " detail=\"the broker did not say which offset is "
+                 "warm.days old; learning from the log's beginning\"",
+                 partition);
+        return low;
+    }
+    from = from < emit_from ? from : emit_from;
+    return from > low ? from : low;
+}
+
 static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, int64_t committed,
                            int64_t low, int64_t high)
 {
@@ -101,16 +149,16 @@ static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, i
     if (topic != TOPIC_TRANSACTIONS) {
         return low;
     }
-    if (partition < 0 || partition >= PARTITIONS_MAX ||
+    if (partition < 0 || partition >= SCORE_PARTITIONS_MAX ||
         lane_create(s->pipeline, partition, &s->owned[partition].lane, &e) != ERR_OK) {
         s->failed = true;
         log_line(FD_LOG_ERROR, "partition_refused", "partition=%" PRId32 " max=%d", partition,
-                 PARTITIONS_MAX);
+                 SCORE_PARTITIONS_MAX);
         return high;
     }
     struct owned *o = &s->owned[partition];
     o->emit_from = committed >= 0 ? committed : low;
-    o->next = low;
+    o->next = learn_from(s, partition, low, o->emit_from);
     o->committed = committed;
     if (partition >= s->partition_top) {
         s->partition_top = partition + 1;
@@ -118,15 +166,16 @@ static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, i
     s->stats.partitions++;
     log_line(FD_LOG_INFO, "partition_assigned",
              "partition=%" PRId32 " learn_from=%" PRId64 " decide_from=%" PRId64 " end=%" PRId64,
-             partition, low, o->emit_from, high);
-    return low;
+             partition, o->next, o->emit_from, high);
+    return o->next;
 }
 
 /* Commits what is acknowledged: batches before first_open. */
 static void commit_acknowledged(struct score *s, uint64_t first_open, bool sync)
 {
-    int64_t next[PARTITIONS_MAX];
+    int64_t next[SCORE_PARTITIONS_MAX];
     struct errmsg e;
+    first_open = first_open < s->unsent ? first_open : s->unsent;
     for (int32_t p = 0; p < s->partition_top; p++) {
         next[p] = -1;
     }
@@ -153,18 +202,29 @@ static void commit_acknowledged(struct score *s, uint64_t first_open, bool sync)
     }
 }
 
+/* Adds what a lane has counted since it was made. */
+static void count_lane(const struct lane *l, struct score_stats *to)
+{
+    struct feat_counters c;
+    feat_counters(lane_features(l), &c);
+    to->late += c.late;
+    to->cards_evicted += c.cards_evicted;
+    to->places_evicted += c.places_evicted;
+}
+
 static void on_revoked(void *ctx, enum bus_topic topic, int32_t partition, bool lost)
 {
     struct score *s = ctx;
-    if (topic != TOPIC_TRANSACTIONS || partition < 0 || partition >= PARTITIONS_MAX ||
+    if (topic != TOPIC_TRANSACTIONS || partition < 0 || partition >= SCORE_PARTITIONS_MAX ||
         s->owned[partition].lane == NULL) {
         return;
     }
     if (!lost) {
-        for (int i = 0; i < 100 && s->bus.wait(s->bus.self, 50) <= s->batch; i++) {
+        for (int i = 0; i < 100 && s->bus.wait(s->bus.self, 50) <= s->batch && go_on(s); i++) {
         }
         commit_acknowledged(s, s->bus.wait(s->bus.self, 0), true);
     }
+    count_lane(s->owned[partition].lane, &s->stats); /* what it counted stays counted */
     lane_free(s->owned[partition].lane);
     s->owned[partition] = (struct owned){0};
     s->stats.partitions--;
@@ -174,10 +234,14 @@ static void on_revoked(void *ctx, enum bus_topic topic, int32_t partition, bool 
 static void on_trouble(void *ctx, bool fatal, const char *text)
 {
     struct score *s = ctx;
-    char quoted[512];
+    char quoted[600];
+    uint64_t held = 0;
     s->failed |= fatal;
-    log_line(fatal ? FD_LOG_ERROR : FD_LOG_WARN, "kafka_trouble", "fatal=%d detail=%s", fatal,
-             log_quote(quoted, sizeof quoted, text));
+    if (fatal || log_limit_pass(&s->quiet, text, progress_now_us(), &held)) {
+        log_line(fatal ? FD_LOG_ERROR : FD_LOG_WARN, "kafka_trouble",
+                 "fatal=%d not_shown=%" PRIu64 " detail=%s", fatal, held,
+                 log_quote(quoted, sizeof quoted, text));
+    }
 }
 
 struct bus_events score_events(struct score *s)
@@ -191,26 +255,27 @@ void score_attach(struct score *s, struct bus bus)
     s->attached = true;
 }
 
-static void take_model(struct score *s, const uint8_t *bytes, size_t len)
+enum err score_use_model(struct score *s, const uint8_t *bytes, size_t len, struct errmsg *e)
 {
     struct model *m = NULL;
-    struct errmsg e;
-    char quoted[512];
-    enum err err = model_load(bytes, len, &m, &e);
+    enum err err = model_load(bytes, len, &m, e);
     if (err == ERR_OK) {
-        err = pipeline_set_model(s->pipeline, m, &e);
+        err = pipeline_set_model(s->pipeline, m, e);
     }
     if (err != ERR_OK) {
         model_free(m);
-        s->stats.notices_refused++;
-        log_line(FD_LOG_ERROR, "model_refused", "detail=%s",
-                 log_quote(quoted, sizeof quoted, e.text));
-        return;
+        return err;
     }
     model_free(s->noticed);
     s->noticed = m;
     s->stats.model_switches++;
     log_line(FD_LOG_INFO, "model_switched", "version=%s", model_lineage(m)->version);
+    return ERR_OK;
+}
+
+const struct model *score_model(const struct score *s)
+{
+    return s->noticed != NULL ? s->noticed : s->conf.pipeline.model;
 }
 
 static void handle_notice(struct score *s, const struct bus_message *m)
@@ -220,32 +285,72 @@ static void handle_notice(struct score *s, const struct bus_message *m)
     struct errmsg e;
     enum err err = notice_take(&s->notice, m, &bytes, &len, &e);
     if (err == ERR_END) {
-        take_model(s, bytes, len);
-    } else if (err != ERR_OK) {
-        s->stats.notices_refused++;
-        log_line(FD_LOG_WARN, "notice_refused", "offset=%" PRId64 " error=%s", m->offset,
-                 err_name(err));
+        err = score_use_model(s, bytes, len, &e);
     }
+    if (err != ERR_OK) {
+        char quoted[600];
+        s->stats.notices_refused++;
+        log_line(FD_LOG_ERROR, "notice_refused", "offset=%" PRId64 " error=%s detail=%s", m->offset,
+                 err_name(err), log_quote(quoted, sizeof quoted, e.text));
+    }
+}
+
+/* The lanes of the partitions owned now: out [SCORE_PARTITIONS_MAX]. */
+static size_t lanes_of(const struct score *s, struct lane **out)
+{
+    size_t n = 0;
+    for (int32_t p = 0; p < s->partition_top; p++) {
+        if (s->owned[p].lane != NULL) {
+            out[n++] = s->owned[p].lane;
+        }
+    }
+    return n;
+}
+
+enum err score_set_rules(struct score *s, const struct threshold_conf *c, int64_t max_future_us,
+                         struct errmsg *e)
+{
+    struct lane *lanes[SCORE_PARTITIONS_MAX];
+    size_t n = lanes_of(s, lanes);
+    enum err err = pipeline_set_rules(s->pipeline, lanes, n, c, max_future_us, e);
+    for (int32_t p = 0; err == ERR_OK && p < s->partition_top; p++) {
+        if (s->owned[p].lane != NULL) { /* what a decision came from can be told afterwards */
+            log_line(FD_LOG_INFO, "rules_changed", "partition=%" PRId32 " from_offset=%" PRId64, p,
+                     s->owned[p].next);
+        }
+    }
+    return err;
 }
 
 static void handle_label(struct score *s, const struct bus_message *m)
 {
-    struct lane *lanes[PARTITIONS_MAX];
-    size_t n = 0;
-    for (int32_t p = 0; p < s->partition_top; p++) {
-        if (s->owned[p].lane != NULL) {
-            lanes[n++] = s->owned[p].lane;
-        }
-    }
+    struct lane *lanes[SCORE_PARTITIONS_MAX];
+    size_t n = lanes_of(s, lanes);
     /* one instance writes dead letters for labels: the one that owns partition 0 */
     bool emit = s->owned[0].lane != NULL && m->offset >= s->labels_high;
     pipeline_label_message(s->pipeline, lanes, n, m, emit);
     s->labels_next = m->offset + 1;
 }
 
+/* From the log's timestamps of messages just decided to now. */
+static void time_messages(struct score *s, const struct owned *o, const struct bus_message *m,
+                          size_t n)
+{
+    if (s->conf.wall_us == NULL) {
+        return;
+    }
+    int64_t now_us = s->conf.wall_us();
+    for (size_t i = 0; i < n; i++) {
+        if (m[i].offset >= o->emit_from && m[i].timestamp_us > 0) {
+            int64_t took_us = now_us - m[i].timestamp_us;
+            latency_add(&s->message_time, took_us > 0 ? (uint64_t)took_us * 1000 : 0);
+        }
+    }
+}
+
 static void handle_transactions(struct score *s, const struct bus_message *m, size_t n)
 {
-    struct owned *o = m->partition < PARTITIONS_MAX ? &s->owned[m->partition] : NULL;
+    struct owned *o = m->partition < SCORE_PARTITIONS_MAX ? &s->owned[m->partition] : NULL;
     if (o == NULL || o->lane == NULL) {
         return; /* revoked while its messages lay in the queue: the new owner decides them */
     }
@@ -253,8 +358,13 @@ static void handle_transactions(struct score *s, const struct bus_message *m, si
     for (size_t i = 0; i < n; i++) {
         s->stats.warmed += m[i].offset < o->emit_from;
     }
+    time_messages(s, o, m, n);
     o->next = m[n - 1].offset + 1;
     while (s->flight_count == FLIGHT_MAX) {
+        if (!go_on(s)) {
+            s->unsent = s->unsent < s->batch ? s->unsent : s->batch;
+            return;
+        }
         commit_acknowledged(s, s->bus.wait(s->bus.self, 50), false);
     }
     s->flight[(s->flight_first + s->flight_count) % FLIGHT_MAX] =
@@ -307,11 +417,12 @@ size_t score_turn(struct score *s)
 enum err score_finish(struct score *s, int timeout_ms, struct errmsg *e)
 {
     uint64_t open = s->bus.wait(s->bus.self, 0);
-    for (int waited = 0; open != UINT64_MAX && waited < timeout_ms; waited += 50) {
+    for (int waited = 0; open != UINT64_MAX && open < s->unsent && waited < timeout_ms;
+         waited += 50) {
         open = s->bus.wait(s->bus.self, 50);
     }
     commit_acknowledged(s, open, true);
-    if (open != UINT64_MAX) {
+    if (open != UINT64_MAX || s->unsent != UINT64_MAX) {
         struct bus_counters c;
         s->bus.counters(s->bus.self, &c);
         return err_set(e, ERR_UNAVAILABLE,
@@ -323,24 +434,75 @@ enum err score_finish(struct score *s, int timeout_ms, struct errmsg *e)
     return ERR_OK;
 }
 
+static void judge_ready(const struct score *s, struct score_stats *out)
+{
+    out->ready = false;
+    if (!labels_read(s)) {
+        snprintf(out->why, sizeof out->why, "reading labels: %" PRId64 " of %" PRId64,
+                 s->labels_next, s->labels_high);
+        return;
+    }
+    if (s->stats.partitions == 0) {
+        snprintf(out->why, sizeof out->why, "no partition is assigned");
+        return;
+    }
+    for (int32_t p = 0; p < s->partition_top; p++) {
+        const struct owned *o = &s->owned[p];
+        if (o->lane != NULL && o->next < o->emit_from) {
+            snprintf(out->why, sizeof out->why,
+                     "learning partition %" PRId32 ": offset %" PRId64 " of %" PRId64, p, o->next,
+                     o->emit_from);
+            return;
+        }
+    }
+    out->why[0] = '\0';
+    out->ready = true;
+}
+
 void score_stats(const struct score *s, struct score_stats *out)
 {
     *out = s->stats;
     out->pipeline = *pipeline_counters(s->pipeline);
     s->bus.counters(s->bus.self, &out->bus);
-    out->ready = labels_read(s) && s->stats.partitions > 0;
+    judge_ready(s, out);
     for (int32_t p = 0; p < s->partition_top; p++) {
         const struct owned *o = &s->owned[p];
         struct feat_counters c;
         if (o->lane == NULL) {
             continue;
         }
+        count_lane(o->lane, out);
         feat_counters(lane_features(o->lane), &c);
         out->cards += (int64_t)c.cards;
         out->places += (int64_t)c.places;
         out->state_bytes += (int64_t)c.bytes;
-        out->ready &= o->next >= o->emit_from;
+        out->labels_waiting += c.labels_queued;
     }
+}
+
+size_t score_lanes(const struct score *s, struct score_lane *out, size_t max)
+{
+    size_t n = 0;
+    for (int32_t p = 0; p < s->partition_top && n < max; p++) {
+        const struct owned *o = &s->owned[p];
+        if (o->lane != NULL) {
+            const struct threshold *t = lane_threshold(o->lane);
+            double left = t->conf.budget - (double)t->alerts_today;
+            out[n++] = (struct score_lane){
+                .partition = p,
+                .next = o->next,
+                .committed = o->committed,
+                .threshold = t->probability < t->conf.floor ? t->probability : t->conf.floor,
+                .budget_left = left > 0 ? left : 0,
+                .suppressed = t->suppressed};
+        }
+    }
+    return n;
+}
+
+const struct latency *score_message_times(const struct score *s)
+{
+    return &s->message_time;
 }
 
 const struct pipeline *score_pipeline(const struct score *s)

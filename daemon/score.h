@@ -23,10 +23,18 @@
 
 struct score;
 
+#define SCORE_PARTITIONS_MAX 1024
+
 struct score_conf {
     struct pipeline_conf pipeline;
     size_t batch_max;
     int poll_ms;
+    int64_t warm_us;          /* learn a partition from so long ago; 0: from its beginning */
+    int64_t (*wall_us)(void); /* Unix time, for warm_us and latencies; NULL: neither */
+    /* Asked every 50 ms or so while a turn waits for the brokers; false: give up waiting, nothing
+     * further is committed.  NULL: wait for ever. */
+    bool (*go_on)(void *ctx);
+    void *ctx;
 };
 
 struct score_stats {
@@ -36,8 +44,19 @@ struct score_stats {
     uint64_t model_switches, notices_refused;
     uint64_t batches;
     int64_t cards, places, state_bytes;
+    uint64_t late, cards_evicted, places_evicted, labels_waiting;
     int partitions;
-    bool ready; /* labels read, every partition past its committed offset */
+    bool ready;   /* labels read, every partition past its committed offset */
+    char why[96]; /* what it waits for, where it is not */
+};
+
+/* What one partition shows. */
+struct score_lane {
+    int32_t partition;
+    int64_t next, committed; /* offsets; committed -1: nothing yet */
+    double threshold;        /* probability in force */
+    double budget_left;      /* of its day by its clock */
+    uint64_t suppressed;
 };
 
 FD_MUSTCHECK enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void),
@@ -52,6 +71,20 @@ size_t score_turn(struct score *s);
  * all was; the offsets before it are committed. */
 FD_MUSTCHECK enum err score_finish(struct score *s, int timeout_ms, struct errmsg *e);
 void score_stats(const struct score *s, struct score_stats *out);
+/* The partitions owned now, rising.  Returns how many were written, at most max. */
+size_t score_lanes(const struct score *s, struct score_lane *out, size_t max);
+/* From a transaction's Kafka timestamp to its decision being handed to the bus. */
+const struct latency *score_message_times(const struct score *s);
+
+/* Between two turns: another model (as a notice does; ERR_CORRUPT, ERR_MISMATCH) or other bounds.
+ * On an error what was in force stays. */
+FD_MUSTCHECK enum err score_use_model(struct score *s, const uint8_t *bytes, size_t len,
+                                      struct errmsg *e);
+FD_MUSTCHECK enum err score_set_rules(struct score *s, const struct threshold_conf *c,
+                                      int64_t max_future_us, struct errmsg *e);
+/* The model in force. */
+const struct model *score_model(const struct score *s);
+
 const struct pipeline *score_pipeline(const struct score *s);
 /* Whether the bus told of a fatal trouble. */
 bool score_failed(const struct score *s);

@@ -1,9 +1,13 @@
 #include "daemon/settings.h"
 
+#include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "daemon/cmd.h"
+#include "daemon/http.h"
 #include "daemon/wire.h"
 
 const struct conf_option SETTINGS_FILE[] = {
@@ -18,10 +22,11 @@ const struct conf_option SETTINGS[] = {
     {"log", CONF_TEXT, 0, "transactions-1", 0, 0,
      "name of this incarnation of the transactions topic: part of each decision's identity; choose "
      "another one when the topic is made anew"},
+    {"partitions", CONF_INT, 0, "1", 1, 1024,
+     "partitions of the transactions topic: each gets its share of the alert budget"},
     {"database", CONF_TEXT, CONF_SECRET, "dbname=fraudd", 0, 0,
      "PostgreSQL, as libpq's connection string or URI"},
     {"model", CONF_TEXT, CONF_RELOAD, NULL, 0, 0, "model file to start with"},
-    {"models", CONF_TEXT, 0, "/var/lib/fraudd/models", 0, 0, "folder of received models"},
     {"topics.transactions", CONF_TEXT, 0, "transactions", 0, 0, "payments to score"},
     {"topics.labels", CONF_TEXT, 0, "labels", 0, 0, "verdicts; one partition"},
     {"topics.notices", CONF_TEXT, 0, "notices", 0, 0, "models and settings; one partition"},
@@ -30,11 +35,11 @@ const struct conf_option SETTINGS[] = {
     {"topics.alerts", CONF_TEXT, 0, "alerts", 0, 0, "decisions to review or declined"},
     {"topics.dead-letters", CONF_TEXT, 0, "dead-letters", 0, 0, "input that cannot be scored"},
     {"alert.budget", CONF_INT, CONF_RELOAD, "100", 0, 1e7, "alerts a day that analysts can work"},
-    {"alert.day-offset", CONF_DURATION, CONF_RELOAD, "0", 0, 86399,
+    {"alert.day-offset", CONF_DURATION, 0, "0", 0, 86399,
      "when the analysts' day begins, after midnight UTC"},
-    {"alert.floor", CONF_REAL, CONF_RELOAD, ".05", 0, 1,
-     "no alert below this probability, however much of the budget is left"},
-    {"decline.probability", CONF_REAL, CONF_RELOAD, "1", 0, 1,
+    {"alert.floor", CONF_REAL, CONF_RELOAD, ".995", .01, 1,
+     "alert always from this probability on, even where the day's budget is spent"},
+    {"decline.probability", CONF_REAL, CONF_RELOAD, "1", .01, 1,
      "decline at once from this probability on; 1: never"},
     {"decline.cost", CONF_REAL, CONF_RELOAD, "0", 0, 1e9,
      "cost of declining a good payment, in the reference currency: decline only where probability "
@@ -45,21 +50,21 @@ const struct conf_option SETTINGS[] = {
      "cards held in memory a process; the longest idle one makes room"},
     {"state.terminals", CONF_INT, 0, "200000", 1000, 1e9,
      "terminals, merchants, devices and addresses held, each"},
-    {"state.directory", CONF_TEXT, 0, "/var/lib/fraudd", 0, 0, "folder of checkpoints"},
-    {"state.checkpoint", CONF_DURATION, CONF_RELOAD, "60s", 1, 86400, "time between checkpoints"},
-    {"warm.days", CONF_INT, 0, "60", 0, 3660,
-     "days of history read again where there is no checkpoint"},
+    {"warm.days", CONF_INT, 0, "60", 1, 3660,
+     "days of the log that a partition is learnt from before it is decided"},
     {"score.batch", CONF_INT, 0, "256", 1, 4096, "payments of one batch at most"},
-    {"score.linger", CONF_DURATION, CONF_RELOAD, "5ms", 0, 10,
-     "wait for messages at most so long in one poll"},
     {"sink.batch", CONF_INT, 0, "5000", 1, 100000, "rows of one SQL transaction at most"},
-    {"sink.linger", CONF_DURATION, CONF_RELOAD, "1s", 0, 600, "a row waits at most so long"},
+    {"sink.linger", CONF_DURATION, CONF_RELOAD, "1s", 0, 60,
+     "rows wait at most so long for more of the same SQL transaction"},
     {"train.days", CONF_INT, 0, "365", 1, 3660, "days of history that training reads"},
     {"train.maturity", CONF_DURATION, 0, "7d", 0, 31536000,
      "a payment without a verdict is legitimate after this time"},
     {"train.seed", CONF_INT, 0, "1", 0, 9e15, "of every random number in training"},
     {"http.listen", CONF_TEXT, 0, "127.0.0.1:9464", 0, 0,
-     "address of /metrics, /healthz and /readyz; empty: none"},
+     "address of score's /metrics, /healthz and /readyz; empty: none"},
+    {"http.sink-listen", CONF_TEXT, 0, "127.0.0.1:9465", 0, 0, "the same of the sink"},
+    {"http.stall", CONF_DURATION, 0, "60s", 5, 3600,
+     "/healthz fails when the daemon's loop has not turned for so long"},
     {"log-level", CONF_TEXT, CONF_RELOAD, "info", 0, 0, "debug, info, warn or error"},
     {NULL, CONF_TEXT, 0, NULL, 0, 0, NULL},
 };
@@ -82,6 +87,26 @@ const char *settings_topic(const struct conf *c, enum bus_topic topic)
     return conf_text(c, TOPIC_OPTIONS[topic]);
 }
 
+/* A look over the settings; `bad` is the option that a refusal is about. */
+struct look {
+    const struct conf *c;
+    const char *bad;
+    struct errmsg *e;
+};
+
+/* Words a refusal: where the value comes from, then the text. */
+static enum err refuse(struct look *l, const char *name, const char *fmt, ...) FD_PRINTF(3, 4);
+static enum err refuse(struct look *l, const char *name, const char *fmt, ...)
+{
+    char text[400];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    l->bad = name;
+    return err_set(l->e, ERR_INVALID, "%s: %s", conf_where(l->c, name), text);
+}
+
 /* Kafka's rule for topic names: letters, digits, '.', '_', '-', at most 249 bytes. */
 static bool topic_name_good(const char *name)
 {
@@ -90,48 +115,133 @@ static bool topic_name_good(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == len;
 }
 
-static enum err check_topics(const struct conf *c, struct errmsg *e)
+static enum err check_topics(struct look *l)
 {
     for (unsigned i = 0; i < TOPIC_COUNT; i++) {
-        const char *name = settings_topic(c, (enum bus_topic)i);
+        const char *name = settings_topic(l->c, (enum bus_topic)i);
         if (!topic_name_good(name)) {
-            return err_set(e, ERR_INVALID,
-                           "%s = \"%s\" is no topic name; give 1 to 249 letters, digits, dots, "
-                           "dashes or underscores",
-                           TOPIC_OPTIONS[i], name);
+            return refuse(l, TOPIC_OPTIONS[i],
+                          "%s = \"%s\" is no topic name; give 1 to 249 letters, digits, dots, "
+                          "dashes or underscores",
+                          TOPIC_OPTIONS[i], name);
         }
         for (unsigned k = 0; k < i; k++) {
-            if (strcmp(name, settings_topic(c, (enum bus_topic)k)) == 0) {
-                return err_set(e, ERR_INVALID, "%s and %s are both \"%s\"; give each its own topic",
-                               TOPIC_OPTIONS[k], TOPIC_OPTIONS[i], name);
+            if (strcmp(name, settings_topic(l->c, (enum bus_topic)k)) == 0) {
+                return refuse(l, TOPIC_OPTIONS[i],
+                              "%s and %s are both \"%s\"; give each its own topic",
+                              TOPIC_OPTIONS[k], TOPIC_OPTIONS[i], name);
             }
         }
     }
     return ERR_OK;
 }
 
-enum err settings_check(const struct conf *c, struct errmsg *e)
+/* Whether text is host, host:port or [v6]:port, perhaps after a protocol://. */
+static bool broker_good(const char *text, size_t len)
 {
-    const char *log = conf_text(c, "log");
+    char one[256];
+    if (len == 0 || len >= sizeof one) {
+        return false;
+    }
+    memcpy(one, text, len);
+    one[len] = '\0';
+    const char *host = strstr(one, "://") != NULL ? strstr(one, "://") + 3 : one;
+    const char *close = strrchr(host, ']');
+    const char *colon = strrchr(close != NULL ? close : host, ':');
+    size_t host_len = colon != NULL ? (size_t)(colon - host) : strlen(host);
+    char *end = NULL;
+    long port = colon != NULL ? strtol(colon + 1, &end, 10) : 1;
+    return host_len > 0 && strcspn(host, " \t/") == strlen(host) && port >= 1 && port <= 65535 &&
+           (colon == NULL || (end != colon + 1 && *end == '\0'));
+}
+
+static enum err check_brokers(struct look *l)
+{
+    const char *at = conf_text(l->c, "brokers");
+    for (;;) {
+        size_t len = strcspn(at, ",");
+        size_t skip = strspn(at, " ");
+        skip = skip < len ? skip : len;
+        size_t end = len;
+        while (end > skip && at[end - 1] == ' ') {
+            end--;
+        }
+        if (!broker_good(at + skip, end - skip)) {
+            return refuse(l, "brokers",
+                          "brokers = \"%s\": \"%.*s\" is no address; give host:port, several by "
+                          "commas",
+                          conf_text(l->c, "brokers"), (int)len, at);
+        }
+        if (at[len] == '\0') {
+            return ERR_OK;
+        }
+        at += len + 1;
+    }
+}
+
+static enum err check_pages(struct look *l)
+{
+    static const char *const PAGES[] = {"http.listen", "http.sink-listen"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *text = conf_text(l->c, PAGES[i]);
+        if (text[0] != '\0' && http_address_parse(text, NULL, NULL) != ERR_OK) {
+            return refuse(l, PAGES[i],
+                          "%s = \"%s\" is no address; give numbers and a port such as "
+                          "127.0.0.1:9464 or [::1]:9464, or an empty text for none",
+                          PAGES[i], text);
+        }
+    }
+    if (conf_text(l->c, PAGES[0])[0] != '\0' &&
+        strcmp(conf_text(l->c, PAGES[0]), conf_text(l->c, PAGES[1])) == 0) {
+        return refuse(l, PAGES[1], "%s and %s are both \"%s\"; give each daemon its own", PAGES[0],
+                      PAGES[1], conf_text(l->c, PAGES[0]));
+    }
+    return ERR_OK;
+}
+
+static enum err check_texts(struct look *l)
+{
+    static const char *const NEEDED[] = {"group", "sink-group"};
+    const char *log = conf_text(l->c, "log");
     if (log[0] == '\0' || strlen(log) > WIRE_LOG_MAX) {
-        return err_set(e, ERR_INVALID, "log = \"%.80s\" is not allowed; give 1 to %d bytes", log,
-                       WIRE_LOG_MAX);
+        return refuse(l, "log", "log = \"%.80s\" is not allowed; give 1 to %d bytes", log,
+                      WIRE_LOG_MAX);
     }
-    if (log_level_find(conf_text(c, "log-level")) < 0) {
-        return err_set(e, ERR_INVALID,
-                       "log-level = \"%s\" is not allowed; give debug, info, warn or error",
-                       conf_text(c, "log-level"));
+    if (log_level_find(conf_text(l->c, "log-level")) < 0) {
+        return refuse(l, "log-level",
+                      "log-level = \"%s\" is not allowed; give debug, info, warn or error",
+                      conf_text(l->c, "log-level"));
     }
-    if (conf_text(c, "brokers")[0] == '\0' || conf_text(c, "group")[0] == '\0' ||
-        conf_text(c, "sink-group")[0] == '\0') {
-        return err_set(e, ERR_INVALID, "brokers, group and sink-group must not be empty");
+    for (size_t i = 0; i < 2; i++) {
+        if (conf_text(l->c, NEEDED[i])[0] == '\0') {
+            return refuse(l, NEEDED[i], "%s must not be empty; name a consumer group", NEEDED[i]);
+        }
     }
-    if (strcmp(conf_text(c, "group"), conf_text(c, "sink-group")) == 0) {
-        return err_set(e, ERR_INVALID,
-                       "group and sink-group are both \"%s\"; give each daemon its own",
-                       conf_text(c, "group"));
+    if (strcmp(conf_text(l->c, "group"), conf_text(l->c, "sink-group")) == 0) {
+        return refuse(l, "sink-group",
+                      "group and sink-group are both \"%s\"; give each daemon its own",
+                      conf_text(l->c, "group"));
     }
-    return check_topics(c, e);
+    return ERR_OK;
+}
+
+enum err settings_check(const struct conf *c, const char **out_bad, struct errmsg *e)
+{
+    struct look l = {.c = c, .e = e};
+    enum err err = check_texts(&l);
+    if (err == ERR_OK) {
+        err = check_brokers(&l);
+    }
+    if (err == ERR_OK) {
+        err = check_topics(&l);
+    }
+    if (err == ERR_OK) {
+        err = check_pages(&l);
+    }
+    if (err != ERR_OK && out_bad != NULL) {
+        *out_bad = l.bad;
+    }
+    return err;
 }
 
 /* The settings file's path from the command line or the environment, without reading the rest. */
@@ -158,18 +268,23 @@ static const char *find_path(int argc, char **argv)
     return NULL;
 }
 
-enum err settings_load(const struct conf_option *const *tables, int argc, char **argv,
-                       struct conf **out, struct errmsg *e)
+static bool help_wanted(int argc, char **argv)
 {
-    struct conf *c = NULL;
-    const char *path = find_path(argc, argv);
-    enum err err = conf_create(tables, "kafka.", &c, e);
-    for (int i = 1; err == ERR_OK && i < argc; i++) {
+    for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            err = ERR_END; /* even where the file is wrong */
+            return true;
         }
     }
-    if (err == ERR_OK && path != NULL && path[0] != '\0') {
+    return false;
+}
+
+/* Reads file, environment and command line into c; *out_usage: the command line is at fault. */
+static enum err read_all(struct conf *c, int argc, char **argv, bool *out_usage, struct errmsg *e)
+{
+    const char *path = find_path(argc, argv);
+    const char *bad = NULL;
+    enum err err = ERR_OK;
+    if (path != NULL && path[0] != '\0') {
         err = conf_read_file(c, path, e);
     }
     if (err == ERR_OK) {
@@ -177,19 +292,59 @@ enum err settings_load(const struct conf_option *const *tables, int argc, char *
     }
     if (err == ERR_OK) {
         err = conf_read_args(c, argc, argv, e);
+        *out_usage = err != ERR_OK;
     }
     if (err == ERR_OK) {
         err = conf_check_required(c, e);
+        *out_usage = err != ERR_OK;
     }
     if (err == ERR_OK) {
-        err = settings_check(c, e);
+        err = settings_check(c, &bad, e);
+        *out_usage = err != ERR_OK && strcmp(conf_where(c, bad), "command line") == 0;
+    }
+    return err;
+}
+
+enum err settings_load(const struct conf_option *const *tables, int argc, char **argv,
+                       struct conf **out, bool *out_usage, struct errmsg *e)
+{
+    struct conf *c = NULL;
+    bool usage = false;
+    if (help_wanted(argc, argv)) {
+        return ERR_END; /* even where the file is wrong */
+    }
+    enum err err = conf_create(tables, "kafka.", &c, e);
+    if (err == ERR_OK) {
+        err = read_all(c, argc, argv, &usage, e);
     }
     if (err != ERR_OK) {
         conf_free(c);
+        if (out_usage != NULL) {
+            *out_usage = usage;
+        }
         return err;
     }
     *out = c;
     return ERR_OK;
+}
+
+int settings_fail(const char *verb, enum err err, bool usage, const struct errmsg *e)
+{
+    int code = cmd_fail(verb, err, e);
+    return err == ERR_INVALID && !usage ? EXIT_CONFIG : code;
+}
+
+int settings_begin(const struct verb *v, const struct conf_option *const *tables, int argc,
+                   char **argv, struct conf **out)
+{
+    struct errmsg e = {""};
+    bool usage = false;
+    enum err err = settings_load(tables, argc, argv, out, &usage, &e);
+    if (err == ERR_END) {
+        options_print_help(v, tables);
+        return EXIT_OK;
+    }
+    return err == ERR_OK ? -1 : settings_fail(v->name, err, usage, &e);
 }
 
 void settings_print_sample(FILE *f)

@@ -2,13 +2,14 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/log.h"
+#include "base/log_limit.h"
+#include "base/progress.h"
 #include "base/timefmt.h"
 #include "daemon/decode.h"
 #include "daemon/decode_fields.h"
@@ -31,6 +32,11 @@ struct sink {
     char id[512];
     int64_t next[TOPIC_COUNT][PARTITIONS_MAX];             /* -1: nothing read */
     struct sink_position at[TOPIC_COUNT * PARTITIONS_MAX]; /* of the rows being written */
+    int64_t written_us; /* monotonic; of the latest SQL transaction */
+    bool failed;        /* the bus told of a fatal trouble */
+    bool drained;       /* the latest poll took all there was */
+    struct latency write_time;
+    struct log_limit quiet;
     struct sink_stats stats;
 };
 
@@ -46,6 +52,7 @@ enum err sink_create(const struct sink_conf *c, struct sink **out, struct errmsg
     }
     s->conf = *c;
     memset(s->next, 0xff, sizeof s->next);
+    s->quiet = (struct log_limit)LOG_LIMIT_INIT;
     err = decoder_create(c->rates, WIRE_MESSAGE_MAX, &s->decoder, e);
     if (err == ERR_OK) {
         err = db_open(c->conninfo, &s->db, e);
@@ -75,26 +82,46 @@ void sink_free(struct sink *s)
     }
 }
 
-static void sleep_ms(long ms)
+static bool go_on(const struct sink *s)
 {
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
+    return s->conf.go_on == NULL || s->conf.go_on(s->conf.ctx);
+}
+
+/* Sleeps in short pieces; false: told to give up. */
+static bool pause_ms(const struct sink *s, long ms)
+{
+    for (; ms > 0 && go_on(s); ms -= 100) {
+        const struct timespec t = {0, (ms < 100 ? ms : 100) * 1000000};
+        nanosleep(&t, NULL);
+    }
+    return go_on(s);
+}
+
+/* A line for the first failure of a kind, then at doubling intervals, however many attempts. */
+static void log_retry(struct sink *s, const char *event, const char *text)
+{
+    char quoted[600];
+    uint64_t held = 0;
+    if (log_limit_pass(&s->quiet, text, progress_now_us(), &held)) {
+        log_line(FD_LOG_WARN, event, "retries=%" PRIu64 " not_shown=%" PRIu64 " detail=%s",
+                 s->stats.retries, held, log_quote(quoted, sizeof quoted, text));
+    }
 }
 
 /* Waits until the database answers again. */
-static void reconnect(struct sink *s, const volatile int *stop)
+static void reconnect(struct sink *s)
 {
     long wait_ms = 100;
     struct errmsg e = {""};
-    s->stats.outages++;
     db_close(s->db);
     s->db = NULL;
-    while (!*stop && db_open(s->conf.conninfo, &s->db, &e) != ERR_OK) {
-        char quoted[600];
-        log_line(FD_LOG_WARN, "database_away", "retry_ms=%ld detail=%s", wait_ms,
-                 log_quote(quoted, sizeof quoted, e.text));
-        sleep_ms(wait_ms);
-        wait_ms = wait_ms < 5000 ? wait_ms * 2 : 5000;
+    while (go_on(s) && db_open(s->conf.conninfo, &s->db, &e) != ERR_OK) {
+        s->stats.retries++;
+        log_retry(s, "database_away", e.text);
+        if (!pause_ms(s, wait_ms)) {
+            return;
+        }
+        wait_ms = wait_ms < 6400 ? wait_ms * 2 : 6400;
     }
 }
 
@@ -104,10 +131,14 @@ static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, i
     struct sink *s = ctx;
     struct errmsg e;
     int64_t next = -1;
-    int never = 0;
     (void)committed; /* the database knows better than the group */
-    while (sink_offset(s->db, s->conf.topic_name[topic], partition, &next, &e) != ERR_OK) {
-        reconnect(s, &never);
+    while (s->db == NULL ||
+           sink_offset(s->db, s->conf.topic_name[topic], partition, &next, &e) != ERR_OK) {
+        s->stats.outages += s->db != NULL;
+        reconnect(s);
+        if (s->db == NULL) {
+            return low; /* stopping: nothing is written any more */
+        }
     }
     if (next < low) {
         if (next >= 0) {
@@ -135,10 +166,15 @@ static void on_revoked(void *ctx, enum bus_topic topic, int32_t partition, bool 
 
 static void on_trouble(void *ctx, bool fatal, const char *text)
 {
-    char quoted[512];
-    (void)ctx;
-    log_line(fatal ? FD_LOG_ERROR : FD_LOG_WARN, "kafka_trouble", "fatal=%d detail=%s", fatal,
-             log_quote(quoted, sizeof quoted, text));
+    struct sink *s = ctx;
+    char quoted[600];
+    uint64_t held = 0;
+    s->failed |= fatal;
+    if (fatal || log_limit_pass(&s->quiet, text, progress_now_us(), &held)) {
+        log_line(fatal ? FD_LOG_ERROR : FD_LOG_WARN, "kafka_trouble",
+                 "fatal=%d not_shown=%" PRIu64 " detail=%s", fatal, held,
+                 log_quote(quoted, sizeof quoted, text));
+    }
 }
 
 struct bus_events sink_events(struct sink *s)
@@ -375,47 +411,82 @@ static size_t positions(const struct sink *s, struct sink_position *out)
     return n;
 }
 
-static void write_rows(struct sink *s, size_t rows, const volatile int *stop)
+static void write_rows(struct sink *s, size_t rows)
 {
     struct errmsg e = {""};
     size_t count = positions(s, s->at);
     size_t rejected = 0;
+    long wait_ms = 200;
     enum err err = ERR_UNAVAILABLE;
-    while (!*stop) {
-        err = s->db != NULL ? sink_write(s->db, s->rows, rows, s->at, count, &rejected, &e)
-                            : ERR_UNAVAILABLE;
+    for (;;) {
+        int64_t start_us = progress_now_us();
+        if (s->db != NULL) {
+            err = sink_write(s->db, s->rows, rows, s->at, count, &rejected, &e);
+        }
+        s->written_us = progress_now_us();
         if (err == ERR_OK) {
+            latency_add(&s->write_time, (uint64_t)(s->written_us - start_us) * 1000);
             break;
         }
-        char quoted[600];
-        log_line(FD_LOG_WARN, "write_failed", "rows=%zu error=%s detail=%s", rows, err_name(err),
-                 log_quote(quoted, sizeof quoted, e.text));
-        sleep_ms(200);
-        reconnect(s, stop);
+        if (s->db != NULL) {
+            s->stats.outages++;
+            log_retry(s, "write_failed", e.text);
+        }
+        if (!pause_ms(s, wait_ms)) {
+            return;
+        }
+        wait_ms = wait_ms < 6400 ? wait_ms * 2 : 6400;
+        reconnect(s);
     }
-    if (err == ERR_OK) {
-        s->stats.rows += rows;
-        s->stats.rejected += rejected;
-        s->stats.transactions++;
+    s->stats.rows += rows;
+    s->stats.rejected += rejected;
+    s->stats.transactions++;
+}
+
+/* Gives rows the time to gather: many small SQL transactions cost more than few large ones. */
+static void gather(struct sink *s)
+{
+    int64_t wait_us = s->written_us + s->conf.linger_us - progress_now_us();
+    if (s->drained && wait_us > 0) {
+        (void)pause_ms(s, (long)(wait_us / 1000));
     }
 }
 
-size_t sink_turn(struct sink *s, const volatile int *stop)
+size_t sink_turn(struct sink *s)
 {
+    gather(s);
     size_t n = s->bus.poll(s->bus.self, s->messages, s->conf.batch_max, s->conf.poll_ms);
     uint64_t before = s->stats.rows;
-    for (size_t i = 0; i < n;) {
+    s->drained = n < s->conf.batch_max;
+    for (size_t i = 0; i < n && go_on(s);) {
         size_t rows = 0;
         i = make_rows(s, i, n, &rows);
-        write_rows(s, rows, stop);
+        write_rows(s, rows);
     }
     s->bus.release(s->bus.self);
     (void)s->bus.wait(s->bus.self, 0);
     return (size_t)(s->stats.rows - before);
 }
 
+bool sink_failed(const struct sink *s)
+{
+    return s->failed;
+}
+
+void sink_set(struct sink *s, int64_t linger_us, int64_t max_future_us)
+{
+    s->conf.linger_us = linger_us;
+    s->conf.max_future_us = max_future_us;
+}
+
+const struct latency *sink_write_times(const struct sink *s)
+{
+    return &s->write_time;
+}
+
 void sink_stats(const struct sink *s, struct sink_stats *out)
 {
     *out = s->stats;
+    out->database_up = s->db != NULL;
     s->bus.counters(s->bus.self, &out->bus);
 }

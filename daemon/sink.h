@@ -5,10 +5,12 @@
 #ifndef FD_DAEMON_SINK_H
 #define FD_DAEMON_SINK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/latency.h"
 #include "daemon/bus.h"
 #include "daemon/rates.h"
 #include "daemon/wire.h"
@@ -23,10 +25,16 @@ struct sink_conf {
     int64_t max_future_us; /* as `score` has it: what is later is a dead letter and no history */
     size_t batch_max;      /* messages of one SQL transaction */
     int poll_ms;
+    int64_t linger_us; /* rows wait at most so long for more of the same SQL transaction */
+    /* Asked every 100 ms or so while a turn waits; false: give up what is not written (it is read
+     * again later).  NULL: wait for ever. */
+    bool (*go_on)(void *ctx);
+    void *ctx;
 };
 
 struct sink_stats {
-    uint64_t rows, rejected, undecodable, transactions, outages;
+    uint64_t rows, rejected, undecodable, transactions, outages, retries;
+    bool database_up;
     struct bus_counters bus;
 };
 
@@ -36,8 +44,14 @@ struct bus_events sink_events(struct sink *s);
 void sink_attach(struct sink *s, struct bus bus);
 
 /* Reads what is there and writes it.  Returns the rows written.  A database that is away is waited
- * for inside (backing off), until *stop is set. */
-size_t sink_turn(struct sink *s, const volatile int *stop);
+ * for inside (backing off), until go_on says no. */
+size_t sink_turn(struct sink *s);
+/* Whether the bus told of a fatal trouble: restart. */
+bool sink_failed(const struct sink *s);
+/* Other values from the next turn on. */
+void sink_set(struct sink *s, int64_t linger_us, int64_t max_future_us);
+/* Of one SQL transaction. */
+const struct latency *sink_write_times(const struct sink *s);
 void sink_stats(const struct sink *s, struct sink_stats *out);
 void sink_free(struct sink *s);
 

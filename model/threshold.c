@@ -19,7 +19,7 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b < 0);
 }
 
-enum err threshold_init(struct threshold *t, const struct threshold_conf *c, struct errmsg *e)
+static enum err check_conf(const struct threshold_conf *c, struct errmsg *e)
 {
     if (!(c->budget >= 0 && c->budget <= 1e9)) {
         return err_set(e, ERR_INVALID, "an alert budget of %g a day is not allowed; give 0 to 1e9",
@@ -33,11 +33,32 @@ enum err threshold_init(struct threshold *t, const struct threshold_conf *c, str
                        "alert floor %g, decline bound %g and cost %g must be positive", c->floor,
                        c->decline, c->decline_cost);
     }
+    return ERR_OK;
+}
+
+enum err threshold_init(struct threshold *t, const struct threshold_conf *c, struct errmsg *e)
+{
+    enum err err = check_conf(c, e);
+    if (err != ERR_OK) {
+        return err;
+    }
     memset(t, 0, sizeof *t);
     t->conf = *c;
     t->clock_us = INT64_MIN;
     t->probability = FIRST_PROBABILITY;
     return ERR_OK;
+}
+
+enum err threshold_change(struct threshold *t, const struct threshold_conf *c, struct errmsg *e)
+{
+    if (c->day_offset_us != t->conf.day_offset_us) {
+        return err_set(e, ERR_INVALID, "the day's beginning cannot change while it runs");
+    }
+    enum err err = check_conf(c, e);
+    if (err == ERR_OK) {
+        t->conf = *c;
+    }
+    return err;
 }
 
 static uint32_t bucket_of(double probability)

@@ -67,6 +67,12 @@ struct threshold_answer {
 FD_MUSTCHECK enum err threshold_init(struct threshold *t, const struct threshold_conf *c,
                                      struct errmsg *e);
 
+/* Other bounds from the next payment on; what is known of the stream stays.  The threshold in force
+ * follows at its next step.  ERR_INVALID as threshold_init, or another day_offset_us: nothing
+ * changed. */
+FD_MUSTCHECK enum err threshold_change(struct threshold *t, const struct threshold_conf *c,
+                                       struct errmsg *e);
+
 /* Decides one payment and counts it.  logit: calibrated log-odds; probability its logistic. */
 struct threshold_answer threshold_decide(struct threshold *t, int64_t clock_us, double probability,
                                          double amount);

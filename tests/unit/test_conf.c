@@ -154,6 +154,75 @@ static void test_conf_sample_reads_back(void **state)
     unlink(path);
 }
 
+static void test_conf_where_names_the_source(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/fraudd-test-conf-XXXXXX";
+    assert_true(close(mkstemp(path)) == 0);
+    struct conf *c = make();
+    struct errmsg e = {""};
+    static const char TEXT[] = "\nbrokers = \"a\";\nalert = {\n floor = .05; };\n";
+    assert_int_equal(file_write(path, TEXT, sizeof TEXT - 1, &e), ERR_OK);
+    assert_int_equal(conf_read_file(c, path, &e), ERR_OK);
+    assert_string_equal(conf_where(c, "label-delay"), "default");
+    assert_false(conf_given(c, "label-delay"));
+    char where[64];
+    snprintf(where, sizeof where, "%s line 4", path);
+    assert_string_equal(conf_where(c, "alert.floor"), where);
+    assert_string_equal(conf_text(c, "alert.floor"), "0.05"); /* the shortest text */
+    char delay[] = "FRAUDD_LABEL_DELAY=36h";
+    char *env[] = {delay, NULL};
+    assert_int_equal(conf_read_env(c, env, &e), ERR_OK);
+    assert_string_equal(conf_where(c, "label-delay"), "environment (FRAUDD_LABEL_DELAY)");
+    assert_int_equal(args(c, &e, "--brokers=b"), ERR_OK);
+    assert_string_equal(conf_where(c, "brokers"), "command line");
+    assert_true(conf_given(c, "brokers"));
+    unlink(path);
+    conf_free(c);
+}
+
+static void note_change(void *ctx, const struct conf_change *change)
+{
+    char *out = ctx;
+    bool secret = (change->flags & CONF_SECRET) != 0;
+    char line[128];
+    snprintf(line, sizeof line, "%s%s %s>%s;", change->name,
+             (change->flags & CONF_RELOAD) != 0 ? "*" : "",
+             secret                ? "?"
+             : change->was != NULL ? change->was
+                                   : "-",
+             secret               ? "?"
+             : change->is != NULL ? change->is
+                                  : "-");
+    strcat(out, line);
+}
+
+static void test_conf_compare_and_adopt(void **state)
+{
+    (void)state;
+    struct errmsg e = {""};
+    struct conf *old = make();
+    struct conf *fresh = make();
+    char out[512] = "";
+    assert_int_equal(args(old, &e, "--brokers=a --kafka.linger.ms=1 --kafka.acks=1"), ERR_OK);
+    assert_int_equal(
+        args(fresh, &e, "--brokers=b --alert.budget=7 --kafka.linger.ms=2 --kafka.x=3 in.csv"),
+        ERR_OK);
+    conf_compare(old, old, note_change, out);
+    assert_string_equal(out, "");
+    conf_compare(old, fresh, note_change, out);
+    assert_string_equal(out, "brokers a>b;alert.budget* 100>7;input ->in.csv;kafka.linger.ms ?>?;"
+                             "kafka.x ?>?;kafka.acks ?>?;");
+    const char *kept = conf_text(old, "brokers");
+    conf_adopt(old, fresh, CONF_RELOAD);
+    assert_ptr_equal(conf_text(old, "brokers"), kept);
+    assert_string_equal(kept, "a");
+    assert_int_equal(conf_int(old, "alert.budget"), 7);
+    assert_int_equal(conf_int(fresh, "alert.budget"), 100);
+    conf_free(old);
+    conf_free(fresh);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +230,8 @@ int main(void)
         cmocka_unit_test(test_conf_refuses_with_advice),
         cmocka_unit_test(test_conf_file_error_names_the_line),
         cmocka_unit_test(test_conf_sample_reads_back),
+        cmocka_unit_test(test_conf_where_names_the_source),
+        cmocka_unit_test(test_conf_compare_and_adopt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

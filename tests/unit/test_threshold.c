@@ -135,6 +135,32 @@ static void test_threshold_refuses_bad_settings(void **state)
     free(t);
 }
 
+static void test_threshold_change_keeps_the_stream_and_follows_the_budget(void **state)
+{
+    (void)state;
+    struct threshold *t = make(&CONF);
+    struct rng r;
+    struct errmsg e = {""};
+    rng_init(&r, 5);
+    feed(t, &r, 17000, 10, 5000, -5);
+    struct threshold_conf c = CONF;
+    c.budget = 200;
+    c.floor = .99;
+    uint64_t events = t->events;
+    assert_int_equal(threshold_change(t, &c, &e), ERR_OK);
+    assert_int_equal(t->events, events);
+    for (int d = 0; d < 5; d++) { /* the very next day meets the new budget */
+        assert_in_range(feed(t, &r, 17010 + d, 1, 5000, -5), 160, 240);
+    }
+    c.floor = 0;
+    assert_int_equal(threshold_change(t, &c, &e), ERR_INVALID);
+    c = CONF;
+    c.day_offset_us = DAY_US / 2;
+    assert_int_equal(threshold_change(t, &c, &e), ERR_INVALID);
+    assert_true(t->conf.budget > 199); /* unchanged */
+    free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +171,7 @@ int main(void)
         cmocka_unit_test(test_threshold_ignores_time_that_goes_back),
         cmocka_unit_test(test_threshold_zero_budget_alerts_above_the_floor_only),
         cmocka_unit_test(test_threshold_refuses_bad_settings),
+        cmocka_unit_test(test_threshold_change_keeps_the_stream_and_follows_the_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

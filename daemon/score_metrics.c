@@ -1,0 +1,79 @@
+#include "daemon/score_metrics.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "daemon/bus_metrics.h"
+
+static void put_pipeline(const struct pipeline *p, struct metrics_page *page)
+{
+    const struct pipeline_counters *c = pipeline_counters(p);
+    metrics_put(page, METRIC_RECEIVED, (double)c->received);
+    metrics_put(page, METRIC_DECIDED, (double)c->decided);
+    metrics_put(page, METRIC_REPEATS, (double)c->repeats);
+    metrics_put(page, METRIC_ALERTS, (double)c->alerts);
+    metrics_put(page, METRIC_DECLINED, (double)c->declined);
+    metrics_put(page, METRIC_LABELS, (double)c->labels);
+    metrics_put(page, METRIC_BAD_LABELS, (double)c->bad_labels);
+    for (int r = DEAD_NONE + 1; r < DEAD_REASON_COUNT; r++) {
+        metrics_put(page, METRIC_DEAD_LETTERS, (double)c->dead_by_reason[r],
+                    dead_reason_name((enum dead_reason)r));
+    }
+    for (int s = 0; s < STAGE_COUNT; s++) {
+        metrics_put_latency(page, METRIC_STAGE_SECONDS,
+                            pipeline_stage_times(p, (enum pipeline_stage)s),
+                            PIPELINE_STAGE_NAMES[s]);
+    }
+}
+
+static void put_model(const struct model *m, struct metrics_page *page)
+{
+    const struct model_lineage *l = model_lineage(m);
+    char hash[20];
+    char schema[20];
+    snprintf(hash, sizeof hash, "%016" PRIx64, model_hash(m));
+    snprintf(schema, sizeof schema, "%016" PRIx64, l->schema_hash);
+    metrics_put(page, METRIC_MODEL, 1, l->version, hash, schema, model_kernel_name());
+    metrics_put(page, METRIC_MODEL_UNTIL, floor((double)l->data_until_us / 1e6));
+}
+
+static void put_lanes(const struct score *s, struct metrics_page *page)
+{
+    struct score_lane lanes[SCORE_PARTITIONS_MAX];
+    size_t n = score_lanes(s, lanes, SCORE_PARTITIONS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        char partition[12];
+        snprintf(partition, sizeof partition, "%" PRId32, lanes[i].partition);
+        metrics_put(page, METRIC_THRESHOLD, lanes[i].threshold, partition);
+        metrics_put(page, METRIC_BUDGET_LEFT, lanes[i].budget_left, partition);
+        metrics_put(page, METRIC_SUPPRESSED, (double)lanes[i].suppressed, partition);
+        metrics_put(page, METRIC_POSITION, (double)lanes[i].next, partition);
+        metrics_put(page, METRIC_COMMITTED, (double)lanes[i].committed, partition);
+    }
+}
+
+void score_metrics_fill(const struct score *s, struct metrics_page *page)
+{
+    struct score_stats t;
+    score_stats(s, &t);
+    page->ready = t.ready;
+    snprintf(page->why, sizeof page->why, "%s", t.why);
+    bus_metrics_fill(&t.bus, true, page);
+    put_pipeline(score_pipeline(s), page);
+    put_model(score_model(s), page);
+    put_lanes(s, page);
+    metrics_put_latency(page, METRIC_MESSAGE_SECONDS, score_message_times(s));
+    metrics_put(page, METRIC_PARTITIONS, t.partitions);
+    metrics_put(page, METRIC_WARMED, (double)t.warmed);
+    metrics_put(page, METRIC_BATCHES, (double)t.batches);
+    metrics_put(page, METRIC_CARDS, (double)t.cards);
+    metrics_put(page, METRIC_PLACES, (double)t.places);
+    metrics_put(page, METRIC_STATE_BYTES, (double)t.state_bytes);
+    metrics_put(page, METRIC_LATE, (double)t.late);
+    metrics_put(page, METRIC_EVICTED, (double)t.cards_evicted, "card");
+    metrics_put(page, METRIC_EVICTED, (double)t.places_evicted, "place");
+    metrics_put(page, METRIC_LABELS_WAITING, (double)t.labels_waiting);
+    metrics_put(page, METRIC_MODEL_SWITCHES, (double)t.model_switches);
+    metrics_put(page, METRIC_NOTICES_REFUSED, (double)t.notices_refused);
+}
