@@ -94,6 +94,10 @@ $(B)/%.o: %.c
 $(B)/%.o: %.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
+# The passes of training are loops over vectors (model/tape_clones.h).
+ifeq ($(V),release)
+$(patsubst %.c,$(B)/%.o,$(wildcard model/tape*.c model/bins.c model/train_adam.c)): CFLAGS += -O3
+endif
 $(B)/daemon/version.o: CFLAGS += -DFD_REVISION='"$(REVISION)"'
 $(B)/storage/migrate.o: $(wildcard sql/*.sql)
 $(B)/libfraud.a: $(LIB_OBJ)

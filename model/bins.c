@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "model/tape_clones.h"
 
 #define VARIANCE_MIN 1e-12
 
@@ -390,13 +391,44 @@ float bins_standardise(const struct net_encoding *enc, uint32_t column, float x)
     return v > -NET_INPUT_CLIP ? v : -NET_INPUT_CLIP;
 }
 
-void bins_of_rows(const struct net_encoding *enc, const struct train_rows *rows, size_t first,
-                  size_t n, uint8_t *out)
+enum err bins_finder_init(struct bins_finder *f, const struct net_encoding *enc, struct errmsg *e)
 {
-    for (size_t i = 0; i < n; i++) {
-        const float *x = rows->x + (first + i) * enc->columns;
-        for (uint32_t c = 0; c < enc->columns; c++) {
-            out[i * enc->columns + c] = (uint8_t)bins_find(enc, c, x[c]);
+    uint32_t d = enc->columns;
+    uint32_t rounds = 1;
+    for (uint32_t c = 0; c < d; c++) {
+        uint32_t edges = enc->first_row[c + 1] - enc->first_row[c] - 1;
+        rounds = edges > rounds ? edges : rounds;
+    }
+    float *edge = calloc((size_t)rounds * d + 1, sizeof *edge);
+    if (edge == NULL) {
+        return err_set(e, ERR_NOMEM, "no memory for the bin edges of %u columns", d);
+    }
+    for (uint32_t c = 0; c < d; c++) {
+        const float *own = enc->edges + enc->first_row[c] - c;
+        uint32_t edges = enc->first_row[c + 1] - enc->first_row[c] - 1;
+        for (uint32_t i = 0; i < rounds; i++) {
+            edge[(size_t)i * d + c] = i < edges ? own[i] : INFINITY;
+        }
+    }
+    *f = (struct bins_finder){d, rounds, edge};
+    return ERR_OK;
+}
+
+void bins_finder_done(struct bins_finder *f)
+{
+    free(f->edge);
+    *f = (struct bins_finder){0};
+}
+
+TAPE_CLONES void bins_find_row(const struct bins_finder *f, const float *restrict x,
+                               uint32_t *restrict out)
+{
+    uint32_t d = f->columns;
+    memset(out, 0, d * sizeof *out);
+    for (uint32_t i = 0; i < f->rounds; i++) {
+        const float *restrict edge = f->edge + (size_t)i * d;
+        for (uint32_t c = 0; c < d; c++) {
+            out[c] += edge[c] < x[c];
         }
     }
 }

@@ -31,8 +31,16 @@ uint32_t bins_find(const struct net_encoding *enc, uint32_t column, float x);
 /* Standardised value: clip((x - mean) / sd, +-NET_INPUT_CLIP). */
 float bins_standardise(const struct net_encoding *enc, uint32_t column, float x);
 
-/* Bins of rows [first, first + n): out [n, columns].  Every column has at most BINS_EDGES_MAX. */
-void bins_of_rows(const struct net_encoding *enc, const struct train_rows *rows, size_t first,
-                  size_t n, uint8_t *out);
+/* Edges laid out so that a row's bins are found column beside column, without a branch. */
+struct bins_finder {
+    uint32_t columns, rounds; /* rounds: edges of the column that has most */
+    float *edge;              /* [rounds, columns], owned; infinity where a column has no more */
+};
+FD_MUSTCHECK enum err bins_finder_init(struct bins_finder *f, const struct net_encoding *enc,
+                                       struct errmsg *e);
+void bins_finder_done(struct bins_finder *f);
+
+/* Bins of one row: x [columns] finite; out [columns]. */
+void bins_find_row(const struct bins_finder *f, const float *x, uint32_t *out);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/tape_clones.h"
 #include "model/tape_math.h"
 
 #define ALIGN 64U
@@ -34,8 +35,10 @@ static uint32_t *numbers(struct carver *c, size_t rows, size_t width)
     return carve(c, rows * width, sizeof(uint32_t));
 }
 
-static void carve_layer(struct carver *c, const struct net_shape *s, size_t n, struct tape_layer *l)
+static void carve_layer(struct carver *c, const struct tape *t, struct tape_layer *l)
 {
+    const struct net_shape *s = &t->shape;
+    size_t n = t->tokens_max;
     size_t keys = (size_t)s->heads * s->head_dim;
     size_t slots = n * s->top;
     l->n1 = floats(c, n, s->width);
@@ -47,7 +50,7 @@ static void carve_layer(struct carver *c, const struct net_shape *s, size_t n, s
     l->kr = floats(c, n, s->rope);
     l->kc = floats(c, n, keys);
     l->v = floats(c, n, keys);
-    l->prob = floats(c, n, (size_t)s->heads * s->window);
+    l->prob = floats(c, n, s->heads * t->window);
     l->ao = floats(c, n, keys);
     l->mid = floats(c, n, s->width);
     l->n2 = floats(c, n, s->width);
@@ -65,8 +68,10 @@ static void carve_layer(struct carver *c, const struct net_shape *s, size_t n, s
     l->eout = floats(c, slots, s->width);
 }
 
-static void carve_scratch(struct carver *c, const struct net_shape *s, size_t n, struct tape *t)
+static void carve_scratch(struct carver *c, struct tape *t)
 {
+    const struct net_shape *s = &t->shape;
+    size_t n = t->tokens_max;
     size_t keys = (size_t)s->heads * s->head_dim;
     size_t slots = n * s->top;
     t->dlogit = floats(c, n, 1);
@@ -86,6 +91,8 @@ static void carve_scratch(struct carver *c, const struct net_shape *s, size_t n,
     t->deuv = floats(c, slots, 2 * (size_t)s->expert_hidden);
     t->deact = floats(c, slots, s->expert_hidden);
     t->deout = floats(c, slots, s->width);
+    t->kt = floats(c, keys, t->stride);
+    t->krt = floats(c, s->rope, t->stride);
 }
 
 static size_t carve_tape(struct tape *t, char *base)
@@ -97,6 +104,7 @@ static size_t carve_tape(struct tape *t, char *base)
     t->seen = numbers(&c, n, 1);
     t->counted = carve(&c, n, 1);
     t->table_row = numbers(&c, n, s->columns);
+    t->kept = numbers(&c, n, 1);
     t->xs = floats(&c, n, s->columns);
     t->cos = floats(&c, n, s->rope / 2);
     t->sin = floats(&c, n, s->rope / 2);
@@ -104,13 +112,13 @@ static size_t carve_tape(struct tape *t, char *base)
         t->h[l] = floats(&c, n, s->width);
     }
     for (uint32_t l = 0; l < s->layers; l++) {
-        carve_layer(&c, s, n, &t->layer[l]);
+        carve_layer(&c, t, &t->layer[l]);
     }
     t->out = floats(&c, n, s->width);
     t->rout = floats(&c, n, 1);
     t->logit = floats(&c, n, 1);
     t->next = floats(&c, n, s->columns);
-    carve_scratch(&c, s, n, t);
+    carve_scratch(&c, t);
     return c.at;
 }
 
@@ -129,6 +137,8 @@ enum err tape_create(const struct net_shape *shape, size_t tokens_max, struct ta
     }
     t->shape = *shape;
     t->tokens_max = tokens_max;
+    t->window = (shape->window + TAPE_PAD - 1) / TAPE_PAD * TAPE_PAD;
+    t->stride = (tokens_max + 2 * TAPE_PAD - 1) / TAPE_PAD * TAPE_PAD;
     size_t bytes = carve_tape(t, NULL);
     t->block = aligned_alloc(ALIGN, bytes);
     if (t->block == NULL) {
@@ -136,6 +146,7 @@ enum err tape_create(const struct net_shape *shape, size_t tokens_max, struct ta
         return err_set(e, ERR_NOMEM, "no memory for a shard of %zu events (%zu bytes)", tokens_max,
                        bytes);
     }
+    memset(t->block, 0, bytes);
     carve_tape(t, t->block);
     *out = t;
     return ERR_OK;
@@ -149,14 +160,40 @@ void tape_free(struct tape *t)
     }
 }
 
-void tape_drop_rows(const struct tape *t, const struct tape_drop *drop, uint32_t place, float *x)
+static inline uint64_t mix(uint64_t z)
+{
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebU;
+    return z ^ z >> 31;
+}
+
+TAPE_CLONES void tape_draw(uint64_t key, size_t row, uint32_t place, float rate, float *out,
+                           size_t n)
+{
+    uint64_t bits[TAPE_WIDTH_MAX / 4];
+    uint16_t draw[TAPE_WIDTH_MAX];
+    uint64_t k = mix(key ^ mix((uint64_t)row * 64 + place + 1));
+    uint32_t bound = (uint32_t)(rate * 65536.0F);
+    float keep = 65536.0F / (float)(65536 - bound);
+    size_t words = 0;
+    do {
+        bits[words] = mix(k + (words + 1) * 0x9e3779b97f4a7c15U);
+    } while (4 * ++words < n);
+    memcpy(draw, bits, 4 * words * sizeof *draw);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = draw[i] < bound ? 0 : keep;
+    }
+}
+
+TAPE_CLONES void tape_drop_rows(const struct tape *t, const struct tape_drop *drop, uint32_t place,
+                                float *x)
 {
     if (drop == NULL || !(drop->residual > 0)) {
         return;
     }
     size_t width = t->shape.width;
     for (size_t i = 0; i < t->tokens; i++) {
-        float keep[1024]; /* the largest width */
+        float keep[TAPE_WIDTH_MAX];
         tape_draw(drop->key, t->row[i], place, drop->residual, keep, width);
         for (size_t k = 0; k < width; k++) {
             x[i * width + k] *= keep[k];

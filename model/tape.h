@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "model/bins.h"
 #include "model/net.h"
 #include "model/pieces.h"
 #include "model/train.h"
@@ -28,7 +29,7 @@ struct tape_net {
 struct tape_data {
     const struct train_rows *rows;
     const struct net_encoding *encoding;
-    const uint8_t *bins; /* [rows, columns] */
+    const struct bins_finder *finder; /* of the encoding */
 };
 
 /* Random omission (dropout): a draw depends on key, row and place only.  Rates in [0, 1). */
@@ -45,6 +46,10 @@ struct tape_loss {
     double next_sum;    /* out: of squared differences, not scaled */
 };
 
+#define TAPE_PAD 16U          /* floats of a vector (tape_lanes.h) */
+#define TAPE_COLUMNS_MAX 1024 /* the largest sizes that net.h admits */
+#define TAPE_WIDTH_MAX 1024
+
 #define TAPE_DROP_INPUT 0U /* places of draws; layer l: 1 + 2 l attention, 2 + 2 l experts */
 
 struct tape_layer {
@@ -54,12 +59,12 @@ struct tape_layer {
     float *c, *rc;  /* [T, rank] normed latent, [T] */
     float *kr;      /* [T, rope] rotated */
     float *kc, *v;  /* [T, heads * head_dim] */
-    float *prob;    /* [T, heads, window]: entry j is the event `j` places after the first seen */
-    float *ao;      /* [T, heads * head_dim] */
-    float *mid;     /* [T, width] residual after attention */
-    float *n2, *r2; /* [T, width], [T] */
-    float *gate;    /* [T, experts] sigmoids */
-    float *g;       /* [T, top] */
+    float *prob; /* [T, heads, tape window]: entry j is the event `j` places after the first seen */
+    float *ao;   /* [T, heads * head_dim] */
+    float *mid;  /* [T, width] residual after attention */
+    float *n2, *r2;           /* [T, width], [T] */
+    float *gate;              /* [T, experts] sigmoids */
+    float *g;                 /* [T, top] */
     uint32_t *chosen, *slot;  /* [T, top] expert; row in the gathered arrays */
     uint32_t *expert_first;   /* [experts + 1] first gathered row of each */
     float *suv, *sact;        /* [T, 2 shared_hidden], [T, shared_hidden] */
@@ -70,13 +75,16 @@ struct tape_layer {
 struct tape {
     struct net_shape shape;
     size_t tokens_max;
+    size_t window; /* the shape's, rounded up to TAPE_PAD */
+    size_t stride; /* of the transposed arrays: tokens_max and room for reading past its end */
     void *block;
     size_t tokens, pieces;
     const struct piece *piece;    /* [pieces] borrowed until the next forward pass */
     size_t *row;                  /* [T] */
     uint32_t *seen;               /* [T] events attended to, itself included */
     uint8_t *counted;             /* [T] 0: context */
-    uint32_t *table_row;          /* [T, columns]; UINT32_MAX: left out */
+    uint32_t *table_row;          /* [T, columns] rows of the table that count, kept[i] of them */
+    uint32_t *kept;               /* [T] */
     float *xs;                    /* [T, columns] standardised, after dropout */
     float *cos, *sin;             /* [T, rope / 2] */
     float *h[NET_LAYERS_MAX + 1]; /* [T, width] residual before each layer, after the last */
@@ -93,6 +101,7 @@ struct tape {
     float *dgate;                       /* [T, experts] */
     float *dsuv, *dsact, *deuv, *deact; /* as suv, sact, euv, eact */
     float *deout;                       /* [T top, width] */
+    float *kt, *krt; /* [heads * head_dim, stride] keys or values, [rope, stride] kr; transposed */
 };
 
 /* Room for shards of up to tokens_max tokens. */

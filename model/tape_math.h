@@ -72,28 +72,10 @@ static inline float tape_sigmoid(float x)
     return 1.0F / (1.0F + det_expf_inline(-x));
 }
 
-static inline uint64_t tape_mix(uint64_t z)
-{
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebU;
-    return z ^ z >> 31;
-}
-
 /* Draws for one row at one place: out[i] = 0 with probability `rate`, else 1 / (1 - rate).  Four
- * draws of 16 bits from each number of a counter-based generator (splitmix64's mixing). */
-static inline void tape_draw(uint64_t key, size_t row, uint32_t place, float rate, float *out,
-                             size_t n)
-{
-    uint64_t k = tape_mix(key ^ tape_mix((uint64_t)row * 64 + place + 1));
-    uint32_t bound = (uint32_t)(rate * 65536.0F);
-    float keep = 65536.0F / (float)(65536 - bound);
-    for (size_t i = 0; i < n; i += 4) {
-        uint64_t bits = tape_mix(k + (i + 4) * 0x9e3779b97f4a7c15U);
-        for (size_t j = i; j < n && j < i + 4; j++, bits >>= 16) {
-            out[j] = (uint32_t)(bits & 0xffff) < bound ? 0 : keep;
-        }
-    }
-}
+ * draws of 16 bits from each number of a counter-based generator (splitmix64's mixing).
+ * n <= TAPE_WIDTH_MAX */
+void tape_draw(uint64_t key, size_t row, uint32_t place, float rate, float *out, size_t n);
 
 /* Inverse of the share kept: what a kept column's table row is multiplied by. */
 static inline float tape_input_keep(const struct tape_drop *drop)
@@ -123,6 +105,12 @@ static inline const float *tape_param(const struct tape_net *net, enum net_tenso
                                       uint32_t layer)
 {
     return net->params + net->layout.offset[kind][layer];
+}
+
+static inline float *tape_grad(const struct tape_net *net, float *grad, enum net_tensor_kind kind,
+                               uint32_t layer)
+{
+    return grad + net->layout.offset[kind][layer];
 }
 
 #endif

@@ -344,8 +344,8 @@ enum err train_forward(const struct train_result *r, const struct train_rows *ro
 {
     struct tape_net net = {.shape = r->shape, .params = r->params, .balance = r->balance};
     struct tape_data data = {.rows = rows, .encoding = &r->encoding};
+    struct bins_finder finder = {0};
     struct pool *pool = NULL;
-    uint8_t *bins = NULL;
     openblas_set_num_threads(1);
     enum err rc = net_layout_init(&net.layout, &r->shape, e);
     if (rc == ERR_OK && rows->columns != r->shape.columns) {
@@ -356,16 +356,13 @@ enum err train_forward(const struct train_result *r, const struct train_rows *ro
         rc = pool_create(threads, &pool, e);
     }
     if (rc == ERR_OK) {
-        bins = malloc(rows->n * rows->columns + 1);
-        rc = bins != NULL ? ERR_OK
-                          : err_set(e, ERR_NOMEM, "no memory for the bins of %zu rows", rows->n);
+        rc = bins_finder_init(&finder, &r->encoding, e);
     }
     if (rc == ERR_OK) {
-        bins_of_rows(&r->encoding, rows, 0, rows->n, bins);
-        data.bins = bins;
+        data.finder = &finder;
         rc = train_score(&net, &data, INT64_MIN, INT64_MAX, pool, out_logit, e);
     }
-    free(bins);
+    bins_finder_done(&finder);
     pool_free(pool);
     return rc;
 }

@@ -8,20 +8,10 @@
 #include "model/bins.h"
 #include "model/train_init.h"
 
-#define BIN_ROWS 4096      /* rows whose bins one item of work finds */
 #define RATE_LAST 1e-6     /* learning rate at the end of the cosine */
 #define BALANCE_STEP 0.01F /* DeepSeek-V3's u; larger, because training is short */
 #define EMA_FIRST 10.0     /* the average follows the first steps closely */
 #define PI 3.14159265358979323846
-
-static void find_bins(void *ctx, uint32_t worker, uint32_t item)
-{
-    struct fit *f = ctx;
-    (void)worker;
-    size_t first = (size_t)item * BIN_ROWS;
-    size_t n = f->rows->n - first < BIN_ROWS ? f->rows->n - first : BIN_ROWS;
-    bins_of_rows(&f->encoding, f->rows, first, n, f->bins + first * f->rows->columns);
-}
 
 static void count_rows(struct fit *f, int64_t until_us)
 {
@@ -59,13 +49,8 @@ static enum err encode(struct fit *f, int64_t until_us, struct errmsg *e)
     if (rc != ERR_OK) {
         return rc;
     }
-    f->bins = malloc(f->rows->n * f->rows->columns);
-    if (f->bins == NULL) {
-        return err_set(e, ERR_NOMEM, "no memory for the bins of %zu rows", f->rows->n);
-    }
-    pool_run(f->pool, (uint32_t)((f->rows->n + BIN_ROWS - 1) / BIN_ROWS), find_bins, f);
     count_rows(f, until_us);
-    return ERR_OK;
+    return bins_finder_init(&f->finder, &f->encoding, e);
 }
 
 enum err fit_init(struct fit *f, const struct train_conf *conf, const struct train_rows *rows,
@@ -109,14 +94,14 @@ void fit_done(struct fit *f)
     free(f->balance);
     free(f->ema);
     free(f->params);
-    free(f->bins);
+    bins_finder_done(&f->finder);
     bins_done(&f->encoding);
     *f = (struct fit){0};
 }
 
 struct tape_data fit_data(const struct fit *f)
 {
-    return (struct tape_data){f->rows, &f->encoding, f->bins};
+    return (struct tape_data){f->rows, &f->encoding, &f->finder};
 }
 
 struct tape_net fit_averaged(const struct fit *f)

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/rng.h"
+#include "model/bins.h"
 #include "model/pieces.h"
 #include "model/pool.h"
 #include "model/tape.h"
@@ -17,7 +18,7 @@ struct fit {
     const struct train_rows *rows;
     struct pool *pool;
     struct net_encoding encoding;
-    uint8_t *bins;        /* [rows, columns] */
+    struct bins_finder finder;
     struct tape_net net;  /* of the weights below */
     float *params, *ema;  /* [layout.total] */
     float *balance;       /* [layers, experts] */

@@ -121,6 +121,9 @@ static void embedded(const struct pass *p, size_t row, double *h)
         for (uint32_t i = enc->first_row[c] - c; i < enc->first_row[c + 1] - c - 1; i++) {
             bin += enc->edges[i] < raw;
         }
+        if (enc->first_row[c + 1] - enc->first_row[c] == 1) {
+            continue; /* a single bin tells nothing */
+        }
         for (size_t k = 0; k < s->width; k++) {
             h[k] += (double)keep[c] *
                     param(p->net, NET_TABLE, 0)[(enc->first_row[c] + bin) * s->width + k];
@@ -262,8 +265,8 @@ static double next_error(const struct pass *p, size_t row, const double *out)
 }
 
 double tape_twin_loss(const struct tape_twin *net, const struct tape_data *data,
-                     const struct piece *piece, size_t count, const struct tape_drop *drop,
-                     double label_scale, double next_scale, double *out_logit, double *out_margin)
+                      const struct piece *piece, size_t count, const struct tape_drop *drop,
+                      double label_scale, double next_scale, double *out_logit, double *out_margin)
 {
     const struct net_shape *s = &net->shape;
     struct pass p = {.net = net, .data = data, .drop = drop, .margin = INFINITY};

@@ -19,7 +19,7 @@ struct tape_twin {
  * out_logit: NULL or one for every row of the pieces, in order.  out_margin: NULL or the smallest
  * distance in the ranking between an expert that was chosen and one that was not. */
 double tape_twin_loss(const struct tape_twin *net, const struct tape_data *data,
-                     const struct piece *piece, size_t count, const struct tape_drop *drop,
-                     double label_scale, double next_scale, double *out_logit, double *out_margin);
+                      const struct piece *piece, size_t count, const struct tape_drop *drop,
+                      double label_scale, double next_scale, double *out_logit, double *out_margin);
 
 #endif

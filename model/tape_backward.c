@@ -4,15 +4,9 @@
 
 #include "model/bins.h"
 #include "model/tape.h"
+#include "model/tape_clones.h"
 #include "model/tape_math.h"
-
-#define BLOCK 64 /* as in the forward pass */
-
-static float *grad_of(const struct tape_net *net, float *grad, enum net_tensor_kind kind,
-                      uint32_t layer)
-{
-    return grad + net->layout.offset[kind][layer];
-}
+#include "model/tape_parts.h"
 
 /* dlogit of the weighted cross entropy. */
 static void label_loss(struct tape *t, const struct tape_data *data, struct tape_loss *loss)
@@ -32,7 +26,8 @@ static void label_loss(struct tape *t, const struct tape_data *data, struct tape
 }
 
 /* Replaces the predictions in t->next by their gradient. */
-static void next_loss(struct tape *t, const struct tape_data *data, struct tape_loss *loss)
+static TAPE_CLONES void next_loss(struct tape *t, const struct tape_data *data,
+                                  struct tape_loss *loss)
 {
     size_t d = t->shape.columns;
     float scale = (float)(2 * loss->next_scale);
@@ -61,7 +56,8 @@ struct normed {
 };
 
 /* dx (+)= the gradient of x through dy [n, width]; dw += the one of w. */
-static void rmsnorm_back(const struct normed *y, const float *dy, float *dx, bool add, float *dw)
+static TAPE_CLONES void rmsnorm_back(const struct normed *y, const float *dy, float *dx, bool add,
+                                     float *dw)
 {
     size_t width = y->width;
     for (size_t i = 0; i < y->n; i++) {
@@ -81,7 +77,8 @@ static void rmsnorm_back(const struct normed *y, const float *dy, float *dx, boo
     }
 }
 
-static void swiglu_back(size_t n, size_t hidden, const float *uv, const float *dact, float *duv)
+static TAPE_CLONES void swiglu_back(size_t n, size_t hidden, const float *uv, const float *dact,
+                                    float *duv)
 {
     for (size_t i = 0; i < n; i++) {
         const float *u = uv + i * 2 * hidden;
@@ -96,7 +93,7 @@ static void swiglu_back(size_t n, size_t hidden, const float *uv, const float *d
 }
 
 /* Gradient of the gates' logits, of every expert's output and of the weights g. */
-static void gates_back(struct tape *t, uint32_t layer)
+static TAPE_CLONES void gates_back(struct tape *t, uint32_t layer)
 {
     const struct net_shape *s = &t->shape;
     struct tape_layer *l = &t->layer[layer];
@@ -139,11 +136,11 @@ static void routed_back(struct tape *t, const struct tape_net *net, uint32_t lay
         float *deact = t->deact + at * hidden;
         float *deuv = t->deuv + at * 2 * hidden;
         tape_linear_dw(m, hidden, width, deout, l->eact + at * hidden,
-                       grad_of(net, grad, NET_W2, layer) + w2);
+                       tape_grad(net, grad, NET_W2, layer) + w2);
         tape_linear_dx(m, hidden, width, deout, tape_param(net, NET_W2, layer) + w2, deact, 0);
         swiglu_back(m, hidden, l->euv + at * 2 * hidden, deact, deuv);
         tape_linear_dw(m, width, 2 * hidden, deuv, l->xg + at * width,
-                       grad_of(net, grad, NET_W1, layer) + w1);
+                       tape_grad(net, grad, NET_W1, layer) + w1);
         tape_linear_dx(m, width, 2 * hidden, deuv, tape_param(net, NET_W1, layer) + w1, deout, 0);
     }
     for (size_t i = 0; i < t->tokens; i++) {
@@ -165,64 +162,27 @@ static void experts_back(struct tape *t, const struct tape_net *net, uint32_t la
     size_t shared = s->shared_hidden;
     memcpy(t->df, t->dh, n * width * sizeof *t->df);
     tape_drop_rows(t, drop, 2 + 2 * layer, t->df);
-    tape_linear_dw(n, shared, width, t->df, l->sact, grad_of(net, grad, NET_S2, layer));
+    tape_linear_dw(n, shared, width, t->df, l->sact, tape_grad(net, grad, NET_S2, layer));
     tape_linear_dx(n, shared, width, t->df, tape_param(net, NET_S2, layer), t->dsact, 0);
     swiglu_back(n, shared, l->suv, t->dsact, t->dsuv);
-    tape_linear_dw(n, width, 2 * shared, t->dsuv, l->n2, grad_of(net, grad, NET_S1, layer));
+    tape_linear_dw(n, width, 2 * shared, t->dsuv, l->n2, tape_grad(net, grad, NET_S1, layer));
     tape_linear_dx(n, width, 2 * shared, t->dsuv, tape_param(net, NET_S1, layer), t->dn, 0);
     gates_back(t, layer);
-    tape_linear_dw(n, width, s->experts, t->dgate, l->n2, grad_of(net, grad, NET_GATE, layer));
+    tape_linear_dw(n, width, s->experts, t->dgate, l->n2, tape_grad(net, grad, NET_GATE, layer));
     tape_linear_dx(n, width, s->experts, t->dgate, tape_param(net, NET_GATE, layer), t->dn, 1);
     routed_back(t, net, layer, grad);
     const struct normed y = {n, width, width, l->mid, l->r2, tape_param(net, NET_NORM2, layer)};
-    rmsnorm_back(&y, t->dn, t->dh, true, grad_of(net, grad, NET_NORM2, layer));
-}
-
-/* One token and head: adds to the keys, values and query it saw. */
-static void attend_back(struct tape *t, const struct tape_layer *l, size_t i, size_t head)
-{
-    const struct net_shape *s = &t->shape;
-    size_t hd = s->head_dim;
-    size_t rope = s->rope;
-    size_t keys = s->heads * hd;
-    size_t at = i * (keys + s->heads * rope) + head * (hd + rope);
-    const float *q = l->q + at;
-    float *dq = t->dq + at;
-    const float *prob = l->prob + (i * s->heads + head) * s->window;
-    const float *dout = t->dao + i * keys + head * hd;
-    /* sum over j of p_j dp_j is the product of the output and its gradient */
-    float mean = tape_dot(dout, l->ao + i * keys + head * hd, hd);
-    float scale = 1.0F / sqrtf((float)(hd + rope));
-    size_t from = i + 1 - t->seen[i];
-    memset(dq, 0, (hd + rope) * sizeof *dq);
-    for (size_t j = from; j <= i; j++) {
-        float p = prob[j - from];
-        size_t key = j * keys + head * hd;
-        float ds = p * (tape_dot(dout, l->v + key, hd) - mean) * scale;
-        tape_axpy(t->dv + key, p, dout, hd);
-        tape_axpy(dq, ds, l->kc + key, hd);
-        tape_axpy(t->dkc + key, ds, q, hd);
-        tape_axpy(dq + hd, ds, l->kr + j * rope, rope);
-        tape_axpy(t->dkr + j * rope, ds, q + hd, rope);
-    }
+    rmsnorm_back(&y, t->dn, t->dh, true, tape_grad(net, grad, NET_NORM2, layer));
 }
 
 /* From t->dao to dq and ddown's rotary part before rotation, dkc and dv. */
-static void mix_back(struct tape *t, const struct tape_layer *l)
+static void mix_back(struct tape *t, const struct tape_net *net, uint32_t layer)
 {
     const struct net_shape *s = &t->shape;
     size_t n = t->tokens;
-    size_t keys = (size_t)s->heads * s->head_dim;
     size_t half = s->rope / 2;
     size_t per_head = (size_t)s->head_dim + s->rope;
-    memset(t->dkc, 0, n * keys * sizeof *t->dkc);
-    memset(t->dv, 0, n * keys * sizeof *t->dv);
-    memset(t->dkr, 0, n * s->rope * sizeof *t->dkr);
-    for (size_t i = 0; i < n; i++) {
-        for (size_t head = 0; head < s->heads; head++) {
-            attend_back(t, l, i, head);
-        }
-    }
+    tape_attend_back(t, net, layer);
     for (size_t i = 0; i < n; i++) {
         const float *c = t->cos + i * half;
         const float *sine = t->sin + i * half;
@@ -247,50 +207,25 @@ static void attention_back(struct tape *t, const struct tape_net *net, uint32_t 
     size_t queries = keys + (size_t)s->heads * s->rope;
     memcpy(t->df, t->dh, n * width * sizeof *t->df);
     tape_drop_rows(t, drop, 1 + 2 * layer, t->df);
-    tape_linear_dw(n, keys, width, t->df, l->ao, grad_of(net, grad, NET_O, layer));
+    tape_linear_dw(n, keys, width, t->df, l->ao, tape_grad(net, grad, NET_O, layer));
     tape_linear_dx(n, keys, width, t->df, tape_param(net, NET_O, layer), t->dao, 0);
-    mix_back(t, l);
-    tape_linear_dw(n, s->rank, keys, t->dkc, l->c, grad_of(net, grad, NET_UK, layer));
-    tape_linear_dw(n, s->rank, keys, t->dv, l->c, grad_of(net, grad, NET_UV, layer));
+    mix_back(t, net, layer);
+    tape_linear_dw(n, s->rank, keys, t->dkc, l->c, tape_grad(net, grad, NET_UK, layer));
+    tape_linear_dw(n, s->rank, keys, t->dv, l->c, tape_grad(net, grad, NET_UV, layer));
     tape_linear_dx(n, s->rank, keys, t->dkc, tape_param(net, NET_UK, layer), t->dc, 0);
     tape_linear_dx(n, s->rank, keys, t->dv, tape_param(net, NET_UV, layer), t->dc, 1);
     const struct normed latent = {n,       s->rank, s->rank + s->rope,
                                   l->down, l->rc,   tape_param(net, NET_LATENT_NORM, layer)};
-    rmsnorm_back(&latent, t->dc, t->ddown, false, grad_of(net, grad, NET_LATENT_NORM, layer));
-    tape_linear_dw(n, width, queries, t->dq, l->n1, grad_of(net, grad, NET_Q, layer));
+    rmsnorm_back(&latent, t->dc, t->ddown, false, tape_grad(net, grad, NET_LATENT_NORM, layer));
+    tape_linear_dw(n, width, queries, t->dq, l->n1, tape_grad(net, grad, NET_Q, layer));
     tape_linear_dx(n, width, queries, t->dq, tape_param(net, NET_Q, layer), t->dn, 0);
     tape_linear_dw(n, width, s->rank + s->rope, t->ddown, l->n1,
-                   grad_of(net, grad, NET_DOWN, layer));
+                   tape_grad(net, grad, NET_DOWN, layer));
     tape_linear_dx(n, width, s->rank + s->rope, t->ddown, tape_param(net, NET_DOWN, layer), t->dn,
                    1);
     const struct normed y = {n,           width, width,
                              t->h[layer], l->r1, tape_param(net, NET_NORM1, layer)};
-    rmsnorm_back(&y, t->dn, t->dh, true, grad_of(net, grad, NET_NORM1, layer));
-}
-
-static void embed_back(struct tape *t, const struct tape_net *net, const struct tape_drop *drop,
-                       float *grad)
-{
-    size_t d = t->shape.columns;
-    size_t width = t->shape.width;
-    float *table = grad_of(net, grad, NET_TABLE, 0);
-    float *bias = grad_of(net, grad, NET_INPUT_B, 0);
-    float keep = tape_input_keep(drop);
-    tape_linear_dw(t->tokens, d, width, t->dh, t->xs, grad_of(net, grad, NET_INPUT_W, 0));
-    for (size_t first = 0; first < t->tokens; first += BLOCK) {
-        size_t end = first + BLOCK < t->tokens ? first + BLOCK : t->tokens;
-        for (size_t i = first; i < end; i++) {
-            tape_axpy(bias, 1, t->dh + i * width, width);
-        }
-        for (size_t c = 0; c < d; c++) {
-            for (size_t i = first; i < end; i++) {
-                uint32_t row = t->table_row[i * d + c];
-                if (row != UINT32_MAX) {
-                    tape_axpy(table + row * width, keep, t->dh + i * width, width);
-                }
-            }
-        }
-    }
+    rmsnorm_back(&y, t->dn, t->dh, true, tape_grad(net, grad, NET_NORM1, layer));
 }
 
 /* From the two losses to dh, the gradient of the last residual. */
@@ -299,17 +234,17 @@ static void heads_back(struct tape *t, const struct tape_net *net, float *grad)
     const struct net_shape *s = &t->shape;
     size_t n = t->tokens;
     const float *head = tape_param(net, NET_HEAD_W, 0);
-    float *dhead = grad_of(net, grad, NET_HEAD_W, 0);
-    tape_linear_dw(n, s->width, s->columns, t->next, t->out, grad_of(net, grad, NET_NEXT, 0));
+    float *dhead = tape_grad(net, grad, NET_HEAD_W, 0);
+    tape_linear_dw(n, s->width, s->columns, t->next, t->out, tape_grad(net, grad, NET_NEXT, 0));
     tape_linear_dx(n, s->width, s->columns, t->next, tape_param(net, NET_NEXT, 0), t->dn, 0);
     for (size_t i = 0; i < n; i++) {
         tape_axpy(t->dn + i * s->width, t->dlogit[i], head, s->width);
         tape_axpy(dhead, t->dlogit[i], t->out + i * s->width, s->width);
-        *grad_of(net, grad, NET_HEAD_B, 0) += t->dlogit[i];
+        *tape_grad(net, grad, NET_HEAD_B, 0) += t->dlogit[i];
     }
     const struct normed y = {
         n, s->width, s->width, t->h[s->layers], t->rout, tape_param(net, NET_NORM_OUT, 0)};
-    rmsnorm_back(&y, t->dn, t->dh, false, grad_of(net, grad, NET_NORM_OUT, 0));
+    rmsnorm_back(&y, t->dn, t->dh, false, tape_grad(net, grad, NET_NORM_OUT, 0));
 }
 
 void tape_backward(struct tape *t, const struct tape_net *net, const struct tape_data *data,
@@ -322,5 +257,5 @@ void tape_backward(struct tape *t, const struct tape_net *net, const struct tape
         experts_back(t, net, layer, drop, grad);
         attention_back(t, net, layer, drop, grad);
     }
-    embed_back(t, net, drop, grad);
+    tape_embed_back(t, net, drop, grad);
 }

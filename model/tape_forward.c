@@ -3,11 +3,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/bins.h"
 #include "model/tape.h"
+#include "model/tape_clones.h"
 #include "model/tape_math.h"
-
-#define BLOCK 64 /* tokens whose vectors stay in the nearest cache while columns pass by */
+#include "model/tape_parts.h"
 
 static void list_tokens(struct tape *t, const struct piece *piece, size_t count)
 {
@@ -24,64 +23,9 @@ static void list_tokens(struct tape *t, const struct piece *piece, size_t count)
     t->tokens = at;
 }
 
-/* Standardised values, table rows and rotations of every token. */
-static void read_rows(struct tape *t, const struct tape_data *data, const struct tape_drop *drop)
-{
-    const struct net_encoding *enc = data->encoding;
-    size_t d = t->shape.columns;
-    size_t half = t->shape.rope / 2;
-    bool drops = drop != NULL && drop->input > 0;
-    for (size_t i = 0; i < t->tokens; i++) {
-        const float *x = data->rows->x + t->row[i] * d;
-        const uint8_t *bin = data->bins + t->row[i] * d;
-        uint32_t *table_row = t->table_row + i * d;
-        float *xs = t->xs + i * d;
-        float keep[1024]; /* the most columns */
-        if (drops) {
-            tape_draw(drop->key, t->row[i], TAPE_DROP_INPUT, drop->input, keep, d);
-        }
-        for (uint32_t c = 0; c < d; c++) {
-            float k = drops ? keep[c] : 1;
-            xs[c] = bins_standardise(enc, c, x[c]) * k;
-            table_row[c] = k > 0 ? enc->first_row[c] + bin[c] : UINT32_MAX;
-        }
-        net_rotation(data->rows->event_us[t->row[i]], t->shape.rope, t->cos + i * half,
-                     t->sin + i * half);
-    }
-}
-
-/* h = b + keep * sum of table rows + W xs */
-static void embed(struct tape *t, const struct tape_net *net, const struct tape_drop *drop)
-{
-    size_t d = t->shape.columns;
-    size_t width = t->shape.width;
-    const float *table = tape_param(net, NET_TABLE, 0);
-    const float *bias = tape_param(net, NET_INPUT_B, 0);
-    float keep = tape_input_keep(drop);
-    float *h = t->h[0];
-    memset(h, 0, t->tokens * width * sizeof *h);
-    for (size_t first = 0; first < t->tokens; first += BLOCK) {
-        size_t end = first + BLOCK < t->tokens ? first + BLOCK : t->tokens;
-        for (size_t c = 0; c < d; c++) {
-            for (size_t i = first; i < end; i++) {
-                uint32_t row = t->table_row[i * d + c];
-                if (row != UINT32_MAX) {
-                    tape_axpy(h + i * width, 1, table + row * width, width);
-                }
-            }
-        }
-        for (size_t i = first; i < end; i++) {
-            for (size_t k = 0; k < width; k++) {
-                h[i * width + k] = h[i * width + k] * keep + bias[k];
-            }
-        }
-    }
-    tape_linear(t->tokens, d, width, t->xs, tape_param(net, NET_INPUT_W, 0), h, 1);
-}
-
 /* y = x / rms(x) * w for n rows of `width` floats, x rows `stride` apart; r: inverse norms. */
-static void rmsnorm(size_t n, size_t width, size_t stride, const float *x, const float *w, float *y,
-                    float *r)
+static TAPE_CLONES void rmsnorm(size_t n, size_t width, size_t stride, const float *x,
+                                const float *w, float *y, float *r)
 {
     for (size_t i = 0; i < n; i++) {
         const float *row = x + i * stride;
@@ -93,45 +37,13 @@ static void rmsnorm(size_t n, size_t width, size_t stride, const float *x, const
 }
 
 /* act [n, hidden] = silu(u) * v of uv [n, 2 hidden] */
-static void swiglu(size_t n, size_t hidden, const float *uv, float *act)
+static TAPE_CLONES void swiglu(size_t n, size_t hidden, const float *uv, float *act)
 {
     for (size_t i = 0; i < n; i++) {
         const float *u = uv + i * 2 * hidden;
         for (size_t k = 0; k < hidden; k++) {
             act[i * hidden + k] = u[k] * tape_sigmoid(u[k]) * u[hidden + k];
         }
-    }
-}
-
-/* One token and head: probabilities over what it sees and the mix of their values. */
-static void attend(const struct tape *t, const struct tape_layer *l, size_t i, size_t head)
-{
-    const struct net_shape *s = &t->shape;
-    size_t hd = s->head_dim;
-    size_t rope = s->rope;
-    size_t keys = s->heads * hd;
-    const float *q = l->q + i * (keys + s->heads * rope) + head * (hd + rope);
-    float *prob = l->prob + (i * s->heads + head) * s->window;
-    float *out = l->ao + i * keys + head * hd;
-    uint32_t seen = t->seen[i];
-    size_t from = i + 1 - seen;
-    float scale = 1.0F / sqrtf((float)(hd + rope));
-    float top = -INFINITY;
-    for (uint32_t j = 0; j < seen; j++) {
-        prob[j] = (tape_dot(q, l->kc + (from + j) * keys + head * hd, hd) +
-                   tape_dot(q + hd, l->kr + (from + j) * rope, rope)) *
-                  scale;
-        top = prob[j] > top ? prob[j] : top;
-    }
-    float sum = 0;
-    for (uint32_t j = 0; j < seen; j++) {
-        prob[j] = det_expf_inline(prob[j] - top);
-        sum += prob[j];
-    }
-    memset(out, 0, hd * sizeof *out);
-    for (uint32_t j = 0; j < seen; j++) {
-        prob[j] /= sum;
-        tape_axpy(out, prob[j], l->v + (from + j) * keys + head * hd, hd);
     }
 }
 
@@ -163,11 +75,7 @@ static void attention(struct tape *t, const struct tape_net *net, uint32_t layer
             tape_rotate(l->q + (i * s->heads + head) * per_head + s->head_dim, c, sine, half, 1);
         }
     }
-    for (size_t i = 0; i < n; i++) {
-        for (size_t head = 0; head < s->heads; head++) {
-            attend(t, l, i, head);
-        }
-    }
+    tape_attend(t, net, layer);
     tape_linear(n, keys, width, l->ao, tape_param(net, NET_O, layer), l->mid, 0);
     tape_drop_rows(t, drop, 1 + 2 * layer, l->mid);
     tape_axpy(l->mid, 1, t->h[layer], n * width);
@@ -272,8 +180,7 @@ void tape_forward(struct tape *t, const struct tape_net *net, const struct tape_
 {
     const struct net_shape *s = &t->shape;
     list_tokens(t, piece, count);
-    read_rows(t, data, drop);
-    embed(t, net, drop);
+    tape_embed(t, net, data, drop);
     for (uint32_t layer = 0; layer < s->layers; layer++) {
         attention(t, net, layer, drop);
         experts(t, net, layer, drop);
