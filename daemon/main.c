@@ -8,6 +8,9 @@
 static const struct cmd COMMANDS[] = {
     {"simulate", "writes synthetic card payments with labels", cmd_simulate},
     {"produce", "pushes a history or JSON lines to Kafka at a chosen rate", cmd_produce},
+    {"train", "learns a model from history", cmd_train},
+    {"backtest", "scores a stretch of history as score would have", cmd_backtest},
+    {"score", "the scoring daemon", cmd_score},
     {"sink", "writes transactions, decisions, alerts and labels to PostgreSQL", cmd_sink},
     {"alerts", "the analysts' queue: list, show, claim, resolve, release", cmd_alerts},
     {"migrate", "brings the database to this program's schema", cmd_migrate},

@@ -45,9 +45,9 @@ void train_conf_default(struct train_conf *c)
                              .epochs = 6,
                              .piece = 96,
                              .context = 32,
-                             .batch = 160,
-                             .shards = 16,
-                             .bin_leaves = 16,
+                             .batch = 40,
+                             .shards = 8,
+                             .bin_leaves = 8,
                              .bin_quantiles = 5,
                              .learning_rate = 2e-3F,
                              .weight_decay = 0.05F,
@@ -55,10 +55,10 @@ void train_conf_default(struct train_conf *c)
                              .beta2 = 0.98F,
                              .warmup_steps = 100,
                              .dropout = 0.3F,
-                             .input_dropout = 0.1F,
+                             .input_dropout = 0.15F,
                              .ema = 0.99F,
                              .clip = 0.1F,
-                             .next_weight = 0.3F};
+                             .next_weight = 0.1F};
     net_shape_default(&c->shape, 1, 1);
 }
 
