@@ -24,9 +24,9 @@ static const struct conf_option *const TABLES[] = {SETTINGS_FILE, OWN, SETTINGS,
 static const struct verb VERB = {
     "sink", "fraudd sink [--config FILE] [OPTIONS]",
     "Reads transactions, decisions, alerts and labels from Kafka and writes them to PostgreSQL,\n"
-    "rows and positions in one SQL transaction.  A database that goes away is waited for.  "
-    "SIGTERM\n"
-    "ends it, SIGHUP reads the settings again.",
+    "rows and positions in one SQL transaction; publishes the labels of verdicts given in\n"
+    "PostgreSQL.  A database that goes away is waited for.  SIGTERM ends it, SIGHUP reads the\n"
+    "settings again.",
     "fraudd sink --brokers localhost:9092 --database 'host=localhost dbname=fraudd'"};
 
 struct running {
@@ -49,7 +49,7 @@ static void fill(void *ctx, struct metrics_page *page)
     page->ready = t.database_up;
     snprintf(page->why, sizeof page->why, "%s",
              t.database_up ? "" : "PostgreSQL is away; waiting for it");
-    bus_metrics_fill(&t.bus, false, page);
+    bus_metrics_fill(&t.bus, true, page);
     metrics_put(page, METRIC_ROWS, (double)t.rows);
     metrics_put(page, METRIC_REJECTED, (double)t.rejected);
     metrics_put(page, METRIC_UNDECODABLE, (double)t.undecodable);
@@ -58,6 +58,7 @@ static void fill(void *ctx, struct metrics_page *page)
     metrics_put(page, METRIC_DATABASE_UP, t.database_up);
     metrics_put(page, METRIC_OUTAGES, (double)t.outages);
     metrics_put(page, METRIC_RETRIES, (double)t.retries);
+    metrics_put(page, METRIC_PUBLISHED, (double)t.published);
 }
 
 static void status(void *ctx, char *out, size_t size)
@@ -67,8 +68,8 @@ static void status(void *ctx, char *out, size_t size)
     sink_stats(r->sink, &t);
     snprintf(out, size,
              "rows=%" PRIu64 " rejected=%" PRIu64 " undecodable=%" PRIu64 " transactions=%" PRIu64
-             " outages=%" PRIu64 " lag=%" PRId64,
-             t.rows, t.rejected, t.undecodable, t.transactions, t.outages, t.bus.lag);
+             " outages=%" PRIu64 " published=%" PRIu64 " lag=%" PRId64,
+             t.rows, t.rejected, t.undecodable, t.transactions, t.outages, t.published, t.bus.lag);
 }
 
 static enum err apply(void *ctx, const struct conf *c, struct errmsg *e)
@@ -108,7 +109,8 @@ static enum err open_bus(struct running *r, const struct sink_conf *sc, struct b
                             .group_topic = {[TOPIC_TRANSACTIONS] = true,
                                             [TOPIC_LABELS] = true,
                                             [TOPIC_DECISIONS] = true,
-                                            [TOPIC_ALERTS] = true}};
+                                            [TOPIC_ALERTS] = true},
+                            .produces = true};
     for (int i = 0; i < TOPIC_COUNT; i++) {
         plan.topic_name[i] = sc->topic_name[i];
     }

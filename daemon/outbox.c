@@ -5,7 +5,7 @@
 #include "base/timefmt.h"
 #include "storage/outbox.h"
 
-#define ROWS_MAX 500
+#define ROWS_MAX 2000
 #define ASK_EVERY_US (TIME_S / 2) /* while there is nothing */
 
 static enum err ask(struct outbox *o, struct db *d, struct errmsg *e)

@@ -13,6 +13,7 @@
 #include "base/timefmt.h"
 #include "daemon/decode.h"
 #include "daemon/decode_fields.h"
+#include "daemon/outbox.h"
 #include "storage/sink_writer.h"
 
 #define PARTITIONS_MAX 1024
@@ -37,6 +38,7 @@ struct sink {
     bool drained;       /* the latest poll took all there was */
     struct latency write_time;
     struct log_limit quiet;
+    struct outbox outbox;
     struct sink_stats stats;
 };
 
@@ -73,6 +75,7 @@ out:
 void sink_free(struct sink *s)
 {
     if (s != NULL) {
+        outbox_forget(&s->outbox);
         decoder_free(s->decoder);
         db_close(s->db);
         free(s->messages);
@@ -113,6 +116,7 @@ static void reconnect(struct sink *s)
 {
     long wait_ms = 100;
     struct errmsg e = {""};
+    outbox_forget(&s->outbox);
     db_close(s->db);
     s->db = NULL;
     while (go_on(s) && db_open(s->conf.conninfo, &s->db, &e) != ERR_OK) {
@@ -447,8 +451,25 @@ static void write_rows(struct sink *s, size_t rows)
 static void gather(struct sink *s)
 {
     int64_t wait_us = s->written_us + s->conf.linger_us - progress_now_us();
-    if (s->drained && wait_us > 0) {
+    if (s->drained && wait_us > 0 && s->outbox.rows == NULL) {
         (void)pause_ms(s, (long)(wait_us / 1000));
+    }
+}
+
+/* Labels of verdicts given in the database, on their way to Kafka. */
+static void publish(struct sink *s)
+{
+    struct errmsg e = {""};
+    if (s->db == NULL) {
+        return; /* stopping */
+    }
+    enum err err = outbox_turn(&s->outbox, s->db, &s->bus, progress_now_us(), &e);
+    if (err != ERR_OK) {
+        log_retry(s, "publish_failed", e.text);
+    }
+    if (err == ERR_UNAVAILABLE) {
+        s->stats.outages++;
+        reconnect(s);
     }
 }
 
@@ -464,7 +485,7 @@ size_t sink_turn(struct sink *s)
         write_rows(s, rows);
     }
     s->bus.release(s->bus.self);
-    (void)s->bus.wait(s->bus.self, 0);
+    publish(s);
     return (size_t)(s->stats.rows - before);
 }
 
@@ -488,5 +509,6 @@ void sink_stats(const struct sink *s, struct sink_stats *out)
 {
     *out = s->stats;
     out->database_up = s->db != NULL;
+    out->published = s->outbox.published;
     s->bus.counters(s->bus.self, &out->bus);
 }

@@ -1,7 +1,7 @@
 /* Kafka to PostgreSQL: transactions, decisions, alerts and labels become rows; the positions are in
  * the same SQL transaction, so a restart goes on where the database says and repeats change
- * nothing.  While the database is away nothing is lost: reading waits, the logs keep.  One thread.
- */
+ * nothing.  The other way go the labels of verdicts given in the database (outbox.h).  While the
+ * database is away nothing is lost: reading waits, the logs keep.  One thread. */
 #ifndef FD_DAEMON_SINK_H
 #define FD_DAEMON_SINK_H
 
@@ -34,6 +34,7 @@ struct sink_conf {
 
 struct sink_stats {
     uint64_t rows, rejected, undecodable, transactions, outages, retries;
+    uint64_t published; /* labels of the outbox */
     bool database_up;
     struct bus_counters bus;
 };

@@ -14,14 +14,16 @@
 #include "daemon/outbox.h"
 #include "tests/support/database.h"
 
+#define SENT_MAX 3000
+
 static struct database server;
 static struct db *db;
 
 /* What was sent, and how much of it the broker has acknowledged. */
 struct memory {
-    char value[2000][256];
-    char key[2000][32];
-    uint64_t batch[2000];
+    char value[SENT_MAX][256];
+    char key[SENT_MAX][32];
+    uint64_t batch[SENT_MAX];
     int sent, room, acknowledged;
 };
 
@@ -71,7 +73,7 @@ static int empty(void **state)
 {
     (void)state;
     memset(&memory, 0, sizeof memory);
-    memory.room = 2000;
+    memory.room = SENT_MAX;
     database_run(db, "TRUNCATE label_outbox RESTART IDENTITY; SELECT pg_advisory_unlock_all()");
     return 0;
 }
@@ -145,18 +147,18 @@ static void test_a_full_bus_goes_on_where_it_stopped(void **state)
 {
     (void)state;
     struct outbox o = {0};
-    add(1, 1200);
+    add(1, 2700);
     memory.room = 100;
     turn(&o, db, 3);
     assert_int_equal(memory.sent, 100);
-    memory.room = 2000;
+    memory.room = SENT_MAX;
     for (int i = 0; i < 10; i++) {
         turn(&o, db, 1);
         memory.acknowledged = memory.sent;
     }
-    assert_int_equal(memory.sent, 1200);
+    assert_int_equal(memory.sent, 2700);
     assert_int_equal(left(), 0);
-    for (int i = 0; i < 1200; i++) {
+    for (int i = 0; i < 2700; i++) {
         char number[40];
         snprintf(number, sizeof number, "\"number\": %d,", i + 1);
         assert_non_null(strstr(memory.value[i], number));
