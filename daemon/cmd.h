@@ -34,6 +34,7 @@ int cmd_migrate(int argc, char **argv);
 int cmd_score(int argc, char **argv);
 int cmd_sink(int argc, char **argv);
 int cmd_alerts(int argc, char **argv);
+int cmd_labels(int argc, char **argv);
 int cmd_produce(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 

@@ -13,6 +13,7 @@ static const struct cmd COMMANDS[] = {
     {"score", "the scoring daemon", cmd_score},
     {"sink", "writes transactions, decisions, alerts and labels to PostgreSQL", cmd_sink},
     {"alerts", "the analysts' queue: list, show, claim, resolve, release", cmd_alerts},
+    {"labels", "verdicts: import of chargebacks, list", cmd_labels},
     {"migrate", "brings the database to this program's schema", cmd_migrate},
     {NULL, NULL, NULL}, /* the end */
 };

@@ -106,6 +106,7 @@ CREATE TABLE labels (
     PRIMARY KEY (source, number)
 );
 CREATE INDEX labels_tx_id ON labels (tx_id);
+CREATE INDEX labels_known_time ON labels (known_time);
 
 -- Verdicts given here (queue, imports), each with its label's number; and those labels that `sink`
 -- has not yet published.  sql/0003_labels.sql says how numbers are given.

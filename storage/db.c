@@ -287,6 +287,15 @@ enum err db_copy_end(struct db *d, struct errmsg *e)
     return drain(d, e);
 }
 
+enum err db_copy_cancel(struct db *d)
+{
+    if (PQputCopyEnd(d->conn, "given up") != 1) {
+        return PQstatus(d->conn) == CONNECTION_OK ? ERR_OK : ERR_UNAVAILABLE; /* no COPY */
+    }
+    enum err err = drain(d, NULL);
+    return err == ERR_UNAVAILABLE ? err : ERR_OK;
+}
+
 enum err db_copy_out(struct db *d, const char *sql,
                      enum err (*line)(void *ctx, char *text, size_t len, struct errmsg *e),
                      void *ctx, struct errmsg *e)

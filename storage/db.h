@@ -50,6 +50,8 @@ FD_MUSTCHECK enum err db_rows_bytes(const struct db_rows *r, int row, int column
 FD_MUSTCHECK enum err db_copy_begin(struct db *d, const char *sql, struct errmsg *e);
 FD_MUSTCHECK enum err db_copy_put(struct db *d, const char *bytes, size_t len, struct errmsg *e);
 FD_MUSTCHECK enum err db_copy_end(struct db *d, struct errmsg *e);
+/* Gives a COPY up; ERR_OK also where none is under way. */
+FD_MUSTCHECK enum err db_copy_cancel(struct db *d);
 
 /* COPY (query) TO STDOUT in text format: each line goes to `line` (zero-terminated, no line end).
  */

@@ -51,7 +51,9 @@ static void test_actions_help_has_an_example_each(void **state)
 {
     (void)state;
     static const char *const ALERTS[] = {"list", "show", "claim", "resolve", "release", NULL};
+    static const char *const LABELS[] = {"import", "list", NULL};
     helps(cmd_alerts, "alerts", ALERTS);
+    helps(cmd_labels, "labels", LABELS);
 }
 
 static void test_actions_refuse_what_is_not_there(void **state)
@@ -86,12 +88,23 @@ static void test_alerts_refuse_bad_options(void **state)
         "as 250ms, 5s, 10m, 36h or 7d, from 1 s to 604800 s\n");
 }
 
+static void test_labels_refuse_bad_options(void **state)
+{
+    (void)state;
+    refuses(cmd_labels, "labels import", EXIT_USAGE,
+            "fraudd labels import: --input is needed (verdicts in CSV, plain or .gz, .xz, .zst); "
+            "--help shows an example\n");
+    refuses(cmd_labels, "labels import x.csv --source ''", EXIT_USAGE,
+            "fraudd labels import: --source needs 1 to 128 bytes\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_actions_help_has_an_example_each),
         cmocka_unit_test(test_actions_refuse_what_is_not_there),
         cmocka_unit_test(test_alerts_refuse_bad_options),
+        cmocka_unit_test(test_labels_refuse_bad_options),
     };
     return cmocka_run_group_tests(tests, NULL, done);
 }
