@@ -83,7 +83,7 @@ struct demo_process {
 };
 
 struct demo_servers {
-    char folder[256]; /* model, logs and state of this run */
+    char folder[256]; /* model and logs of this run */
     struct throwaway postgres;
     struct db *db;
     struct rd_kafka_s *broker; /* its mock cluster listens as long as it lives */

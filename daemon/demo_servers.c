@@ -215,9 +215,7 @@ enum err demo_processes_start(struct demo_servers *s, const struct demo_plan *p,
                               struct errmsg *e)
 {
     char budget[16];
-    char state[300];
     snprintf(budget, sizeof budget, "%u", p->budget);
-    snprintf(state, sizeof state, "%s/state", s->folder);
     const char *const score[] = {"fraudd",
                                  "score",
                                  "--brokers",
@@ -230,22 +228,12 @@ enum err demo_processes_start(struct demo_servers *s, const struct demo_plan *p,
                                  model,
                                  "--alert.budget",
                                  budget,
-                                 "--state.directory",
-                                 state,
                                  "--state.cards",
                                  "100000",
                                  "--http.listen="};
-    const char *const sink[] = {"fraudd",
-                                "sink",
-                                "--brokers",
-                                s->brokers,
-                                "--kafka.fetch.wait.max.ms",
-                                "2",
-                                "--log",
-                                DEMO_LOG,
-                                "--database",
-                                s->postgres.conninfo,
-                                "--http.listen="};
+    const char *const sink[] = {
+        "fraudd", "sink",   "--brokers",  s->brokers,           "--kafka.fetch.wait.max.ms", "2",
+        "--log",  DEMO_LOG, "--database", s->postgres.conninfo, "--http.sink-listen="};
     enum err err = spawn(s, &s->score, "score", score, sizeof score / sizeof score[0], e);
     if (err == ERR_OK) {
         err = spawn(s, &s->sink, "sink", sink, sizeof sink / sizeof sink[0], e);

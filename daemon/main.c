@@ -8,13 +8,15 @@
 static const struct cmd COMMANDS[] = {
     {"simulate", "writes synthetic card payments with labels", cmd_simulate},
     {"produce", "pushes a history or JSON lines to Kafka at a chosen rate", cmd_produce},
-    {"train", "learns a model from history", cmd_train},
-    {"backtest", "scores a stretch of history as score would have", cmd_backtest},
-    {"score", "the scoring daemon", cmd_score},
+    {"score", "the scoring daemon: transactions in, decisions, alerts and dead letters out",
+     cmd_score},
     {"sink", "writes transactions, decisions, alerts and labels to PostgreSQL", cmd_sink},
+    {"train", "makes a model from a history", cmd_train},
+    {"backtest", "scores a stretch of history and says what the scores were worth", cmd_backtest},
     {"alerts", "the analysts' queue: list, show, claim, resolve, release", cmd_alerts},
     {"labels", "verdicts: import of chargebacks, list", cmd_labels},
     {"migrate", "brings the database to this program's schema", cmd_migrate},
+    {"demo", "shows everything on this machine, with servers of its own", cmd_demo},
     {NULL, NULL, NULL}, /* the end */
 };
 

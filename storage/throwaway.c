@@ -6,6 +6,7 @@
 #include <glob.h>
 #include <netinet/in.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* A child's exit status before it became one of PostgreSQL's programs. */
+#define CANNOT_ENTER 126
 
 static enum err find_programs(struct throwaway *t, struct errmsg *e)
 {
@@ -66,12 +70,52 @@ static void become_server_user(const struct throwaway *t)
     if (getuid() == 0) {
         const struct passwd *p = getpwnam("postgres");
         if (p == NULL || setgid(p->pw_gid) != 0 || setuid(p->pw_uid) != 0) {
-            _exit(126);
+            _exit(CANNOT_ENTER);
         }
     }
     if (chdir(t->folder) != 0) {
-        _exit(126);
+        _exit(CANNOT_ENTER);
     }
+}
+
+/* The last line of a file in the folder: what a program that failed had to say. */
+static bool last_line(const struct throwaway *t, const char *name, char *out, size_t size)
+{
+    char path[300];
+    char tail[512];
+    snprintf(path, sizeof path, "%s/%s", t->folder, name);
+    FILE *f = fopen(path, "re");
+    if (f == NULL) {
+        return false;
+    }
+    if (fseek(f, 1 - (long)sizeof tail, SEEK_END) != 0) {
+        rewind(f); /* shorter than that */
+    }
+    size_t len = fread(tail, 1, sizeof tail - 1, f);
+    fclose(f);
+    while (len > 0 && tail[len - 1] == '\n') {
+        len--;
+    }
+    tail[len] = '\0';
+    const char *line = strrchr(tail, '\n');
+    snprintf(out, size, "%s", line != NULL ? line + 1 : tail);
+    return len > 0;
+}
+
+static enum err failed(const struct throwaway *t, const char *path, int status, struct errmsg *e)
+{
+    char line[512];
+    if (status == CANNOT_ENTER) {
+        return err_set(e, ERR_REFUSED,
+                       "user postgres, as whom root runs PostgreSQL, cannot enter %s; choose a "
+                       "folder that it can",
+                       t->folder);
+    }
+    if (!last_line(t, "server.log", line, sizeof line) &&
+        !last_line(t, "commands.log", line, sizeof line)) {
+        snprintf(line, sizeof line, "it said nothing");
+    }
+    return err_set(e, ERR_IO, "%s failed with status %d: %s", path, status, line);
 }
 
 /* Runs one of PostgreSQL's programs to its end. */
@@ -91,8 +135,7 @@ static enum err run(const struct throwaway *t, const char *program, char *const 
         return err_set(e, ERR_IO, "cannot run %s: %s", path, strerror(errno));
     }
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        return err_set(e, ERR_IO, "%s failed with status %d; its output is in %s/commands.log",
-                       path, WIFEXITED(status) ? WEXITSTATUS(status) : -1, t->folder);
+        return failed(t, path, WIFEXITED(status) ? WEXITSTATUS(status) : -1, e);
     }
     return ERR_OK;
 }
