@@ -76,18 +76,6 @@ static enum err take_params(struct frame_in *file, const struct net_layout *layo
     return ERR_OK;
 }
 
-/* As train_result_done, which links the training code. */
-static void result_free(struct train_result *r)
-{
-    free(r->encoding.mean);
-    free(r->encoding.inv_sd);
-    free(r->encoding.first_row);
-    free(r->encoding.edges);
-    free(r->params);
-    free(r->raw_params);
-    free(r->balance);
-}
-
 enum err train_state_load(const void *bytes, size_t len_bytes, struct train_result *out,
                           uint64_t *out_model_hash, struct errmsg *e)
 {
@@ -111,7 +99,7 @@ enum err train_state_load(const void *bytes, size_t len_bytes, struct train_resu
         err = take_params(&file, &layout, &r, &model_hash, e);
     }
     if (err != ERR_OK) {
-        result_free(&r);
+        train_result_done(&r);
         return err;
     }
     *out = r;

@@ -241,11 +241,317 @@ static void test_step_is_bit_equal_in_kernels_and_batches(void **state)
     }
 }
 
+/* Neighbours in a batch are other cards' business. */
+static void test_step_does_not_see_its_neighbours(void **state)
+{
+    (void)state;
+    enum { N = 64, D = 128 };
+    struct net_shape shape = default_shape();
+    struct served s = serve(&shape, D, 31);
+    float *x = float_array(N * D);
+    int64_t t[N];
+    void *cache[N];
+    float alone[N];
+    float together[N];
+    random_stream(&s, 32, N, x, t);
+    for (size_t i = 0; i < N; i++) {
+        cache[i] = cache_create(s.m);
+        model_step(s.m, s.w, 1, x + i * D, &t[i], &cache[i], &alone[i]);
+        memset(cache[i], 0, model_cache_bytes(s.m));
+    }
+    for (size_t i = 1; i < N; i += 2) { /* extreme neighbours */
+        for (size_t c = 0; c < D; c++) {
+            x[i * D + c] = c % 2 == 0 ? 1e30F : -1e30F;
+        }
+    }
+    model_step(s.m, s.w, N, x, t, cache, together);
+    for (size_t i = 0; i < N; i++) {
+        if (i % 2 == 0) {
+            assert_memory_equal(&alone[i], &together[i], sizeof alone[i]);
+        }
+        free(cache[i]);
+    }
+    free(x);
+    done(&s);
+}
+
+/* Events in order of (time, arrival) whatever the order in which they arrive: a late event changes
+ * nothing for those before it, and what comes afterwards sees all of them.  The reference is the
+ * twin over the sorted history, which late events' neighbours in time do not know yet: so only the
+ * last event, which comes when all are there, is compared, on a network of one layer, where latents
+ * do not depend on other events. */
+static void test_step_puts_late_events_in_their_place(void **state)
+{
+    (void)state;
+    enum { D = 24 };
+    const struct net_shape shape = {.columns = D,
+                                    .width = 32,
+                                    .layers = 1,
+                                    .heads = 2,
+                                    .head_dim = 8,
+                                    .rank = 8,
+                                    .rope = 8,
+                                    .experts = 2,
+                                    .top = 2,
+                                    .expert_hidden = 8,
+                                    .shared_hidden = 16,
+                                    .window = 5};
+    /* time of each event in order of arrival; ties at 3; 1 is late, 0 older than all of a full one
+     */
+    static const int times[] = {2, 3, 5, 3, 1, 4, 6, 0, 3, 7};
+    enum { N = sizeof times / sizeof times[0] };
+    struct served s = serve(&shape, D, 41);
+    float *x = float_array((size_t)N * D);
+    float *sorted = float_array((size_t)N * D);
+    int64_t t[N];
+    double want[N];
+    size_t at = 0;
+    twin_rows(s.r, 42, N, x);
+    for (int time = 0; time <= 7; time++) {
+        for (size_t i = 0; i < N; i++) {
+            if (times[i] == time) {
+                memcpy(sorted + at * D, x + i * D, D * sizeof *x);
+                t[at++] = BASE_US + time * DAY_US;
+            }
+        }
+    }
+    twin_history(s.r, N, sorted, t, want, NULL);
+    void *cache = cache_create(s.m);
+    float logit = 0;
+    for (size_t i = 0; i < N; i++) {
+        int64_t time = BASE_US + times[i] * DAY_US;
+        char *before = malloc(model_cache_bytes(s.m));
+        assert_non_null(before);
+        memcpy(before, cache, model_cache_bytes(s.m));
+        model_step(s.m, s.w, 1, x + i * D, &time, &cache, &logit);
+        bool kept = memcmp(before, cache, model_cache_bytes(s.m)) != 0;
+        assert_int_equal(kept, times[i] != 0); /* older than all of a full cache: not kept */
+        assert_true(isfinite(logit));
+        free(before);
+    }
+    assert_true(fabs((double)logit - want[N - 1]) < 0.05);
+    free(cache);
+    free(x);
+    free(sorted);
+    done(&s);
+}
+
+/* The order in which a card's events arrive does not matter to a one-layer network's last event. */
+static void test_step_forgets_the_order_of_arrival(void **state)
+{
+    (void)state;
+    enum { D = 24, N = 9 };
+    const struct net_shape shape = {.columns = D,
+                                    .width = 32,
+                                    .layers = 1,
+                                    .heads = 2,
+                                    .head_dim = 8,
+                                    .rank = 8,
+                                    .rope = 8,
+                                    .experts = 2,
+                                    .top = 1,
+                                    .expert_hidden = 8,
+                                    .shared_hidden = 16,
+                                    .window = 20};
+    struct served s = serve(&shape, D, 51);
+    float *x = float_array((size_t)N * D);
+    float want = 0;
+    struct rng rng;
+    rng_init(&rng, 52);
+    twin_rows(s.r, 53, N, x);
+    void *cache = cache_create(s.m);
+    for (int round = 0; round < 20; round++) {
+        size_t order[N];
+        float logit = 0;
+        for (size_t i = 0; i < N; i++) {
+            order[i] = i;
+        }
+        for (size_t i = 0; round > 0 && i + 2 < N; i++) { /* the last stays last */
+            size_t k = i + rng_below(&rng, N - 1 - i);
+            size_t swap = order[i];
+            order[i] = order[k];
+            order[k] = swap;
+        }
+        memset(cache, 0, model_cache_bytes(s.m));
+        for (size_t i = 0; i < N; i++) {
+            int64_t t = BASE_US + (int64_t)order[i] * DAY_US;
+            model_step(s.m, s.w, 1, x + order[i] * D, &t, &cache, &logit);
+        }
+        want = round == 0 ? logit : want;
+        assert_memory_equal(&logit, &want, sizeof want);
+    }
+    free(cache);
+    free(x);
+    done(&s);
+}
+
+static void test_step_starts_another_models_cache_afresh(void **state)
+{
+    (void)state;
+    enum { D = 128 };
+    struct net_shape shape = default_shape();
+    struct served a = serve(&shape, D, 61);
+    struct served b = serve(&shape, D, 62);
+    float *x = float_array(3 * D);
+    int64_t t[3];
+    float fresh;
+    float used;
+    float own;
+    random_stream(&a, 63, 3, x, t);
+    void *cache = cache_create(a.m);
+    void *other = cache_create(b.m);
+    for (size_t i = 0; i < 3; i++) {
+        model_step(a.m, a.w, 1, x + i * D, &t[i], &cache, &own);
+    }
+    model_step(b.m, b.w, 1, x, t, &other, &fresh);
+    model_step(b.m, b.w, 1, x, t, &cache, &used);
+    assert_memory_equal(&fresh, &used, sizeof used);
+    assert_memory_equal(cache, other, model_cache_bytes(b.m));
+    free(cache);
+    free(other);
+    free(x);
+    done(&a);
+    done(&b);
+}
+
+/* Whatever a row holds, its logit is finite and its probability in (0, 1); what is not a number
+ * counts as the column's mean. */
+static void test_step_is_finite_for_hostile_rows(void **state)
+{
+    (void)state;
+    enum { D = 128 };
+    static const float evil[] = {NAN,           INFINITY,       -INFINITY, 1e30F, -1e30F,
+                                 3.4028235e38F, -3.4028235e38F, 1e-45F,    0.0F,  -0.0F};
+    struct net_shape shape = default_shape();
+    struct served s = serve(&shape, D, 71);
+    struct rng rng;
+    rng_init(&rng, 72);
+    void *cache = cache_create(s.m);
+    float x[D];
+    float mean[D];
+    float logit;
+    float as_mean;
+    int64_t t = BASE_US;
+    memcpy(mean, model_encoding(s.m)->mean, sizeof mean);
+    for (int round = 0; round < 2000; round++) {
+        for (size_t c = 0; c < D; c++) {
+            uint64_t which = round < 10 ? (uint64_t)round : rng_below(&rng, 12);
+            x[c] = which < 10 ? evil[which] : (float)rng_normal(&rng);
+        }
+        t = rng_below(&rng, 50) == 0 ? (int64_t)rng_next(&rng) : t + 1;
+        model_step(s.m, s.w, 1, x, &t, &cache, &logit);
+        assert_true(isfinite(logit));
+        double p = model_probability(s.m, (double)logit);
+        assert_true(p > 0 && p < 1);
+    }
+    for (size_t c = 0; c < D; c++) {
+        x[c] = evil[c % 3];
+    }
+    memset(cache, 0, model_cache_bytes(s.m));
+    model_step(s.m, s.w, 1, x, &t, &cache, &logit);
+    memset(cache, 0, model_cache_bytes(s.m));
+    model_step(s.m, s.w, 1, mean, &t, &cache, &as_mean);
+    assert_memory_equal(&logit, &as_mean, sizeof logit);
+    free(cache);
+    done(&s);
+}
+
+static void test_attribute_is_the_change_of_the_logit(void **state)
+{
+    (void)state;
+    enum { D = 128, GROUPS = 40, N = 30 };
+    struct net_shape shape = default_shape();
+    struct served s = serve(&shape, D, 81);
+    float *x = float_array(N * D);
+    float changed[D];
+    int64_t t[N];
+    uint8_t of[D];
+    float out[GROUPS];
+    const float zero = 0;
+    struct model_groups g = {of, GROUPS, NULL};
+    void *cache = cache_create(s.m);
+    char *before = malloc(model_cache_bytes(s.m));
+    char *after = malloc(model_cache_bytes(s.m));
+    assert_true(before != NULL && after != NULL);
+    random_stream(&s, 82, N, x, t);
+    for (size_t c = 0; c < D; c++) {
+        of[c] = (uint8_t)(c % (GROUPS - 1)); /* the last group has no column */
+    }
+    for (size_t i = 0; i < N; i++) {
+        const float *row = x + i * D;
+        float logit;
+        float without;
+        memcpy(before, cache, model_cache_bytes(s.m));
+        model_step(s.m, s.w, 1, row, &t[i], &cache, &logit);
+        memcpy(after, cache, model_cache_bytes(s.m));
+        model_attribute(s.m, s.w, row, t[i], cache, &g, out);
+        assert_memory_equal(after, cache, model_cache_bytes(s.m));
+        for (size_t k = 0; k < GROUPS; k += 13) {
+            for (size_t c = 0; c < D; c++) {
+                changed[c] = of[c] == k ? model_encoding(s.m)->mean[c] : row[c];
+            }
+            memcpy(cache, before, model_cache_bytes(s.m));
+            model_step(s.m, s.w, 1, changed, &t[i], &cache, &without);
+            without = logit - without;
+            assert_memory_equal(&out[k], &without, sizeof without);
+        }
+        assert_memory_equal(&out[GROUPS - 1], &zero, sizeof zero);
+        memcpy(cache, after, model_cache_bytes(s.m));
+        g.normal = row; /* all groups are at normal */
+        model_attribute(s.m, s.w, row, t[i], cache, &g, out);
+        for (size_t k = 0; k < GROUPS; k++) {
+            assert_memory_equal(&out[k], &zero, sizeof zero);
+        }
+        g.normal = NULL;
+    }
+    free(before);
+    free(after);
+    free(cache);
+    free(x);
+    done(&s);
+}
+
+static void test_probability_rises_with_the_logit(void **state)
+{
+    (void)state;
+    struct net_shape shape = default_shape();
+    struct served s = serve(&shape, 53, 91);
+    double before = 0;
+    for (double logit = -20; logit <= 20; logit += 0.125) {
+        double p = model_probability(s.m, logit);
+        assert_true(p > before && p < 1);
+        before = p;
+    }
+    done(&s);
+}
+
+static void test_cache_of_the_default_shape_is_small(void **state)
+{
+    (void)state;
+    struct net_shape shape;
+    net_shape_default(&shape, 128, 2048);
+    assert_true(model_cache_bytes_for(&shape) <= 1536);
+    shape.window = 32;
+    assert_true(model_cache_bytes_for(&shape) <= 3072);
+    shape.window = 1024;
+    shape.rank = shape.rope = 128;
+    shape.layers = 8;
+    assert_int_equal(model_cache_bytes_for(&shape), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_step_agrees_with_the_formulas),
         cmocka_unit_test(test_step_is_bit_equal_in_kernels_and_batches),
+        cmocka_unit_test(test_step_does_not_see_its_neighbours),
+        cmocka_unit_test(test_step_puts_late_events_in_their_place),
+        cmocka_unit_test(test_step_forgets_the_order_of_arrival),
+        cmocka_unit_test(test_step_starts_another_models_cache_afresh),
+        cmocka_unit_test(test_step_is_finite_for_hostile_rows),
+        cmocka_unit_test(test_attribute_is_the_change_of_the_logit),
+        cmocka_unit_test(test_probability_rises_with_the_logit),
+        cmocka_unit_test(test_cache_of_the_default_shape_is_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
