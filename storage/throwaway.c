@@ -17,6 +17,7 @@
 
 /* A child's exit status before it became one of PostgreSQL's programs. */
 #define CANNOT_ENTER 126
+#define PROGRAM_MAX 160 /* a path of one */
 
 static enum err find_programs(struct throwaway *t, struct errmsg *e)
 {
@@ -78,6 +79,11 @@ static void become_server_user(const struct throwaway *t)
     }
 }
 
+static void program_path(const struct throwaway *t, const char *name, char out[PROGRAM_MAX])
+{
+    snprintf(out, PROGRAM_MAX, "%s/%s", t->bin, name);
+}
+
 /* The last line of a file in the folder: what a program that failed had to say. */
 static bool last_line(const struct throwaway *t, const char *name, char *out, size_t size)
 {
@@ -118,13 +124,12 @@ static enum err failed(const struct throwaway *t, const char *path, int status, 
     return err_set(e, ERR_IO, "%s failed with status %d: %s", path, status, line);
 }
 
-/* Runs one of PostgreSQL's programs to its end. */
-static enum err run(const struct throwaway *t, const char *program, char *const *argv,
-                    struct errmsg *e)
+/* Runs one of PostgreSQL's programs to its end.  argv[0]: its whole path, by which it finds the
+ * others. */
+static enum err run(const struct throwaway *t, char *const *argv, struct errmsg *e)
 {
-    char path[256];
+    const char *path = argv[0];
     int status = 0;
-    snprintf(path, sizeof path, "%s/%s", t->bin, program);
     pid_t child = fork();
     if (child == 0) {
         become_server_user(t);
@@ -170,7 +175,8 @@ enum err throwaway_resume(struct throwaway *t, struct errmsg *e)
              "-c synchronous_commit=off -c full_page_writes=off -c max_wal_size=4GB "
              "-c shared_buffers=128MB",
              t->port);
-    char program[] = "pg_ctl";
+    char program[PROGRAM_MAX];
+    program_path(t, "pg_ctl", program);
     char start[] = "start";
     char wait[] = "-w";
     char quiet[] = "-s";
@@ -179,7 +185,7 @@ enum err throwaway_resume(struct throwaway *t, struct errmsg *e)
     char o_flag[] = "-o";
     char *const argv[] = {program, start, wait,   quiet,   d_flag, data,
                           l_flag,  log,   o_flag, options, NULL};
-    return run(t, "pg_ctl", argv, e);
+    return run(t, argv, e);
 }
 
 static enum err stop(struct throwaway *t, const char *how, struct errmsg *e)
@@ -188,14 +194,15 @@ static enum err stop(struct throwaway *t, const char *how, struct errmsg *e)
     char mode[32];
     snprintf(data, sizeof data, "%s/data", t->folder);
     snprintf(mode, sizeof mode, "%s", how);
-    char program[] = "pg_ctl";
+    char program[PROGRAM_MAX];
+    program_path(t, "pg_ctl", program);
     char verb[] = "stop";
     char wait[] = "-w";
     char quiet[] = "-s";
     char d_flag[] = "-D";
     char m_flag[] = "-m";
     char *const argv[] = {program, verb, wait, quiet, d_flag, data, m_flag, mode, NULL};
-    return run(t, "pg_ctl", argv, e);
+    return run(t, argv, e);
 }
 
 enum err throwaway_pause(struct throwaway *t, struct errmsg *e)
@@ -215,7 +222,8 @@ enum err throwaway_start(struct throwaway *t, const char *parent, struct errmsg 
         return err;
     }
     snprintf(data, sizeof data, "%s/data", t->folder);
-    char program[] = "initdb";
+    char program[PROGRAM_MAX];
+    program_path(t, "initdb", program);
     char d_flag[] = "-D";
     char auth[] = "--auth=trust";
     char user[] = "--username=fraudd";
@@ -223,7 +231,7 @@ enum err throwaway_start(struct throwaway *t, const char *parent, struct errmsg 
     char locale[] = "--locale=C";
     char no_sync[] = "--no-sync";
     char *const argv[] = {program, d_flag, data, auth, user, encoding, locale, no_sync, NULL};
-    err = run(t, "initdb", argv, e);
+    err = run(t, argv, e);
     t->port = free_port();
     if (err == ERR_OK) {
         err = throwaway_resume(t, e);
