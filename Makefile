@@ -57,7 +57,7 @@ HEADERS := $(wildcard base/*.h features/*.h model/*.h storage/*.h daemon/*.h)
 ALL_SRC := $(LIB_SRC) $(LIB_CXX) $(HEADERS) $(wildcard daemon/main.c tests/*/*.[ch])
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(LIB_CXX:%.cpp=$(B)/%.o)
 # What tests share: generators, naive twins, servers.
-SUPPORT := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
+SUPPORT := $(B)/tests/libsupport.a
 UNIT    := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 INTEG   := $(patsubst %.c,$(B)/%,$(wildcard tests/integration/test_*.c))
 FUZZ    := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -105,6 +105,9 @@ $(B)/libfraud.a: $(LIB_OBJ)
 	ar rcs $@ $^
 $(B)/fraudd: $(B)/daemon/main.o $(B)/libfraud.a
 	$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
+$(SUPPORT): $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
+	@rm -f $@
+	ar rcs $@ $^
 $(UNIT) $(INTEG): %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
 $(BENCH): %: %.o $(SUPPORT) $(B)/libfraud.a

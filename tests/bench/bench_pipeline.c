@@ -1,0 +1,269 @@
+/* The whole way in process, on one core: JSON messages of simulated cards to encoded decisions,
+ * with a network of random weights (speed does not depend on their values).  Prints time by stage
+ * and what a card and the busiest merchant cost in memory.
+ *
+ *   bench_pipeline [CARDS [DAYS]] */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/hash.h"
+#include "daemon/pipeline.h"
+#include "daemon/rates.h"
+#include "daemon/simulate.h"
+#include "model/model_format.h"
+#include "tests/support/net_twin.h"
+
+#define BATCH 256
+#define BUDGET 100
+#define CARD_NAME_MAX SIM_ID_MAX
+
+struct line {
+    size_t at;
+    uint32_t len;
+    uint32_t card, merchant;
+    int64_t event_us;
+};
+
+struct bench {
+    struct line *line;
+    size_t n, room;
+    char *text;
+    size_t text_len, text_room;
+    uint64_t records, bytes;
+};
+
+static void die(const char *what)
+{
+    fprintf(stderr, "bench_pipeline: %s\n", what);
+    exit(1);
+}
+
+static void *grow(void *p, size_t *room, size_t need, size_t size)
+{
+    if (need <= *room) {
+        return p;
+    }
+    *room = *room * 2 > need ? *room * 2 : need;
+    p = realloc(p, *room * size);
+    if (p == NULL) {
+        die("no memory");
+    }
+    return p;
+}
+
+/* Thread time: other programs on the machine do not count. */
+static uint64_t clock_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+static void simulate(struct bench *b, uint32_t cards, uint32_t days)
+{
+    struct sim_conf conf;
+    struct sim *sim = NULL;
+    struct sim_tx t;
+    struct errmsg e;
+    sim_conf_default(&conf);
+    conf.cards = cards;
+    conf.merchants = cards * 2 / 5;
+    conf.days = days;
+    if (sim_create(&conf, &sim, &e) != ERR_OK) {
+        die(e.text);
+    }
+    while (sim_next(sim, &t, &e) == ERR_OK) {
+        b->text = grow(b->text, &b->text_room, b->text_len + SIM_ROW_MAX, 1);
+        b->line = grow(b->line, &b->room, b->n + 1, sizeof *b->line);
+        size_t len = sim_json_row(&t, b->text + b->text_len);
+        b->line[b->n++] =
+            (struct line){b->text_len, (uint32_t)(len - 1), t.card, t.merchant, t.event_us};
+        b->text_len += len;
+    }
+    sim_free(sim);
+}
+
+static void count_record(void *ctx, const struct bus_record *r)
+{
+    struct bench *b = ctx;
+    b->records++;
+    b->bytes += r->value_len;
+}
+
+/* Messages [from, to) through a lane; returns nanoseconds. */
+static uint64_t feed(struct bench *b, struct pipeline *p, struct lane *lane, size_t from, size_t to)
+{
+    static struct bus_message m[BATCH];
+    static char key[BATCH][CARD_NAME_MAX];
+    uint64_t spent = 0;
+    for (size_t i = from; i < to; i += BATCH) {
+        size_t n = to - i < BATCH ? to - i : BATCH;
+        for (size_t k = 0; k < n; k++) {
+            const struct line *l = &b->line[i + k];
+            sim_card_id(l->card, key[k]);
+            m[k] = (struct bus_message){.topic = TOPIC_TRANSACTIONS,
+                                        .offset = (int64_t)(i + k),
+                                        .timestamp_us = l->event_us,
+                                        .key = key[k],
+                                        .key_len = strlen(key[k]),
+                                        .value = b->text + l->at,
+                                        .value_len = l->len};
+        }
+        uint64_t start = clock_ns();
+        pipeline_messages(p, lane, m, n, 0);
+        spent += clock_ns() - start;
+    }
+    return spent;
+}
+
+static struct model *random_model(struct errmsg *e)
+{
+    struct net_shape shape;
+    struct feature_params params;
+    struct model *m = NULL;
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    net_shape_default(&shape, FEAT_DIM, FEAT_DIM);
+    feature_params_default(&params);
+    struct train_result *r = twin_random(&shape, FEAT_DIM, 1);
+    const struct model_lineage l = {.schema_hash = feature_schema_hash(&params),
+                                    .maturity_us = params.maturity_us,
+                                    .blame_ratio = params.blame_ratio,
+                                    .blame_tail = params.blame_tail,
+                                    .rates_version = params.rates_version};
+    if (model_pack(r, &l, &bytes, &len, e) != ERR_OK || model_load(bytes, len, &m, e) != ERR_OK) {
+        die(e->text);
+    }
+    free(bytes);
+    twin_free(r);
+    return m;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    size_t x = *(const size_t *)a;
+    size_t y = *(const size_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void print_memory(const struct bench *b, const struct lane *lane, uint32_t cards,
+                         size_t extra)
+{
+    const struct feat_state *s = lane_features(lane);
+    size_t *size = calloc((size_t)cards * 4 + 1, sizeof *size);
+    uint32_t *payments = calloc((size_t)cards * 4 + 1, sizeof *payments);
+    size_t n = 0;
+    uint32_t busiest = 0;
+    char name[SIM_ID_MAX];
+    if (size == NULL || payments == NULL) {
+        die("no memory");
+    }
+    for (uint32_t c = 0; c < cards * 4; c++) {
+        sim_card_id(c, name);
+        size_t bytes = feat_card_bytes(s, hash_id(name, strlen(name)));
+        if (bytes > 0) {
+            size[n++] = bytes + extra;
+        }
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        uint32_t merchant = b->line[i].merchant;
+        if (merchant < cards * 4 && ++payments[merchant] > payments[busiest]) {
+            busiest = merchant;
+        }
+    }
+    qsort(size, n, sizeof *size, by_size);
+    sim_merchant_id(busiest, name);
+    if (n > 0) {
+        printf("state a card, latents and answers (%zu) included: p50 %zu, p99 %zu, max %zu bytes; "
+               "busiest merchant (%" PRIu32 " payments) %zu bytes\n",
+               extra, size[n / 2], size[n * 99 / 100], size[n - 1], payments[busiest],
+               feat_place_bytes(s, hash_id(name, strlen(name))));
+    }
+    free(size);
+    free(payments);
+}
+
+static void print_machine(void)
+{
+#if defined(__x86_64__)
+    printf("CPU: avx2 %d, fma %d, avx512f %d, avx512vnni %d\n", !!__builtin_cpu_supports("avx2"),
+           !!__builtin_cpu_supports("fma"), !!__builtin_cpu_supports("avx512f"),
+           !!__builtin_cpu_supports("avx512vnni"));
+#endif
+    printf("kernel %s; OpenBLAS core %s (training only)\n", model_kernel_name(), train_blas_core());
+}
+
+static void run(struct bench *b, const struct model *m, const struct rates *rates, bool by_stage,
+                uint32_t cards)
+{
+    struct pipeline_conf conf = {
+        .model = m,
+        .rates = rates,
+        .threshold = {.budget = BUDGET, .burst = 1.5, .floor = 1, .decline = 2},
+        .log = {"bench", 5},
+        .max_future_us = -1,
+        .message_max = WIRE_MESSAGE_MAX};
+    const struct pipeline_out out = {.ctx = b, .record = count_record};
+    struct pipeline *p = NULL;
+    struct lane *lane = NULL;
+    struct errmsg e;
+    feature_params_default(&conf.params);
+    feat_limits_default(&conf.limits);
+    if (pipeline_create(&conf, &out, by_stage ? clock_ns : NULL, &p, &e) != ERR_OK ||
+        lane_create(p, 0, &lane, &e) != ERR_OK) {
+        die(e.text);
+    }
+    size_t warm = b->n / 2;
+    feed(b, p, lane, 0, warm);
+    uint64_t records = b->records;
+    uint64_t sum[STAGE_COUNT];
+    uint64_t count[STAGE_COUNT];
+    for (int s = 0; s < STAGE_COUNT; s++) {
+        const struct latency *h = pipeline_stage_times(p, (enum pipeline_stage)s);
+        sum[s] = h->sum_ns;
+        count[s] = h->count;
+    }
+    double ns = (double)feed(b, p, lane, warm, b->n) / (double)(b->n - warm);
+    if (by_stage) {
+        for (int s = 0; s < STAGE_COUNT; s++) {
+            const struct latency *h = pipeline_stage_times(p, (enum pipeline_stage)s);
+            printf("  %-10s %7.0f ns a message\n", PIPELINE_STAGE_NAMES[s],
+                   (double)(h->sum_ns - sum[s]) / (double)(h->count - count[s]));
+        }
+    } else {
+        printf("whole pipeline: %.0f ns a message, %.0f messages/s on one core; %" PRIu64
+               " decisions and alerts of %.0f bytes\n",
+               ns, 1e9 / ns, b->records - records, (double)b->bytes / (double)b->records);
+        print_memory(b, lane, cards, model_cache_bytes(m));
+    }
+    lane_free(lane);
+    pipeline_free(p);
+}
+
+int main(int argc, char **argv)
+{
+    struct bench b = {0};
+    struct errmsg e;
+    struct rates *rates = NULL;
+    uint32_t cards = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 20000;
+    uint32_t days = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 40;
+    if (rates_create_default(&rates, &e) != ERR_OK) {
+        die(e.text);
+    }
+    struct model *m = random_model(&e);
+    print_machine();
+    simulate(&b, cards, days);
+    printf("%zu messages of %.0f bytes, %" PRIu32 " cards, %" PRIu32
+           " days; the second half is timed\n",
+           b.n, (double)b.text_len / (double)b.n, cards, days);
+    run(&b, m, rates, true, cards);
+    run(&b, m, rates, false, cards);
+    model_free(m);
+    rates_free(rates);
+    free(b.text);
+    free(b.line);
+    return 0;
+}
