@@ -79,6 +79,7 @@ void frame_section(struct frame_out *f, const char tag[4])
     uint8_t *p = grow(f, TAG_LEN + sizeof(uint64_t));
     if (p != NULL) {
         memcpy(p, tag, TAG_LEN);
+        store_u64(p + TAG_LEN, 0); /* until the section ends: a hash may be taken before */
         f->section = f->len - sizeof(uint64_t);
         f->sections++;
     }
