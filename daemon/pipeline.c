@@ -80,10 +80,12 @@ static uint64_t now(const struct pipeline *p)
     return p->clock_ns != NULL ? p->clock_ns() : 0;
 }
 
-static enum err check_schema(const struct pipeline *p, const struct model *m, struct errmsg *e)
+enum err pipeline_check_model(const struct model *m, const struct feature_params *params,
+                              struct errmsg *e)
 {
     const struct model_lineage *l = model_lineage(m);
-    if (l->schema_hash == p->schema_hash && model_shape(m)->columns == FEAT_DIM) {
+    const uint64_t ours = feature_schema_hash(params);
+    if (l->schema_hash == ours && model_shape(m)->columns == FEAT_DIM) {
         return ERR_OK;
     }
     return err_set(e, ERR_MISMATCH,
@@ -91,7 +93,7 @@ static enum err check_schema(const struct pipeline *p, const struct model *m, st
                    ", this program and configuration make %016" PRIx64
                    " (the model's: maturity %g days, blame ratio %g, rates version %" PRIu32
                    "); train again or use the program it was made with",
-                   l->version, l->schema_hash, p->schema_hash, (double)l->maturity_us / 86400e6,
+                   l->version, l->schema_hash, ours, (double)l->maturity_us / 86400e6,
                    (double)l->blame_ratio, l->rates_version);
 }
 
@@ -103,7 +105,7 @@ static size_t extra_bytes(size_t cache_bytes)
 static enum err use_model(struct pipeline *p, const struct model *m, struct errmsg *e)
 {
     struct model_work *work = NULL;
-    enum err err = check_schema(p, m, e);
+    enum err err = pipeline_check_model(m, &p->conf.params, e);
     if (err == ERR_OK && p->cache_bytes != 0 && p->cache_bytes != model_cache_bytes(m)) {
         err = err_set(e, ERR_MISMATCH,
                       "model %s keeps %zu bytes a card, the one in service %zu: restart to use it",

@@ -69,6 +69,11 @@ struct pipeline_counters {
 enum pipeline_stage { STAGE_DECODE, STAGE_FEATURES, STAGE_MODEL, STAGE_DECIDE, STAGE_COUNT };
 extern const char *const PIPELINE_STAGE_NAMES[STAGE_COUNT];
 
+/* Whether a model was trained on the columns that these parameters make.  ERR_MISMATCH names both
+ * hashes. */
+FD_MUSTCHECK enum err pipeline_check_model(const struct model *m,
+                                           const struct feature_params *params, struct errmsg *e);
+
 /* clock_ns: monotonic nanoseconds for the stage histograms, or NULL.
  * ERR_MISMATCH the model was trained on another feature schema (both hashes named). */
 FD_MUSTCHECK enum err pipeline_create(const struct pipeline_conf *c, const struct pipeline_out *out,

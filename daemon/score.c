@@ -75,10 +75,6 @@ static void on_record(void *ctx, const struct bus_record *r)
     }
     record.batch = s->batch;
     enum err err = queue_record(s, &record, &e);
-    while (err == ERR_INVALID && r->topic == TOPIC_DEAD_LETTERS && record.value_len > 0) {
-        record.value_len /= 2; /* as many bytes as the topic takes; a header tells the length */
-        err = queue_record(s, &record, &e);
-    }
     if (err == ERR_OK) {
         return;
     }

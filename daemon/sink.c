@@ -14,6 +14,7 @@
 #include "daemon/decode.h"
 #include "daemon/decode_fields.h"
 #include "daemon/outbox.h"
+#include "storage/migrate.h"
 #include "storage/sink_writer.h"
 
 #define PARTITIONS_MAX 1024
@@ -60,8 +61,7 @@ enum err sink_create(const struct sink_conf *c, struct sink **out, struct errmsg
         err = db_open(c->conninfo, &s->db, e);
     }
     if (err == ERR_OK) {
-        int64_t next = 0;
-        err = sink_offset(s->db, "", 0, &next, e); /* is the schema there? */
+        err = migrate_check(s->db, e);
     }
     if (err == ERR_OK) {
         *out = s;

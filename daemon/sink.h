@@ -39,7 +39,7 @@ struct sink_stats {
     struct bus_counters bus;
 };
 
-/* Connects and checks the schema: ERR_UNAVAILABLE, ERR_REFUSED, ERR_NOTFOUND as db_open. */
+/* Connects and checks the schema: errors as db_open and migrate_check. */
 FD_MUSTCHECK enum err sink_create(const struct sink_conf *c, struct sink **out, struct errmsg *e);
 struct bus_events sink_events(struct sink *s);
 void sink_attach(struct sink *s, struct bus bus);

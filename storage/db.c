@@ -19,8 +19,14 @@ struct db_rows {
 static const char *one_line(const char *text, char *out, size_t size)
 {
     size_t n = 0;
-    for (; text[n] != '\0' && n + 1 < size; n++) {
-        out[n] = text[n] == '\n' ? ' ' : text[n];
+    for (const char *p = text; *p != '\0' && n + 1 < size; p++) {
+        if (p[0] == '\n' && p[1] == '\t') { /* a hint of libpq's: ours follows */
+            p += 1 + strcspn(p + 1, "\n");
+            if (*p == '\0') {
+                break;
+            }
+        }
+        out[n++] = *p == '\n' ? ' ' : *p;
     }
     while (n > 0 && out[n - 1] == ' ') {
         n--;

@@ -119,3 +119,16 @@ enum err migrate(struct db *d, int *out_applied, struct errmsg *e)
     }
     return err;
 }
+
+enum err migrate_check(struct db *d, struct errmsg *e)
+{
+    int done = 0;
+    enum err err = compare(d, &done, e);
+    if (err == ERR_OK && done < FILE_COUNT) {
+        err = err_set(e, ERR_NOTFOUND,
+                      "the database has %d of this program's %d migrations; run `fraudd migrate` "
+                      "first",
+                      done, FILE_COUNT);
+    }
+    return err;
+}

@@ -10,4 +10,8 @@
  * or the database is newer than the program. */
 FD_MUSTCHECK enum err migrate(struct db *d, int *out_applied, struct errmsg *e);
 
+/* Whether the database has this program's schema, changing nothing.  ERR_NOTFOUND: not migrated,
+ * or not up to this program; ERR_MISMATCH as migrate. */
+FD_MUSTCHECK enum err migrate_check(struct db *d, struct errmsg *e);
+
 #endif

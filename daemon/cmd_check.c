@@ -1,0 +1,175 @@
+/* fraudd check: what would keep the daemons from working, and how to mend it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "daemon/bus_admin.h"
+#include "daemon/check.h"
+#include "daemon/cmd.h"
+#include "daemon/pipeline.h"
+#include "daemon/rates.h"
+#include "daemon/service.h"
+#include "daemon/settings.h"
+#include "storage/inspect.h"
+#include "storage/migrate.h"
+
+#define MODEL_MAX_BYTES ((size_t)256 << 20)
+#define ANSWER_MS 5000
+
+static const struct conf_option *const TABLES[] = {SETTINGS_FILE, SETTINGS, NULL};
+
+static const struct verb VERB = {
+    "check", "fraudd check [--config FILE] [OPTIONS]",
+    "Looks at the settings, the model file, the database and the topics, changing nothing.  One\n"
+    "line each, `ok` or `wrong`, and `remedy` lines with what to run or write.  The exit code is "
+    "0\n"
+    "where all is well, otherwise that of the first thing wrong: 78 settings, 66 a model, "
+    "database,\n"
+    "table or topic that is not there, 65 a model that does not fit, 69 no broker or database\n"
+    "answers, 77 a password or privilege, 1 a topic is made otherwise than it must be.",
+    "fraudd check --config /etc/fraudd/fraudd.conf"};
+
+static void tell_settings(struct check *c, const struct conf *conf)
+{
+    const char *path = conf_text(conf, "config");
+    check_ok(c, "settings: %s", path != NULL && path[0] != '\0' ? path : "no file, defaults");
+}
+
+static enum err load_model(const struct conf *conf, struct model **out, struct errmsg *e)
+{
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    enum err err = file_read(conf_text(conf, "model"), MODEL_MAX_BYTES, &bytes, &len, e);
+    if (err == ERR_OK) {
+        err = model_load(bytes, len, out, e);
+    }
+    free(bytes);
+    return err;
+}
+
+static void check_model(struct check *c, const struct conf *conf)
+{
+    struct errmsg e = {""};
+    struct model *m = NULL;
+    struct rates *rates = NULL;
+    const char *path = conf_text(conf, "model");
+    if (path == NULL || path[0] == '\0') {
+        check_wrong(c, EXIT_CONFIG, "model: none is named");
+        check_remedy(c, "train one (`fraudd train --help`) and set model = \"FILE\";");
+        return;
+    }
+    enum err err = load_model(conf, &m, &e);
+    if (err == ERR_OK) {
+        err = rates_create_default(&rates, &e);
+    }
+    if (err == ERR_OK) {
+        const struct model_lineage *l = model_lineage(m);
+        const struct feature_params params = {l->maturity_us, l->blame_ratio, l->blame_tail,
+                                              rates_version(rates)};
+        err = pipeline_check_model(m, &params, &e);
+    }
+    if (err == ERR_OK) {
+        check_ok(c, "model: %s is version %s, feature schema %016" PRIx64, path,
+                 model_lineage(m)->version, model_lineage(m)->schema_hash);
+    } else {
+        check_wrong(c, service_exit_code(err), "model: %s: %s", path, e.text);
+    }
+    rates_free(rates);
+    model_free(m);
+}
+
+static void check_privileges(struct check *c, struct db *db)
+{
+    struct errmsg e = {""};
+    struct db_rows *rows = NULL;
+    enum err err = inspect_privileges(db, &rows, &e);
+    if (err != ERR_OK) {
+        check_wrong(c, service_exit_code(err), "privileges: %s", e.text);
+        return;
+    }
+    int n = db_rows_count(rows);
+    for (int i = 0; i < n; i++) {
+        check_wrong(c, EXIT_REFUSED, "privileges: the user lacks %s", db_rows_text(rows, i, 0));
+        check_remedy(c, "%s;", db_rows_text(rows, i, 1));
+    }
+    if (n == 0) {
+        check_ok(c, "privileges: all that the verbs need");
+    }
+    db_rows_free(rows);
+}
+
+static void check_database(struct check *c, const struct conf *conf)
+{
+    struct errmsg e = {""};
+    struct db *db = NULL;
+    char line[256];
+    enum err err = db_open(conf_text(conf, "database"), &db, &e);
+    if (err == ERR_OK) {
+        err = inspect_server(db, line, sizeof line, &e);
+    }
+    if (err != ERR_OK) {
+        check_wrong(c, service_exit_code(err), "database: %s", e.text);
+        db_close(db);
+        return;
+    }
+    check_ok(c, "database: %s", line);
+    err = migrate_check(db, &e);
+    if (err == ERR_OK) {
+        check_ok(c, "schema: up to this program");
+        check_privileges(c, db);
+    } else {
+        check_wrong(c, service_exit_code(err), "schema: %s", e.text);
+        check_remedy(c, "fraudd migrate --database CONNINFO (as the tables' owner)");
+    }
+    db_close(db);
+}
+
+static void check_brokers(struct check *c, const struct conf *conf)
+{
+    struct errmsg e = {""};
+    struct bus_admin *admin = NULL;
+    struct bus_topic_facts facts[TOPIC_COUNT];
+    const char *names[TOPIC_COUNT];
+    for (int i = 0; i < TOPIC_COUNT; i++) {
+        names[i] = settings_topic(conf, (enum bus_topic)i);
+    }
+    enum err err = bus_admin_open(conf, &admin, &e);
+    if (err == ERR_OK) {
+        err = bus_admin_facts(admin, names, TOPIC_COUNT, facts, ANSWER_MS, &e);
+    }
+    if (err == ERR_OK) {
+        check_ok(c, "brokers: %s answer", conf_text(conf, "brokers"));
+        check_topics(c, conf, facts);
+    } else {
+        check_wrong(c, service_exit_code(err), "brokers: %s: %s", conf_text(conf, "brokers"),
+                    e.text);
+    }
+    bus_admin_close(admin);
+}
+
+int cmd_check(int argc, char **argv)
+{
+    struct conf *conf = NULL;
+    struct errmsg e = {""};
+    struct check c = {.out = stdout};
+    bool usage = false;
+    enum err err = settings_load(TABLES, argc, argv, &conf, &usage, &e);
+    if (err == ERR_END) {
+        options_print_help(&VERB, TABLES);
+        return EXIT_OK;
+    }
+    if (err != ERR_OK && usage) {
+        return settings_fail(VERB.name, err, usage, &e);
+    }
+    if (err != ERR_OK) {
+        check_wrong(&c, service_exit_code(err), "settings: %s", e.text);
+        return c.code;
+    }
+    tell_settings(&c, conf);
+    check_model(&c, conf);
+    check_database(&c, conf);
+    check_brokers(&c, conf);
+    conf_free(conf);
+    return fflush(stdout) == 0 ? c.code : EXIT_IO;
+}
