@@ -8,6 +8,8 @@ CC     ?= cc
 CXX    ?= c++
 B      := build/$(V)
 PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 PKGS   := rdkafka libpq libconfig openblas simdjson libmicrohttpd libzstd zlib liblzma libxxhash \
           libsystemd
 
@@ -151,6 +153,20 @@ check-format:                           ## the formatter would change nothing
 	clang-format-14 --dry-run --Werror $(ALL_SRC)
 format: deps-lint                       ## rewrite the sources with clang-format
 	clang-format-14 -i $(ALL_SRC)
+
+# UNITDIR: where systemd looks for units under PREFIX.  A settings file that is there stays.
+install: all                            ## PREFIX (/usr/local), SYSCONFDIR (/etc), DESTDIR: program, units, settings, schemas
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/fraudd \
+	  $(DESTDIR)$(PREFIX)/share/fraudd/wire $(DESTDIR)$(PREFIX)/share/doc/fraudd
+	install -m 755 $(B)/fraudd $(DESTDIR)$(PREFIX)/bin/fraudd
+	for u in etc/systemd/fraudd-*; do \
+	  sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $$u \
+	    >$(DESTDIR)$(UNITDIR)/$$(basename $$u) && chmod 644 $(DESTDIR)$(UNITDIR)/$$(basename $$u) || exit 1; done
+	install -m 644 etc/wire/*.json $(DESTDIR)$(PREFIX)/share/fraudd/wire
+	install -m 644 etc/rates.conf etc/fraudd.conf $(DESTDIR)$(PREFIX)/share/fraudd
+	install -m 644 README.md etc/metrics.md $(DESTDIR)$(PREFIX)/share/doc/fraudd
+	[ -e $(DESTDIR)$(SYSCONFDIR)/fraudd/fraudd.conf ] || \
+	  install -m 644 etc/fraudd.conf $(DESTDIR)$(SYSCONFDIR)/fraudd/fraudd.conf
 
 clean:                                  ## removes build/
 	rm -rf build
