@@ -68,7 +68,7 @@ BENCH   := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz demo test unit integration bench bench-quality asan tsan coverage \
+.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz demo test unit integration e2e bench bench-quality asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format install clean
 .SECONDARY:
 
@@ -125,6 +125,9 @@ unit: $(UNIT)                           ## unit tests of this build ($(V))
 	@tests/run.sh programs $(UNIT) $(if $(filter release,$(V)),$(wildcard tests/unit/test_*.sh tests/unit/test_*.py))
 integration: $(INTEG) $(B)/fraudd       ## against a real Kafka and a throwaway PostgreSQL
 	@tests/run.sh programs $(INTEG) $(wildcard tests/integration/test_*.sh)
+e2e: $(B)/tests/integration/test_end_to_end $(B)/fraudd  ## DATA=FILE: LIMIT (500000) of its payments through Kafka, two processes and PostgreSQL
+	@test -r "$(DATA)" || { echo "make e2e: DATA=FILE names a history in CSV" >&2; exit 64; }
+	E2E_DATA=$(DATA) E2E_LIMIT=$(or $(LIMIT),500000) $(RUN) $< '*two_scores*'
 bench: $(BENCH) $(B)/fraudd             ## print speed numbers
 	@for b in $(BENCH); do echo "== $$b"; $(RUN) $$b || exit 1; done
 bench-quality: $(B)/fraudd              ## quality on the handbook's stream: DATA=FILE [QUALITY="--seeds 1 --peers"]

@@ -130,25 +130,13 @@ enum err bus_kafka_handle(struct bus_kafka *b, rd_kafka_type_t type, const char 
 /* Defaults that kafka.* may change, then brokers and kafka.*. */
 static enum err make_base(struct bus_kafka *b, const struct conf *c, struct errmsg *e)
 {
-    static const char *const DEFAULTS[] = {"socket.nagle.disable",
-                                           "true",
-                                           "socket.keepalive.enable",
-                                           "true",
-                                           "reconnect.backoff.max.ms",
-                                           "2000",
-                                           "topic.metadata.refresh.interval.ms",
-                                           "60000",
-                                           "fetch.wait.max.ms",
-                                           "10",
-                                           "fetch.error.backoff.ms",
-                                           "100",
-                                           "check.crcs",
-                                           "true",
-                                           "compression.codec",
-                                           "lz4",
-                                           "linger.ms",
-                                           "1",
-                                           NULL};
+    static const char *const DEFAULTS[] = {
+        "socket.nagle.disable", "true", "socket.keepalive.enable", "true",
+        "reconnect.backoff.max.ms", "2000", "topic.metadata.refresh.interval.ms", "60000",
+        "fetch.wait.max.ms", "10", "fetch.error.backoff.ms", "100", "check.crcs", "true",
+        "compression.codec", "lz4",
+        /* a member that died is missed after so long */
+        "session.timeout.ms", "6000", "heartbeat.interval.ms", "2000", "linger.ms", "1", NULL};
     b->base = rd_kafka_conf_new();
     rd_kafka_conf_set_opaque(b->base, b);
     rd_kafka_conf_set_error_cb(b->base, on_error);

@@ -41,16 +41,28 @@ static int script(const struct cluster *c, const char *verb, const char *argumen
     return WEXITSTATUS(status);
 }
 
+static bool is_free(int port)
+{
+    const struct sockaddr_in a = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool bound = fd >= 0 && bind(fd, (const struct sockaddr *)&a, sizeof a) == 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return bound;
+}
+
+/* A port that, with the one after it (the controller's), nobody uses; below those that the system
+ * hands out. */
 static int free_port(void)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&a, len) == 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-    close(fd);
-    /* the controller listens on the next one */
-    return ntohs(a.sin_port) < 65535 ? ntohs(a.sin_port) : free_port();
+    int port = 20000 + (int)(getpid() * 7 % 10000);
+    while (!is_free(port) || !is_free(port + 1)) {
+        port += 2;
+    }
+    return port;
 }
 
 void cluster_start(struct cluster *c)
@@ -204,6 +216,26 @@ int64_t cluster_size(const struct cluster *c, const char *topic, int partitions)
         sum += cluster_end(c, topic, p);
     }
     return sum;
+}
+
+int64_t cluster_committed(const struct cluster *c, const char *group, const char *topic,
+                          int32_t partition)
+{
+    char text[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    assert_int_equal(rd_kafka_conf_set(conf, "bootstrap.servers", c->brokers, text, sizeof text),
+                     RD_KAFKA_CONF_OK);
+    assert_int_equal(rd_kafka_conf_set(conf, "group.id", group, text, sizeof text),
+                     RD_KAFKA_CONF_OK);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+    assert_non_null(rk);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition);
+    assert_int_equal(rd_kafka_committed(rk, list, WAIT_MS), RD_KAFKA_RESP_ERR_NO_ERROR);
+    int64_t next = list->elems[0].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy(rk);
+    return next < 0 ? -1 : next;
 }
 
 /* Visits one partition from `low` up to, not including, `high`. */

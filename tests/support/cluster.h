@@ -42,6 +42,10 @@ size_t cluster_read(const struct cluster *c, const char *topic,
 int64_t cluster_end(const struct cluster *c, const char *topic, int32_t partition);
 int64_t cluster_size(const struct cluster *c, const char *topic, int partitions);
 
+/* Next offset that a group has committed; -1: none. */
+int64_t cluster_committed(const struct cluster *c, const char *group, const char *topic,
+                          int32_t partition);
+
 /* Produces one message and waits for its acknowledgement; partition -1: by the key. */
 void cluster_send(const struct cluster *c, const char *topic, int32_t partition, const char *key,
                   const void *value, size_t len);
