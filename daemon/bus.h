@@ -29,6 +29,7 @@ enum bus_topic {
 };
 
 #define BUS_HEADERS_MAX 8
+#define BUS_POLL_MAX 16384 /* messages of one poll, whatever was asked for */
 
 struct bus_header {
     const char *name;
@@ -87,7 +88,8 @@ struct bus_counters {
 
 struct bus {
     void *self;
-    /* Fills up to `max` messages, waits at most timeout_ms for the first; 0: none. */
+    /* Fills up to `max` messages (BUS_POLL_MAX at most), waits at most timeout_ms for the first; 0:
+     * none. */
     size_t (*poll)(void *self, struct bus_message *out, size_t max, int timeout_ms);
     /* Gives the memory of the messages of the latest poll back. */
     void (*release)(void *self);

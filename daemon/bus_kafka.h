@@ -10,7 +10,6 @@
 #include "daemon/bus.h"
 #include "daemon/bus_admin.h"
 
-#define BUS_POLL_MAX 4096       /* messages of one poll */
 #define BUS_SLOTS 65536         /* records in flight */
 #define BUS_BATCHES 8192        /* batch numbers in flight */
 #define BUS_PARTITIONS_MAX 4096 /* of one topic */

@@ -53,7 +53,7 @@ const struct conf_option SETTINGS[] = {
     {"warm.days", CONF_INT, 0, "60", 1, 3660,
      "days of the log that a partition is learnt from before it is decided"},
     {"score.batch", CONF_INT, 0, "256", 1, 4096, "payments of one batch at most"},
-    {"sink.batch", CONF_INT, 0, "5000", 1, 100000, "rows of one SQL transaction at most"},
+    {"sink.batch", CONF_INT, 0, "5000", 1, BUS_POLL_MAX, "rows of one SQL transaction at most"},
     {"sink.linger", CONF_DURATION, CONF_RELOAD, "1s", 0, 60,
      "rows wait at most so long for more of the same SQL transaction"},
     {"train.days", CONF_INT, 0, "365", 1, 3660, "days of history that training reads"},

@@ -46,14 +46,16 @@ struct sink {
 enum err sink_create(const struct sink_conf *c, struct sink **out, struct errmsg *e)
 {
     enum err err = ERR_OK;
+    size_t batch_max = c->batch_max < BUS_POLL_MAX ? c->batch_max : BUS_POLL_MAX;
     struct sink *s = calloc(1, sizeof *s);
-    if (s == NULL || (s->messages = calloc(c->batch_max, sizeof *s->messages)) == NULL ||
-        (s->rows = calloc(c->batch_max, sizeof *s->rows)) == NULL ||
+    if (s == NULL || (s->messages = calloc(batch_max, sizeof *s->messages)) == NULL ||
+        (s->rows = calloc(batch_max, sizeof *s->rows)) == NULL ||
         (s->lines = malloc(LINES_BYTES)) == NULL) {
         err = err_set(e, ERR_NOMEM, "cannot start the sink: no memory");
         goto out;
     }
     s->conf = *c;
+    s->conf.batch_max = batch_max;
     memset(s->next, 0xff, sizeof s->next);
     s->quiet = (struct log_limit)LOG_LIMIT_INIT;
     err = decoder_create(c->rates, WIRE_MESSAGE_MAX, &s->decoder, e);
@@ -447,7 +449,8 @@ static void write_rows(struct sink *s, size_t rows)
     s->stats.transactions++;
 }
 
-/* Gives rows the time to gather: many small SQL transactions cost more than few large ones. */
+/* Gives rows the time to gather: many small SQL transactions cost more than few large ones.  Not
+ * while there is a good part of a batch at a time: then more waits than one transaction takes. */
 static void gather(struct sink *s)
 {
     int64_t wait_us = s->written_us + s->conf.linger_us - progress_now_us();
@@ -478,7 +481,7 @@ size_t sink_turn(struct sink *s)
     gather(s);
     size_t n = s->bus.poll(s->bus.self, s->messages, s->conf.batch_max, s->conf.poll_ms);
     uint64_t before = s->stats.rows;
-    s->drained = n < s->conf.batch_max;
+    s->drained = n < (s->conf.batch_max + 3) / 4;
     for (size_t i = 0; i < n && go_on(s);) {
         size_t rows = 0;
         i = make_rows(s, i, n, &rows);
