@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define COLUMNS_MAX 64
 #define WIDTH_MAX 60 /* a longer value pushes its row's further columns to the right */
 
 enum table_form table_form(bool json)
@@ -77,20 +78,32 @@ static const char *value(const struct db_rows *r, int row, int column)
     return text != NULL ? text : "";
 }
 
-static void print_member(FILE *f, const struct db_rows *r, int row, int column)
+static struct table_field field_of(const struct db_rows *r, int row, int column)
 {
-    const char *text = db_rows_text(r, row, column);
-    table_print_json(f, db_rows_name(r, column));
-    fputs(": ", f);
-    if (text == NULL) {
-        fputs("null", f);
+    struct table_field f = {db_rows_name(r, column), db_rows_text(r, row, column), TABLE_TEXT};
+    if (db_rows_is_number(r, column)) {
+        f.kind = TABLE_NUMBER;
     } else if (db_rows_is_bool(r, column)) {
-        fputs(text[0] == 't' ? "true" : "false", f);
-    } else if (db_rows_is_json(r, column) ||
-               (db_rows_is_number(r, column) && strchr("-0123456789", text[0]) != NULL)) {
-        fputs(text, f); /* NaN and Infinity are no JSON numbers */
+        f.kind = TABLE_BOOL;
+    } else if (db_rows_is_json(r, column)) {
+        f.kind = TABLE_RAW;
+    }
+    return f;
+}
+
+static void print_member(FILE *f, const struct table_field *m)
+{
+    table_print_json(f, m->name);
+    fputs(": ", f);
+    if (m->text == NULL) {
+        fputs("null", f);
+    } else if (m->kind == TABLE_BOOL) {
+        fputs(m->text[0] == 't' ? "true" : "false", f);
+    } else if (m->kind == TABLE_RAW ||
+               (m->kind == TABLE_NUMBER && strchr("-0123456789", m->text[0]) != NULL)) {
+        fputs(m->text, f); /* NaN and Infinity are no JSON numbers */
     } else {
-        table_print_json(f, text);
+        table_print_json(f, m->text);
     }
 }
 
@@ -98,8 +111,9 @@ static void print_object(FILE *f, const struct db_rows *r, int row)
 {
     fputc('{', f);
     for (int c = 0; c < db_rows_columns(r); c++) {
+        struct table_field m = field_of(r, row, c);
         fputs(c > 0 ? ", " : "", f);
-        print_member(f, r, row, c);
+        print_member(f, &m);
     }
 }
 
@@ -150,8 +164,8 @@ static void print_cell(FILE *f, const char *text, int width, bool right, bool la
 
 static void print_aligned(FILE *f, const struct db_rows *r)
 {
-    int width[64];
-    int columns = db_rows_columns(r) < 64 ? db_rows_columns(r) : 64;
+    int width[COLUMNS_MAX];
+    int columns = db_rows_columns(r) < COLUMNS_MAX ? db_rows_columns(r) : COLUMNS_MAX;
     for (int c = 0; c < columns; c++) {
         width[c] = column_width(r, c);
     }
@@ -179,30 +193,44 @@ void table_print(FILE *f, const struct db_rows *r, enum table_form form)
     }
 }
 
-void table_print_row(FILE *f, const struct db_rows *r, int row, enum table_form form, bool more)
+static void print_line(FILE *f, const struct table_field *m, int width, enum table_form form)
+{
+    if (form == TABLE_TABS) {
+        fprintf(f, "%s\t", m->name);
+        print_escaped(f, m->text);
+    } else {
+        fprintf(f, "%-*s  ", width, m->name);
+        print_visible(f, m->text);
+    }
+    fputc('\n', f);
+}
+
+void table_print_fields(FILE *f, const struct table_field *fields, int n, enum table_form form,
+                        bool more)
 {
     int width = 0;
-    if (form == TABLE_JSON) {
-        print_object(f, r, row);
-        fputs(more ? "" : "}\n", f);
-        return;
-    }
-    for (int c = 0; c < db_rows_columns(r); c++) {
-        int w = width_of(db_rows_name(r, c));
+    for (int i = 0; i < n; i++) {
+        int w = width_of(fields[i].name);
         width = w > width ? w : width;
     }
-    for (int c = 0; c < db_rows_columns(r); c++) {
-        const char *text = db_rows_text(r, row, c);
-        if (text == NULL) {
-            continue;
+    fputs(form == TABLE_JSON ? "{" : "", f);
+    for (int i = 0; i < n; i++) {
+        if (form == TABLE_JSON) {
+            fputs(i > 0 ? ", " : "", f);
+            print_member(f, &fields[i]);
+        } else if (fields[i].text != NULL) {
+            print_line(f, &fields[i], width, form);
         }
-        if (form == TABLE_TABS) {
-            fprintf(f, "%s\t", db_rows_name(r, c));
-            print_escaped(f, text);
-        } else {
-            fprintf(f, "%-*s  ", width, db_rows_name(r, c));
-            print_visible(f, text);
-        }
-        fputc('\n', f);
     }
+    fputs(form == TABLE_JSON && !more ? "}\n" : "", f);
+}
+
+void table_print_row(FILE *f, const struct db_rows *r, int row, enum table_form form, bool more)
+{
+    struct table_field fields[COLUMNS_MAX];
+    int n = db_rows_columns(r) < COLUMNS_MAX ? db_rows_columns(r) : COLUMNS_MAX;
+    for (int c = 0; c < n; c++) {
+        fields[c] = field_of(r, row, c);
+    }
+    table_print_fields(f, fields, n, form, more);
 }

@@ -18,8 +18,18 @@ enum table_form table_form(bool json);
 /* All rows.  JSON: one array of objects; columns of type json are written as they are. */
 void table_print(FILE *f, const struct db_rows *r, enum table_form form);
 
-/* One row, a line a column ("name value"), what is null left out.  JSON: an object without its
+/* One value with its name. */
+struct table_field {
+    const char *name;
+    const char *text;                                              /* NULL: none */
+    enum { TABLE_TEXT, TABLE_NUMBER, TABLE_BOOL, TABLE_RAW } kind; /* RAW: JSON as it is */
+};
+
+/* A line a field ("name value"), those without value left out.  JSON: an object, without its
  * closing brace where `more` follows. */
+void table_print_fields(FILE *f, const struct table_field *fields, int n, enum table_form form,
+                        bool more);
+/* The fields of one row. */
 void table_print_row(FILE *f, const struct db_rows *r, int row, enum table_form form, bool more);
 
 /* A string as JSON, with its quotes. */

@@ -53,7 +53,10 @@ static void test_actions_help_has_an_example_each(void **state)
     static const char *const ALERTS[] = {"list", "show", "claim", "resolve", "release", NULL};
     static const char *const LABELS[] = {"import", "list", NULL};
     helps(cmd_alerts, "alerts", ALERTS);
+    static const char *const MODEL[] = {"list",    "show",     "import", "export",
+                                        "promote", "rollback", NULL};
     helps(cmd_labels, "labels", LABELS);
+    helps(cmd_model, "model", MODEL);
 }
 
 static void test_actions_refuse_what_is_not_there(void **state)
@@ -98,6 +101,20 @@ static void test_labels_refuse_bad_options(void **state)
             "fraudd labels import: --source needs 1 to 128 bytes\n");
 }
 
+static void test_model_refuses_bad_options(void **state)
+{
+    (void)state;
+    refuses(cmd_model, "model show /nowhere/model", EXIT_NO_INPUT,
+            "fraudd model show: cannot open /nowhere/model: No such file or directory; "
+            "check the path\n");
+    refuses(cmd_model, "model export v1", EXIT_USAGE,
+            "fraudd model export: --out is needed (file to write; the training state goes to "
+            "FILE.state); --help shows an example\n");
+    refuses(cmd_model, "model rollback now", EXIT_USAGE,
+            "fraudd model rollback: command line: \"now\" is not expected; --help shows the "
+            "usage\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +122,7 @@ int main(void)
         cmocka_unit_test(test_actions_refuse_what_is_not_there),
         cmocka_unit_test(test_alerts_refuse_bad_options),
         cmocka_unit_test(test_labels_refuse_bad_options),
+        cmocka_unit_test(test_model_refuses_bad_options),
     };
     return cmocka_run_group_tests(tests, NULL, done);
 }

@@ -1,0 +1,262 @@
+/* fraudd model: the registry of models. */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "daemon/actions.h"
+#include "daemon/cmd.h"
+#include "daemon/deliver.h"
+#include "daemon/model_view.h"
+
+#define VERSION                                                                                    \
+    {                                                                                              \
+        "version", CONF_TEXT, CONF_REQUIRED | CONF_OPERAND, NULL, 0, 0,                            \
+            "the model, as `fraudd model list` names it"                                           \
+    }
+#define TIMEOUT                                                                                    \
+    {                                                                                              \
+        "timeout", CONF_DURATION, 0, "30s", 1, 3600, "how long to wait for the brokers"            \
+    }
+
+static const char *const DATABASE[] = {"database", NULL};
+static const char *const DATABASE_AND_KAFKA[] = {"database", "brokers", "topics.notices", NULL};
+
+static enum err open_database(const struct conf *c, struct db **out, struct errmsg *e)
+{
+    return db_open(conf_text(c, "database"), out, e);
+}
+
+static const struct conf_option LIST_OPTIONS[] = {ACTION_JSON, ACTION_END};
+
+static enum err list(const struct conf *c, int *exit_code, struct errmsg *e)
+{
+    struct db *db = NULL;
+    struct db_rows *rows = NULL;
+    (void)exit_code;
+    enum err err = open_database(c, &db, e);
+    if (err == ERR_OK) {
+        err = registry_list(db, &rows, e);
+    }
+    if (err == ERR_OK) {
+        table_print(stdout, rows, actions_form(c));
+    }
+    db_rows_free(rows);
+    db_close(db);
+    return err;
+}
+
+static const struct conf_option SHOW_OPTIONS[] = {{"version", CONF_TEXT,
+                                                   CONF_REQUIRED | CONF_OPERAND, NULL, 0, 0,
+                                                   "a version of the registry, or a model file"},
+                                                  ACTION_JSON,
+                                                  ACTION_END};
+
+static enum err show(const struct conf *c, int *exit_code, struct errmsg *e)
+{
+    const char *what = conf_text(c, "version");
+    struct model_view v = {0};
+    struct db *db = NULL;
+    struct db_rows *row = NULL;
+    enum err err = ERR_OK;
+    (void)exit_code;
+    if (access(what, F_OK) == 0 || strchr(what, '/') != NULL) {
+        err = model_view_file(what, &v, e);
+    } else {
+        err = open_database(c, &db, e);
+        if (err == ERR_OK) {
+            err = registry_row(db, what, &row, e);
+        }
+        if (err == ERR_OK) {
+            err = model_view_registry(db, what, &v, e);
+        }
+    }
+    if (err == ERR_OK) {
+        model_view_print(stdout, &v, row, actions_form(c));
+    }
+    model_view_done(&v);
+    db_rows_free(row);
+    db_close(db);
+    return err;
+}
+
+static const struct conf_option IMPORT_OPTIONS[] = {
+    {"file", CONF_TEXT, CONF_REQUIRED | CONF_OPERAND, NULL, 0, 0,
+     "model file; FILE.state is its training state"},
+    ACTION_AS,
+    ACTION_END};
+
+static enum err import(const struct conf *c, int *exit_code, struct errmsg *e)
+{
+    const char *who = NULL;
+    struct model_view v = {0};
+    struct db *db = NULL;
+    bool is_new = false;
+    (void)exit_code;
+    enum err err = actions_who(c, &who, e);
+    if (err == ERR_OK) {
+        err = model_view_file(conf_text(c, "file"), &v, e);
+    }
+    if (err == ERR_OK) {
+        err = open_database(c, &db, e);
+    }
+    if (err == ERR_OK) {
+        err = registry_add(db, &v.bytes, model_lineage(v.model), model_hash(v.model), who, &is_new,
+                           e);
+    }
+    if (err == ERR_OK) {
+        printf("model %s is %s%s\n", model_lineage(v.model)->version,
+               is_new ? "a candidate" : "there already",
+               is_new && v.bytes.state == NULL ? ", without a training state" : "");
+    }
+    model_view_done(&v);
+    db_close(db);
+    return err;
+}
+
+static const struct conf_option EXPORT_OPTIONS[] = {
+    VERSION,
+    {"out", CONF_TEXT, CONF_REQUIRED | CONF_OPERAND, NULL, 0, 0,
+     "file to write; the training state goes to FILE.state"},
+    ACTION_END};
+
+static enum err export_model(const struct conf *c, int *exit_code, struct errmsg *e)
+{
+    const char *path = conf_text(c, "out");
+    char state[PATH_MAX];
+    struct model_view v = {0};
+    struct db *db = NULL;
+    (void)exit_code;
+    if ((size_t)snprintf(state, sizeof state, "%s.state", path) >= sizeof state) {
+        return err_set(e, ERR_INVALID, "--out %.60s.. is too long", path);
+    }
+    enum err err = open_database(c, &db, e);
+    if (err == ERR_OK) {
+        err = model_view_registry(db, conf_text(c, "version"), &v, e);
+    }
+    if (err == ERR_OK && v.bytes.state != NULL) {
+        err = file_write(state, v.bytes.state, v.bytes.state_len, e);
+    }
+    if (err == ERR_OK) {
+        err = file_write(path, v.bytes.model, v.bytes.model_len, e);
+    }
+    if (err == ERR_OK) {
+        printf("wrote %s (%zu bytes)%s\n", path, v.bytes.model_len,
+               v.bytes.state != NULL ? " and its training state" : "");
+    }
+    model_view_done(&v);
+    db_close(db);
+    return err;
+}
+
+/* Reads the new champion inside the open SQL transaction and sends it; the change of champion is
+ * committed when the brokers have it. */
+static enum err install(const struct conf *c, struct db *db, const char *version, struct errmsg *e)
+{
+    struct model_view v = {0};
+    enum err err = model_view_registry(db, version, &v, e);
+    if (err == ERR_OK) {
+        err = model_view_check_schema(&v, e);
+    }
+    if (err == ERR_OK) {
+        err = deliver_model(c, v.bytes.model, v.bytes.model_len, conf_duration_us(c, "timeout"), e);
+    }
+    if (err == ERR_OK) {
+        err = registry_commit(db, e);
+        if (err != ERR_OK) {
+            err = err_prefix(e, err,
+                             "model %s was sent, but the registry does not say so yet (do "
+                             "this again)",
+                             version);
+        }
+    }
+    model_view_done(&v);
+    return err;
+}
+
+static const struct conf_option PROMOTE_OPTIONS[] = {VERSION, TIMEOUT, ACTION_AS, ACTION_END};
+
+static enum err promote(const struct conf *c, int *exit_code, struct errmsg *e)
+{
+    const char *version = conf_text(c, "version");
+    const char *who = NULL;
+    char before[32] = "";
+    struct db *db = NULL;
+    (void)exit_code;
+    enum err err = actions_who(c, &who, e);
+    if (err == ERR_OK) {
+        err = open_database(c, &db, e);
+    }
+    if (err == ERR_OK) {
+        err = registry_begin(db, e);
+    }
+    if (err == ERR_OK) {
+        err = registry_promote(db, version, who, before, e);
+    }
+    if (err == ERR_OK) {
+        err = install(c, db, version, e);
+    }
+    if (err == ERR_OK) {
+        printf("model %s is champion%s%s\n", version, before[0] != '\0' ? " in place of " : "",
+               before);
+    }
+    db_close(db); /* what was not committed is undone */
+    return err;
+}
+
+static const struct conf_option ROLLBACK_OPTIONS[] = {TIMEOUT, ACTION_AS, ACTION_END};
+
+static enum err rollback(const struct conf *c, int *exit_code, struct errmsg *e)
+{
+    const char *who = NULL;
+    char version[32] = "";
+    struct db *db = NULL;
+    (void)exit_code;
+    enum err err = actions_who(c, &who, e);
+    if (err == ERR_OK) {
+        err = open_database(c, &db, e);
+    }
+    if (err == ERR_OK) {
+        err = registry_begin(db, e);
+    }
+    if (err == ERR_OK) {
+        err = registry_rollback(db, who, version, e);
+    }
+    if (err == ERR_OK) {
+        err = install(c, db, version, e);
+    }
+    if (err == ERR_OK) {
+        printf("model %s is champion again\n", version);
+    }
+    db_close(db);
+    return err;
+}
+
+static const struct action ACTIONS[] = {
+    {"list", "the registry, the newest first", "[OPTIONS]", NULL,
+     "fraudd model list --database 'host=localhost dbname=fraudd'", LIST_OPTIONS, DATABASE, list},
+    {"show", "lineage, measures and sizes of a model", "VERSION|FILE [OPTIONS]", NULL,
+     "fraudd model show model.fraudd", SHOW_OPTIONS, DATABASE, show},
+    {"import", "takes a model file into the registry, as a candidate", "FILE [OPTIONS]", NULL,
+     "fraudd model import model.fraudd --as ada", IMPORT_OPTIONS, DATABASE, import},
+    {"export", "writes a model of the registry to a file", "VERSION FILE [OPTIONS]", NULL,
+     "fraudd model export 20260401-8f3a12cd model.fraudd", EXPORT_OPTIONS, DATABASE, export_model},
+    {"promote", "makes a model champion and sends it to the scoring processes", "VERSION [OPTIONS]",
+     "Marks the model champion, the one before it former, and sends it by the notices topic; "
+     "every\n"
+     "`fraudd score` takes it over between two payments.  Nothing is changed unless the brokers\n"
+     "have it.  The champion itself may be sent again.",
+     "fraudd model promote 20260401-8f3a12cd --as ada", PROMOTE_OPTIONS, DATABASE_AND_KAFKA,
+     promote},
+    {"rollback", "brings the former champion back", "[OPTIONS]",
+     "Withdraws the champion and sends the one before it by the notices topic.  A second rollback\n"
+     "goes one further.",
+     "fraudd model rollback --as ada", ROLLBACK_OPTIONS, DATABASE_AND_KAFKA, rollback},
+    {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+};
+
+int cmd_model(int argc, char **argv)
+{
+    return actions_run("Which models there are, and which one serves.", ACTIONS, argc, argv);
+}

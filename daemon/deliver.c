@@ -1,0 +1,80 @@
+#include "daemon/deliver.h"
+
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/timefmt.h"
+#include "daemon/bus_admin.h"
+#include "daemon/notice.h"
+#include "daemon/settings.h"
+
+static void on_trouble(void *ctx, bool fatal, const char *text)
+{
+    char quoted[600];
+    (void)ctx;
+    log_line(fatal ? FD_LOG_ERROR : FD_LOG_WARN, "kafka_trouble", "fatal=%d detail=%s", fatal,
+             log_quote(quoted, sizeof quoted, text));
+}
+
+static enum err check_topic(const struct conf *c, int64_t timeout_us, struct errmsg *e)
+{
+    const char *name = settings_topic(c, TOPIC_NOTICES);
+    struct bus_topic_facts facts = {0};
+    struct bus_admin *a = NULL;
+    enum err err = bus_admin_open(c, &a, e);
+    if (err == ERR_OK) {
+        err = bus_admin_facts(a, &name, 1, &facts, (int)(timeout_us / 1000), e);
+    }
+    bus_admin_close(a);
+    if (err == ERR_OK && !facts.exists) {
+        err = err_set(e, ERR_NOTFOUND,
+                      "topic \"%s\" does not exist at %s; `fraudd check` prints the command that "
+                      "makes it",
+                      name, conf_text(c, "brokers"));
+    } else if (err == ERR_OK && facts.partitions != 1) {
+        err = err_set(e, ERR_MISMATCH,
+                      "topic \"%s\" has %" PRId32 " partitions, and notices need one order: make "
+                      "it anew with one",
+                      name, facts.partitions);
+    }
+    return err;
+}
+
+static enum err wait_acknowledged(const struct bus *bus, int64_t timeout_us, struct errmsg *e)
+{
+    int64_t until_us = progress_now_us() + timeout_us;
+    while (bus->wait(bus->self, 100) != UINT64_MAX) {
+        if (progress_now_us() > until_us) {
+            return err_set(e, ERR_UNAVAILABLE,
+                           "no broker acknowledged the model within %" PRId64
+                           " s; it may still arrive",
+                           timeout_us / TIME_S);
+        }
+    }
+    return ERR_OK;
+}
+
+enum err deliver_model(const struct conf *c, const uint8_t *model, size_t len, int64_t timeout_us,
+                       struct errmsg *e)
+{
+    struct bus bus = {0};
+    const struct bus_events events = {.trouble = on_trouble};
+    const struct bus_plan plan = {
+        .client = "fraudd-model",
+        .topic_name = {[TOPIC_NOTICES] = settings_topic(c, TOPIC_NOTICES)},
+        .produces = true};
+    enum err err = check_topic(c, timeout_us, e);
+    if (err == ERR_OK) {
+        err = bus_kafka_open(c, &plan, &events, &bus, e);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = notice_send(&bus, model, len, e);
+    if (err == ERR_OK) {
+        err = wait_acknowledged(&bus, timeout_us, e);
+    }
+    bus.close(bus.self);
+    return err;
+}
