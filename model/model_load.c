@@ -234,15 +234,6 @@ static void take_layer(struct loader *l, struct served_layer *to)
     take_matrix(l, w2, s->experts * s->width, s->expert_hidden, same_output, s->width);
 }
 
-/* A column with one bin adds the same row to every event: to the bias. */
-static void fold_constant(struct model *m, uint32_t column, uint8_t multiplier)
-{
-    const int8_t *row = m->table + (size_t)m->encoding.first_row[column] * m->sizes.table_stride;
-    for (uint32_t k = 0; k < m->shape.width; k++) {
-        m->input_bias[k] += m->table_scale * (float)(row[k] * multiplier);
-    }
-}
-
 static void put_edges(struct model *m)
 {
     for (uint32_t i = 0; i < m->bin_count; i++) {
@@ -281,8 +272,6 @@ static void take_input(struct loader *l)
     for (uint32_t c = 0; c < s->columns && !l->bad; c++) {
         if (m->encoding.first_row[c + 1] - m->encoding.first_row[c] > 1) {
             m->multiplier[at++] = multiplier[c];
-        } else {
-            fold_constant(m, c, multiplier[c]);
         }
     }
     put_edges(m);

@@ -39,7 +39,7 @@ struct matrix {
     float *scale;  /* [16 * blocks] */
 };
 
-/* A column with more than one bin. */
+/* A column with more than one bin.  Others say nothing; training leaves their table row zero. */
 struct served_column {
     float *edges; /* [blocks * 16], rest +infinity */
     float *top;   /* [16] last edge of each block, rest +infinity */
@@ -96,7 +96,7 @@ struct model {
     float table_scale;
     int8_t *table; /* [bins, table_stride] */
     struct matrix input;
-    float *input_bias; /* [width_p], columns of one bin included */
+    float *input_bias; /* [width_p] */
     double *turns;     /* [half_p] turns a day of each pair */
     struct served_layer layer[NET_LAYERS_MAX];
     float *head; /* [width_p] norm_out * head_w */

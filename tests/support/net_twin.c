@@ -207,6 +207,9 @@ static void encode(const struct twin_stream *t, const float *x, double *h)
     }
     for (uint32_t c = 0; c < s->columns; c++) {
         size_t row = enc->first_row[c];
+        if (row + 1 == enc->first_row[c + 1]) {
+            continue; /* a column with one bin says nothing */
+        }
         while (row + 1 < enc->first_row[c + 1] && enc->edges[row - c] < x[c]) {
             row++;
         }
