@@ -98,7 +98,7 @@ $(B)/%.o: %.cpp
 	$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
 # The passes of training are loops over vectors (model/tape_clones.h).
 ifeq ($(V),release)
-$(patsubst %.c,$(B)/%.o,$(wildcard model/tape*.c model/bins.c model/train_adam.c)): CFLAGS += -O3
+$(patsubst %.c,$(B)/%.o,$(wildcard model/tape*.c model/bins.c model/net.c model/train_adam.c)): CFLAGS += -O3
 endif
 $(B)/daemon/version.o: CFLAGS += -DFD_REVISION='"$(REVISION)"'
 $(B)/storage/migrate.o: $(wildcard sql/*.sql)

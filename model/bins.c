@@ -14,6 +14,8 @@
 #include "model/tape_clones.h"
 
 #define VARIANCE_MIN 1e-12
+#define RADIX_BITS 11U
+#define RADIX_MASK ((1U << RADIX_BITS) - 1)
 
 struct sample {
     float x;
@@ -32,19 +34,43 @@ struct fit {
     float *mean, *inv_sd;  /* [columns] */
     float *edges;          /* [columns, BINS_EDGES_MAX] */
     uint32_t *edge_count;  /* [columns] */
-    struct sample **order; /* [threads] [n] scratch */
+    struct sample **order; /* [threads] [2, n] scratch */
     double **prefix;       /* [threads] [2, n + 1] scratch: fraud and all weight below */
     bool *bad;             /* [columns] a value is not finite */
 };
 
-static int by_value(const void *a, const void *b)
+/* Position of a float among all floats, as an unsigned number; both zeros alike. */
+static uint32_t rank_of(float x)
 {
-    const struct sample *s = a;
-    const struct sample *t = b;
-    if (s->x < t->x || s->x > t->x) {
-        return s->x < t->x ? -1 : 1;
+    uint32_t bits;
+    float plain = x + 0.0F;
+    memcpy(&bits, &plain, sizeof bits);
+    return bits >> 31 ? ~bits : bits | 0x80000000U;
+}
+
+/* Sorts s by value, ties as they stand (radix sort, 11 bits a pass); `other` is scratch.  Returns
+ * where the sorted ones lie: s or other. */
+static struct sample *sort_by_value(struct sample *s, struct sample *other, size_t n)
+{
+    for (uint32_t shift = 0; shift < 32; shift += RADIX_BITS) {
+        uint32_t first[1U << RADIX_BITS] = {0};
+        for (size_t i = 0; i < n; i++) {
+            first[rank_of(s[i].x) >> shift & RADIX_MASK]++;
+        }
+        uint32_t at = 0;
+        for (size_t b = 0; b <= RADIX_MASK; b++) {
+            uint32_t count = first[b];
+            first[b] = at;
+            at += count;
+        }
+        for (size_t i = 0; i < n; i++) {
+            other[first[rank_of(s[i].x) >> shift & RADIX_MASK]++] = s[i];
+        }
+        struct sample *done = other;
+        other = s;
+        s = done;
     }
-    return s->at < t->at ? -1 : s->at > t->at;
+    return s;
 }
 
 /* One leaf of the tree: samples [low, high) by value, and its best split. */
@@ -146,7 +172,7 @@ static void fit_edges(void *ctx, uint32_t worker, uint32_t column)
         s[i].x = f->rows->x[f->row[i] * f->rows->columns + column];
         s[i].at = (uint32_t)i;
     }
-    qsort(s, f->n, sizeof *s, by_value);
+    s = sort_by_value(s, s + f->n, f->n);
     fraud[0] = all[0] = 0;
     for (size_t i = 0; i < f->n; i++) {
         double w = f->weight[s[i].at];
@@ -263,7 +289,7 @@ static enum err fit_alloc(struct fit *f, uint32_t threads, struct errmsg *e)
     f->prefix = calloc(threads, sizeof *f->prefix);
     bool ok = f->mean && f->inv_sd && f->edges && f->edge_count && f->bad && f->order && f->prefix;
     for (uint32_t t = 0; ok && t < threads; t++) {
-        f->order[t] = malloc((f->n + 1) * sizeof **f->order);
+        f->order[t] = malloc((2 * f->n + 1) * sizeof **f->order);
         f->prefix[t] = malloc(2 * (f->n + 1) * sizeof **f->prefix);
         ok = f->order[t] && f->prefix[t];
     }

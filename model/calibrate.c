@@ -58,7 +58,8 @@ static double objective(const struct sample_set *s, const double p[3], double g[
             continue;
         }
         double v = (double)s->logit[r];
-        double x[3] = {-softplus(-v), softplus(v), 1};
+        double below = softplus(-v); /* softplus(v) is v + below */
+        double x[3] = {-below, v + below, 1};
         double z = p[0] * x[0] + p[1] * x[1] + p[2];
         double y = s->label[r];
         sum += w * (softplus(z) - y * z);

@@ -6,14 +6,13 @@
  *  2. No product of two admitted sizes overflows 32 bits; `total` is below 2^31. */
 #include "model/net.h"
 
-#include <math.h>
-
 #include "base/detmath.h"
 
 #define DAY_US 86400e6
 #define TWO_PI 6.283185307179586476925286766559
 #define PERIOD_FIRST_DAYS 0.04
 #define PERIOD_LAST_DAYS 60.0
+#define ROUND_DOUBLE 6755399441055744.0 /* 1.5 * 2^52 */
 #define PARAMS_MAX ((size_t)1 << 31)
 
 struct bound {
@@ -31,7 +30,7 @@ static const struct bound BOUNDS[] = {
     BOUND(columns, 1, 1024, 1),       BOUND(bins, 1, 1U << 18, 1),
     BOUND(width, 4, 1024, 4),         BOUND(layers, 1, NET_LAYERS_MAX, 1),
     BOUND(heads, 1, 64, 1),           BOUND(head_dim, 4, 256, 4),
-    BOUND(rank, 4, 256, 4),           BOUND(rope, 2, 128, 2),
+    BOUND(rank, 4, 256, 4),           BOUND(rope, 2, NET_ROPE_MAX, 2),
     BOUND(experts, 1, 64, 1),         BOUND(top, 1, 8, 1),
     BOUND(expert_hidden, 4, 1024, 4), BOUND(shared_hidden, 4, 4096, 4),
     BOUND(window, 1, 1024, 1),
@@ -174,16 +173,56 @@ enum err net_layout_init(struct net_layout *out, const struct net_shape *shape, 
     return ERR_OK;
 }
 
-void net_rotation(int64_t event_us, uint32_t rope, float *out_cos, float *out_sin)
+void net_turns(uint32_t rope, double *out)
 {
     uint32_t half = rope / 2;
-    double days = (double)event_us / DAY_US;
-    double turns = days / PERIOD_FIRST_DAYS;
     double slower = half > 1 ? det_pow(PERIOD_FIRST_DAYS / PERIOD_LAST_DAYS, 1.0 / (half - 1)) : 1;
+    double turns = 1 / PERIOD_FIRST_DAYS;
     for (uint32_t k = 0; k < half; k++) {
-        double angle = TWO_PI * (turns - floor(turns));
-        out_cos[k] = (float)det_cos(angle);
-        out_sin[k] = (float)det_sin(angle);
+        out[k] = turns;
         turns *= slower;
     }
+}
+
+/* The nearest whole number, ties to even, for |x| < 2^51. */
+static double nearest(double x)
+{
+    return (x + ROUND_DOUBLE) - ROUND_DOUBLE;
+}
+
+void net_rotation_at(const double *turns, uint32_t half, int64_t event_us, float *out_cos,
+                     float *out_sin)
+{
+    double days = (double)event_us / DAY_US;
+    for (uint32_t k = 0; k < half; k++) {
+        /* what is left of whole and half turns, at most a quarter; then Taylor's series */
+        double t = days * turns[k];
+        t = t - nearest(t);
+        double halves = nearest(2 * t);
+        double sign = 1 - 2 * (halves * halves);
+        double a = TWO_PI * (t - halves / 2);
+        double z = a * a;
+        double s = 1.6059043836821613e-10;
+        s = s * z - 2.505210838544172e-8;
+        s = s * z + 2.7557319223985893e-6;
+        s = s * z - 1.984126984126984e-4;
+        s = s * z + 8.333333333333333e-3;
+        s = s * z - 1.6666666666666666e-1;
+        double c = -1.1470745597729725e-11;
+        c = c * z + 2.08767569878681e-9;
+        c = c * z - 2.755731922398589e-7;
+        c = c * z + 2.48015873015873e-5;
+        c = c * z - 1.388888888888889e-3;
+        c = c * z + 4.1666666666666664e-2;
+        c = c * z - 0.5;
+        out_sin[k] = (float)(sign * (a + a * z * s));
+        out_cos[k] = (float)(sign * (1 + z * c));
+    }
+}
+
+void net_rotation(int64_t event_us, uint32_t rope, float *out_cos, float *out_sin)
+{
+    double turns[NET_ROPE_MAX / 2];
+    net_turns(rope, turns);
+    net_rotation_at(turns, rope / 2, event_us, out_cos, out_sin);
 }

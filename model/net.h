@@ -70,6 +70,7 @@ enum net_tensor_kind {
 };
 
 #define NET_LAYERS_MAX 8
+#define NET_ROPE_MAX 128
 #define NET_NORM_EPS 1e-6F
 #define NET_INPUT_CLIP 8.0F
 
@@ -89,8 +90,14 @@ const char *net_tensor_name(enum net_tensor_kind kind);
 /* Fills the shape with the product's sizes for `columns` and `bins`. */
 void net_shape_default(struct net_shape *out, uint32_t columns, uint32_t bins);
 
-/* Rotation of an event: cos and sin of its angles, [rope / 2] each. */
+/* Rotation of an event: cos and sin of its angles, [rope / 2] each.  Plain arithmetic in double,
+ * the same bits on every machine; error below 1e-9 plus that of the days, 1e-16 of them over the
+ * period. */
 void net_rotation(int64_t event_us, uint32_t rope, float *out_cos, float *out_sin);
+/* The same in two steps for many events: turns a day of each pair, [half] = [rope / 2]. */
+void net_turns(uint32_t rope, double *out);
+void net_rotation_at(const double *turns, uint32_t half, int64_t event_us, float *out_cos,
+                     float *out_sin);
 
 /* What the input encoding needs besides parameters.  Column c's bin is the number of its edges that
  * are < x (raw value, before standardising); its table row is first_row[c] + that number. */

@@ -30,10 +30,12 @@ static void read_rows(struct tape *t, const struct tape_data *data, const struct
 {
     const struct net_encoding *enc = data->encoding;
     uint32_t d = t->shape.columns;
-    size_t half = t->shape.rope / 2;
+    uint32_t half = t->shape.rope / 2;
     bool drops = drop != NULL && drop->input > 0;
     float keep[TAPE_COLUMNS_MAX];
     uint32_t bin[TAPE_COLUMNS_MAX];
+    double turns[NET_ROPE_MAX / 2];
+    net_turns(t->shape.rope, turns);
     for (uint32_t c = 0; c < d; c++) {
         keep[c] = 1;
     }
@@ -52,8 +54,8 @@ static void read_rows(struct tape *t, const struct tape_data *data, const struct
             kept += counts;
         }
         t->kept[i] = kept;
-        net_rotation(data->rows->event_us[t->row[i]], t->shape.rope, t->cos + i * half,
-                     t->sin + i * half);
+        net_rotation_at(turns, half, data->rows->event_us[t->row[i]], t->cos + i * half,
+                        t->sin + i * half);
     }
 }
 
