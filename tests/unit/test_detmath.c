@@ -76,6 +76,48 @@ static void test_double_functions_keep_their_bits(void **state)
     assert_int_equal(digest, UINT64_C(0xb2cb4a2393777a3));
 }
 
+/* fdlibm promises less than 1 ulp, libm is right to about half: 2 ulp between them. */
+static void test_log_many_matches_libm(void **state)
+{
+    (void)state;
+    double x[37];
+    double want[37];
+    for (int i = 0; i < 20000; i++) {
+        size_t n = (size_t)i % 37 + 1;
+        for (size_t k = 0; k < n; k++) {
+            x[k] = i % 3 == 0 ? 1.0 + ((double)i - 10000.0) * 1e-7 * (double)(k + 1)
+                              : exp((double)i * 0.07 - 690.0 + (double)k * 0.31);
+            want[k] = log(x[k]);
+        }
+        det_log_many(x, n);
+        for (size_t k = 0; k < n; k++) {
+            assert_close(x[k], want[k], 2.0 * 2.3e-16);
+        }
+    }
+}
+
+/* The CPU's path, the portable one and every position in the batch: the same bits. */
+static void test_log_many_bits_depend_on_nothing(void **state)
+{
+    (void)state;
+    for (int i = 1; i <= 20000; i++) {
+        double many[19];
+        double portable[19];
+        for (size_t k = 0; k < 19; k++) {
+            many[k] = portable[k] = (double)i * 0.00317 * (double)(k + 1);
+        }
+        double one = many[(size_t)i % 19];
+        det_log_many(many, 19);
+        det_log_many_portable(portable, 19);
+        det_log_many(&one, 1);
+        assert_memory_equal(many, portable, sizeof many);
+        assert_memory_equal(&one, &many[(size_t)i % 19], sizeof one);
+    }
+    double zero = 1.0;
+    det_log_many(&zero, 1);
+    assert_true(bits_of(zero) == 0);
+}
+
 static void test_sigmoid_stays_inside(void **state)
 {
     (void)state;
@@ -141,6 +183,8 @@ int main(void)
         cmocka_unit_test(test_double_functions_match_libm),
         cmocka_unit_test(test_double_functions_edges),
         cmocka_unit_test(test_double_functions_keep_their_bits),
+        cmocka_unit_test(test_log_many_matches_libm),
+        cmocka_unit_test(test_log_many_bits_depend_on_nothing),
         cmocka_unit_test(test_sigmoid_stays_inside),
         cmocka_unit_test(test_expf_relative_error),
         cmocka_unit_test(test_expf_clamps),
