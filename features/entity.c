@@ -94,16 +94,28 @@ static void give_up(struct entities *t, struct region *r, struct entity *e)
     e->first_us = (int64_t)t->free_head;
     t->free_head = entities_number(t, e) + 1;
     t->evicted++;
+    t->live--;
 }
 
-bool entities_evict(struct entities *t, struct region *r)
+static bool is_pinned(const struct pinned *pinned, const void *record)
+{
+    for (size_t i = 0; i < pinned->n; i++) {
+        if (pinned->record[i] == record) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool entities_evict(struct entities *t, struct region *r, const struct pinned *pinned)
 {
     struct entity *oldest = NULL;
     uint32_t used = t->count;
     for (uint32_t i = 0; i < used && i < ENTITY_LOOK; i++) {
         struct entity *e = record(t, t->hand);
         t->hand = (t->hand + 1) % used;
-        if (e->id != 0 && (oldest == NULL || e->last_us < oldest->last_us)) {
+        if (e->id != 0 && (oldest == NULL || e->last_us < oldest->last_us) &&
+            !is_pinned(pinned, e)) {
             oldest = e;
         }
     }
@@ -114,7 +126,8 @@ bool entities_evict(struct entities *t, struct region *r)
     return true;
 }
 
-void *entities_get(struct entities *t, struct region *r, uint64_t id, bool *out_new)
+void *entities_get(struct entities *t, struct region *r, uint64_t id, const struct pinned *pinned,
+                   bool *out_new)
 {
     uint64_t s = slot_of(t, id);
     *out_new = t->slots[s] == 0;
@@ -122,7 +135,8 @@ void *entities_get(struct entities *t, struct region *r, uint64_t id, bool *out_
         return record(t, t->slots[s] - 1);
     }
     if (t->free_head == 0 && t->count == t->max) {
-        entities_evict(t, r);
+        /* there is one: all are in use, and of ENTITY_LOOK at most 4 are pinned */
+        (void)entities_evict(t, r, pinned);
         s = slot_of(t, id); /* the chain may have moved */
     }
     uint32_t number = t->count;
@@ -136,6 +150,7 @@ void *entities_get(struct entities *t, struct region *r, uint64_t id, bool *out_
     memset(e, 0, t->record_bytes);
     e->id = id;
     t->slots[s] = number + 1;
+    t->live++;
     return e;
 }
 
@@ -169,7 +184,7 @@ uint32_t seen_count(const struct seen *latest, int64_t at_us, int64_t window_us)
     int64_t now = seconds(at_us);
     uint32_t n = 0;
     for (size_t i = 0; i < LATEST_MAX && latest[i].id != 0; i++) {
-        n += latest[i].last_s > now - window_us / 1000000;
+        n += latest[i].first_s <= now && latest[i].last_s > now - window_us / 1000000;
     }
     return n;
 }

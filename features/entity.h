@@ -41,6 +41,7 @@ struct place {
 
 struct card {
     struct entity e;
+    uint32_t events; /* of any type so far, saturating */
     struct seen devices[LATEST_MAX];
     uint32_t ips[LATEST_MAX];
     uint16_t countries[LATEST_MAX];
@@ -56,7 +57,8 @@ struct entities {
     uint32_t *slots; /* open addressing; record number + 1, 0: empty */
     size_t max, record_bytes;
     uint64_t mask;
-    uint32_t count;
+    uint32_t count; /* records ever used */
+    uint32_t live;  /* of them in use */
     uint32_t hand;
     uint32_t free_head; /* record number + 1 of a freed record; chained through first_us */
     uint64_t evicted;
@@ -68,16 +70,25 @@ void entities_done(struct entities *t);
 
 /* Record of that identity, or NULL. */
 void *entities_find(const struct entities *t, uint64_t id);
-/* The same, made where it is missing (out_new).  Memory of a record that gives way returns to r. */
-void *entities_get(struct entities *t, struct region *r, uint64_t id, bool *out_new);
-/* Gives the longest unseen of the next few up; false: there is none. */
-bool entities_evict(struct entities *t, struct region *r);
+/* Records that must not give way, because the event at hand uses them. */
+struct pinned {
+    const void *record[4];
+    size_t n;
+};
+
+/* The same as entities_find, made where it is missing (out_new).  Memory of a record that gives way
+ * returns to r. */
+void *entities_get(struct entities *t, struct region *r, uint64_t id, const struct pinned *pinned,
+                   bool *out_new);
+/* Gives the longest unseen of the next few up, pinned ones excepted; false: there is none. */
+bool entities_evict(struct entities *t, struct region *r, const struct pinned *pinned);
 uint32_t entities_number(const struct entities *t, const void *record);
 void entities_prefetch(const struct entities *t, uint64_t id);
 
 /* Moves id to the front of the latest; returns how it was before (id 0: not there). */
 struct seen seen_touch(struct seen *latest, uint32_t id, int64_t at_us);
-/* Distinct ones seen in the window (at - window, at]. */
+/* Distinct ones first seen at or before at_us and last after at_us - window_us, in whole seconds.
+ */
 uint32_t seen_count(const struct seen *latest, int64_t at_us, int64_t window_us);
 bool seen16_touch(uint16_t *latest, uint16_t id);
 bool seen32_touch(uint32_t *latest, uint32_t id);

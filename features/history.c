@@ -1,268 +1,380 @@
 #include "features/history.h"
 
+#include <math.h>
 #include <string.h>
 
-#define PANES_MAX 512U
-/* a pane may span this share of its age */
-#define PANE_SHARE 16
+#include "features/panes.h"
+
+/* 512 B: 31 entries */
+#define CHUNK_CLASS_MAX 3U
 /* of the entries, this share is folded at once when the limit is reached */
 #define FOLD_SHARE 4U
 
-static uint32_t capacity(uint8_t size_class, size_t size)
+static uint32_t capacity(const struct chunk *c)
 {
-    return (uint32_t)(((size_t)REGION_UNIT << size_class) / size);
+    return (uint32_t)((((size_t)REGION_UNIT << c->size_class) - sizeof *c) / sizeof c->entry[0]);
 }
 
-static struct pane *panes_of(const struct region *r, const struct history *h)
+static struct chunk *chunk_at(struct region *r, uint32_t block)
 {
-    return region_at(r, h->panes);
+    return region_at(r, block);
 }
 
-/* A block twice as large with the same content; false: no memory, nothing changed. */
-static bool grow(struct region *r, uint32_t *block, uint8_t *size_class)
+static void free_oldest_chunk(struct region *r, struct history *h)
 {
-    unsigned larger = *block == 0 ? 0 : *size_class + 1U;
-    uint32_t b = larger < REGION_CLASSES ? region_alloc(r, larger) : 0;
-    if (b == 0) {
-        return false;
+    struct chunk *c = chunk_at(r, h->oldest);
+    uint32_t newer = c->newer;
+    h->n -= c->n;
+    region_free(r, h->oldest, c->size_class);
+    h->oldest = newer;
+    if (newer != 0) {
+        chunk_at(r, newer)->older = 0;
+    } else {
+        h->newest = 0;
     }
-    if (*block != 0) {
-        memcpy(region_at(r, b), region_at(r, *block), (size_t)REGION_UNIT << *size_class);
-        region_free(r, *block, *size_class);
-    }
-    *block = b;
-    *size_class = (uint8_t)larger;
-    return true;
 }
 
-static void drop_panes(struct region *r, struct history *h, int64_t before_us)
+/* Removes the `count` oldest entries of the oldest chunk. */
+static void drop_entries(struct region *r, struct history *h, uint32_t count)
 {
-    struct pane *p = panes_of(r, h);
-    uint32_t gone = 0;
-    while (gone < h->pane_count && p[gone].to_us < before_us) {
-        gone++;
+    struct chunk *c = chunk_at(r, h->oldest);
+    if (count >= c->n) {
+        free_oldest_chunk(r, h);
+        return;
     }
-    memmove(p, p + gone, (h->pane_count - gone) * sizeof *p);
-    h->pane_count = (uint16_t)(h->pane_count - gone);
+    memmove(c->entry, c->entry + count, (c->n - count) * sizeof c->entry[0]);
+    c->n = (uint16_t)(c->n - count);
+    h->n -= count;
 }
 
-/* Merges neighbours while the result stays narrow against its age at now_us. */
-static void merge_panes(struct region *r, struct history *h, int64_t now_us)
+/* Gives back what is forgotten. */
+static void trim(struct region *r, struct history *h, int64_t after_us)
 {
-    struct pane *p = panes_of(r, h);
-    uint32_t kept = 0;
-    for (uint32_t i = 1; i < h->pane_count; i++) {
-        int64_t age = now_us - p[i].to_us;
-        if (p[i].to_us - p[kept].from_us <= age / PANE_SHARE || h->pane_count >= PANES_MAX) {
-            p[kept].to_us = p[i].to_us;
-            p[kept].count += p[i].count;
-            p[kept].sum += p[i].sum;
-            p[kept].square += p[i].square;
-        } else {
-            p[++kept] = p[i];
+    while (h->oldest != 0) {
+        const struct chunk *c = chunk_at(r, h->oldest);
+        uint32_t gone = 0;
+        while (gone < c->n && c->entry[gone].time_us <= after_us) {
+            gone++;
         }
+        if (gone == 0) {
+            return;
+        }
+        drop_entries(r, h, gone);
     }
-    h->pane_count = (uint16_t)(h->pane_count > 0 ? kept + 1 : 0);
 }
 
 /* Turns the `count` oldest entries into panes. */
 static void fold(struct region *r, struct history *h, uint32_t count, int64_t now_us,
-                 int64_t horizon_us)
+                 int64_t after_us)
 {
-    struct entry *e = history_entries(r, h);
-    if (h->pane_count > 0) {
-        drop_panes(r, h, now_us - horizon_us);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        if (e[i].time_us <= now_us - horizon_us) {
-            continue;
+    panes_forget(r, h, after_us);
+    while (count > 0 && h->oldest != 0) {
+        const struct chunk *c = chunk_at(r, h->oldest);
+        uint32_t here = count < c->n ? count : c->n;
+        for (uint32_t i = 0; i < here; i++) {
+            panes_add(r, h, &c->entry[i], now_us);
         }
-        if (h->panes == 0 || h->pane_count == capacity(h->pane_class, sizeof(struct pane))) {
-            merge_panes(r, h, now_us);
-            if ((h->panes == 0 ||
-                 h->pane_count * 2U > capacity(h->pane_class, sizeof(struct pane))) &&
-                !grow(r, &h->panes, &h->pane_class) &&
-                (h->panes == 0 || h->pane_count == capacity(h->pane_class, sizeof(struct pane)))) {
-                continue; /* no memory: this event is forgotten */
-            }
-        }
-        struct pane *p = panes_of(r, h) + h->pane_count++;
-        double amount = (double)e[i].amount / 100;
-        double payment = (e[i].tag & ENTRY_PAYMENT) != 0 ? 1 : 0;
-        *p = (struct pane){e[i].time_us, e[i].time_us, payment, payment * amount,
-                           payment * amount * amount};
+        drop_entries(r, h, here);
+        count -= here;
     }
-    merge_panes(r, h, now_us);
-    memmove(e, e + count, (h->n - count) * sizeof *e);
-    h->n -= count;
+    panes_merge(r, h, now_us);
 }
 
-static void drop_old_entries(struct region *r, struct history *h, int64_t before_us)
+/* The block of a chunk of that class between two neighbours, or 0: no memory. */
+static uint32_t link_chunk(struct region *r, struct history *h, uint32_t older, uint32_t newer,
+                           unsigned size_class)
 {
-    struct entry *e = history_entries(r, h);
-    uint32_t gone = 0;
-    while (gone < h->n && e[gone].time_us <= before_us) {
-        gone++;
+    uint32_t block = region_alloc(r, size_class);
+    if (block == 0) {
+        return 0;
     }
-    if (gone > 0) {
-        memmove(e, e + gone, (h->n - gone) * sizeof *e);
-        h->n -= gone;
-    }
+    struct chunk *c = chunk_at(r, block);
+    c->older = older;
+    c->newer = newer;
+    c->size_class = (uint8_t)size_class;
+    *(older != 0 ? &chunk_at(r, older)->newer : &h->oldest) = block;
+    *(newer != 0 ? &chunk_at(r, newer)->older : &h->newest) = block;
+    return block;
 }
 
-static bool make_room(struct region *r, struct history *h, const struct history_limits *l,
-                      int64_t now_us)
+/* Makes a full chunk the next size. */
+static bool grow_chunk(struct region *r, struct history *h, uint32_t block)
 {
-    if (h->entries != 0 && h->n < capacity(h->entry_class, sizeof(struct entry)) &&
-        h->n < l->entries_max) {
-        return true;
-    }
-    if (h->n > 0) {
-        drop_old_entries(r, h, now_us - l->horizon_us);
-    }
-    if (h->n >= l->entries_max) {
-        fold(r, h, l->entries_max / FOLD_SHARE, now_us, l->horizon_us);
-        return true;
-    }
-    if (h->entries != 0 && h->n < capacity(h->entry_class, sizeof(struct entry))) {
-        return true;
-    }
-    if (grow(r, &h->entries, &h->entry_class)) {
-        return true;
-    }
-    if (h->n == 0) {
+    const struct chunk *c = chunk_at(r, block);
+    uint32_t larger = link_chunk(r, h, c->older, c->newer, c->size_class + 1U);
+    if (larger == 0) {
         return false;
     }
-    /* no memory left: the oldest event makes room */
-    drop_old_entries(r, h, history_entries(r, h)[0].time_us);
+    struct chunk *to = chunk_at(r, larger);
+    memcpy(to->entry, c->entry, c->n * sizeof c->entry[0]);
+    to->n = c->n;
+    region_free(r, block, c->size_class);
     return true;
+}
+
+/* Moves the newer half of a full chunk into one of its own. */
+static bool split_chunk(struct region *r, struct history *h, uint32_t block)
+{
+    struct chunk *c = chunk_at(r, block);
+    uint32_t half = link_chunk(r, h, block, c->newer, CHUNK_CLASS_MAX);
+    if (half == 0) {
+        return false;
+    }
+    struct chunk *to = chunk_at(r, half);
+    to->n = (uint16_t)(c->n / 2);
+    c->n = (uint16_t)(c->n - to->n);
+    memcpy(to->entry, c->entry + c->n, to->n * sizeof c->entry[0]);
+    return true;
+}
+
+/* The newest chunk that begins at or before the time, else the oldest; 0: there is none. */
+static uint32_t chunk_for(struct region *r, const struct history *h, int64_t time_us)
+{
+    uint32_t block = h->newest;
+    while (block != 0) {
+        const struct chunk *c = chunk_at(r, block);
+        if (c->older == 0 || c->entry[0].time_us <= time_us) {
+            return block;
+        }
+        block = c->older;
+    }
+    return 0;
+}
+
+/* Room for an entry of that time near `block`; false: no memory. */
+static bool make_room(struct region *r, struct history *h, uint32_t block, int64_t time_us)
+{
+    if (block == 0) {
+        return link_chunk(r, h, 0, 0, 0) != 0;
+    }
+    const struct chunk *c = chunk_at(r, block);
+    if (c->size_class < CHUNK_CLASS_MAX) {
+        return grow_chunk(r, h, block);
+    }
+    if (c->newer == 0 && c->entry[c->n - 1].time_us <= time_us) {
+        return link_chunk(r, h, block, 0, 0) != 0;
+    }
+    return split_chunk(r, h, block);
+}
+
+static void insert(struct chunk *c, const struct entry *e)
+{
+    uint32_t at = c->n;
+    while (at > 0 && c->entry[at - 1].time_us > e->time_us) {
+        at--;
+    }
+    memmove(c->entry + at + 1, c->entry + at, (c->n - at) * sizeof *e);
+    c->entry[at] = *e;
+    c->n++;
 }
 
 bool history_add(struct region *r, struct history *h, const struct history_limits *l,
                  const struct entry *e)
 {
-    int64_t newest = h->n > 0 ? history_entries(r, h)[h->n - 1].time_us : e->time_us;
-    if (e->time_us < newest) {
-        bool before_entries = e->time_us < history_entries(r, h)[0].time_us;
-        if (e->time_us <= newest - l->horizon_us || (h->pane_count > 0 && before_entries)) {
-            return false;
-        }
+    const struct chunk *newest = history_chunk(r, h->newest);
+    int64_t now_us = e->time_us;
+    if (newest != NULL && newest->entry[newest->n - 1].time_us > now_us) {
+        now_us = newest->entry[newest->n - 1].time_us;
     }
-    if (!make_room(r, h, l, e->time_us > newest ? e->time_us : newest)) {
+    int64_t after_us = now_us - l->horizon_us;
+    if (e->time_us <= after_us || e->time_us < panes_end(r, h)) {
         return false;
     }
-    struct entry *all = history_entries(r, h);
-    uint32_t at = h->n;
-    while (at > 0 && all[at - 1].time_us > e->time_us) {
-        at--;
-    }
-    memmove(all + at + 1, all + at, (h->n - at) * sizeof *all);
-    all[at] = *e;
-    h->n++;
-    return true;
-}
-
-uint32_t history_upper(const struct region *r, const struct history *h, int64_t at_us)
-{
-    const struct entry *e = history_entries(r, h);
-    uint32_t at = h->n;
-    /* almost always the end */
-    while (at > 0 && e[at - 1].time_us > at_us) {
-        at--;
-    }
-    return at;
-}
-
-/* Share of a pane inside (from, to]. */
-static double share_between(const struct pane *p, int64_t from_us, int64_t to_us)
-{
-    if (p->from_us > from_us && p->to_us <= to_us) {
-        return 1;
-    }
-    if (p->to_us <= from_us || p->from_us > to_us) {
-        return 0;
-    }
-    int64_t low = p->from_us > from_us ? p->from_us : from_us;
-    int64_t high = p->to_us < to_us ? p->to_us : to_us;
-    return (double)(high - low) / (double)(p->to_us - p->from_us + 1);
-}
-
-static void add_panes(const struct region *r, const struct history *h, int64_t at_us,
-                      int64_t window_us, struct sums *out)
-{
-    const struct pane *p = panes_of(r, h);
-    for (uint32_t i = h->pane_count; i-- > 0 && p[i].to_us > at_us - window_us;) {
-        double share = share_between(&p[i], at_us - window_us, at_us);
-        out->n += share * p[i].count;
-        out->sum += share * p[i].sum;
-        out->square += share * p[i].square;
-    }
-}
-
-void history_windows(const struct region *r, const struct history *h, int64_t at_us,
-                     const int64_t *window_us, size_t count, struct sums *out)
-{
-    const struct entry *e = history_entries(r, h);
-    struct sums s = {0, 0, 0};
-    size_t k = 0;
-    for (uint32_t i = history_upper(r, h, at_us); i-- > 0 && k < count;) {
-        while (k < count && e[i].time_us <= at_us - window_us[k]) {
-            out[k++] = s;
+    if (newest != NULL && (h->n >= l->entries_max || newest->n == capacity(newest))) {
+        trim(r, h, after_us);
+        if (h->n >= l->entries_max) {
+            fold(r, h, l->entries_max / FOLD_SHARE, now_us, after_us);
+            if (e->time_us < panes_end(r, h)) {
+                return false;
+            }
         }
-        if ((e[i].tag & ENTRY_PAYMENT) != 0) {
-            double amount = (double)e[i].amount / 100;
-            s.n += 1;
-            s.sum += amount;
-            s.square += amount * amount;
+    }
+    for (;;) {
+        uint32_t block = chunk_for(r, h, e->time_us);
+        if (block != 0 && chunk_at(r, block)->n < capacity(chunk_at(r, block))) {
+            insert(chunk_at(r, block), e);
+            h->n++;
+            return true;
+        }
+        if (!make_room(r, h, block, e->time_us)) {
+            /* no memory left: the oldest events make room */
+            if (h->oldest == 0) {
+                return false;
+            }
+            drop_entries(r, h, h->oldest == h->newest ? 1 : UINT16_MAX);
+        }
+    }
+}
+
+struct view history_view(const struct region *r, const struct history *h,
+                         const struct history_limits *l, int64_t at_us)
+{
+    const struct chunk *c = history_chunk(r, h->newest);
+    int64_t now_us = at_us;
+    if (c != NULL && c->entry[c->n - 1].time_us > now_us) {
+        now_us = c->entry[c->n - 1].time_us;
+    }
+    return (struct view){r, h, at_us, now_us - l->horizon_us};
+}
+
+int64_t view_newest(const struct view *v)
+{
+    for (const struct chunk *c = history_chunk(v->region, v->history->newest); c != NULL;
+         c = history_chunk(v->region, c->older)) {
+        for (uint32_t i = c->n; i-- > 0;) {
+            if (c->entry[i].time_us <= v->at_us) {
+                return c->entry[i].time_us > v->after_us ? c->entry[i].time_us : INT64_MIN;
+            }
+        }
+    }
+    return INT64_MIN;
+}
+
+/* Where the window begins that ends at the view's event. */
+static int64_t window_edge(const struct view *v, int64_t window_us)
+{
+    int64_t edge = v->at_us - window_us;
+    return edge > v->after_us ? edge : v->after_us;
+}
+
+void view_windows(const struct view *v, const int64_t *window_us, size_t count, struct sums *out)
+{
+    struct sums s = {0};
+    size_t k = 0;
+    int64_t edge_us = window_edge(v, window_us[0]);
+    for (const struct chunk *c = history_chunk(v->region, v->history->newest);
+         c != NULL && k < count; c = history_chunk(v->region, c->older)) {
+        for (uint32_t i = c->n; i-- > 0;) {
+            const struct entry *e = &c->entry[i];
+            while (e->time_us <= edge_us) {
+                out[k++] = s;
+                if (k == count) {
+                    goto panes;
+                }
+                edge_us = window_edge(v, window_us[k]);
+            }
+            if ((e->tag & ENTRY_PAYMENT) != 0 && e->time_us <= v->at_us) {
+                s.n++;
+                s.sum += e->amount;
+                s.square += (uint64_t)e->amount * e->amount;
+            }
         }
     }
     while (k < count) {
-        out[k] = s;
-        if (h->pane_count > 0) {
-            add_panes(r, h, at_us, window_us[k], &out[k]);
-        }
-        k++;
+        out[k++] = s;
+    }
+panes:
+    for (k = 0; k < count && v->history->pane_count > 0; k++) {
+        panes_sum(v, window_edge(v, window_us[k]), v->at_us, &out[k]);
     }
 }
 
-double history_count_between(const struct region *r, const struct history *h, int64_t from_us,
-                             int64_t to_us)
+double view_count(const struct view *v, int64_t from_us, int64_t to_us, uint32_t without)
 {
-    const struct entry *e = history_entries(r, h);
-    double n = 0;
-    uint32_t i = history_upper(r, h, to_us);
-    for (; i > 0 && e[i - 1].time_us > from_us; i--) {
-        n += (e[i - 1].tag & ENTRY_PAYMENT) != 0 ? 1 : 0;
-    }
-    if (i == 0 && h->pane_count > 0) {
-        struct sums s = {0, 0, 0};
-        add_panes(r, h, to_us, to_us - from_us, &s);
-        n += s.n;
-    }
-    return n;
-}
-
-void history_mark(struct region *r, struct history *h, int64_t time_us, uint32_t amount,
-                  uint32_t set, uint32_t clear)
-{
-    struct entry *e = history_entries(r, h);
-    for (uint32_t i = history_upper(r, h, time_us); i-- > 0 && e[i].time_us == time_us;) {
-        if (e[i].amount == amount && ((e[i].tag & ~clear) | set) != e[i].tag) {
-            e[i].tag = (e[i].tag & ~clear) | set;
-            return;
+    struct sums s = {0};
+    from_us = from_us > v->after_us ? from_us : v->after_us;
+    for (const struct chunk *c = history_chunk(v->region, v->history->newest); c != NULL;
+         c = history_chunk(v->region, c->older)) {
+        for (uint32_t i = c->n; i-- > 0;) {
+            if (c->entry[i].time_us <= from_us) {
+                return (double)s.n; /* panes lie before */
+            }
+            s.n += c->entry[i].time_us <= to_us &&
+                   (c->entry[i].tag & (ENTRY_PAYMENT | without)) == ENTRY_PAYMENT;
         }
     }
+    panes_sum(v, from_us, to_us, &s);
+    return sums_n(&s);
+}
+
+int64_t view_latest(const struct view *v, int64_t to_us, uint32_t without)
+{
+    for (const struct chunk *c = history_chunk(v->region, v->history->newest); c != NULL;
+         c = history_chunk(v->region, c->older)) {
+        for (uint32_t i = c->n; i-- > 0;) {
+            if (c->entry[i].time_us <= v->after_us) {
+                return INT64_MIN;
+            }
+            if (c->entry[i].time_us <= to_us &&
+                (c->entry[i].tag & (ENTRY_PAYMENT | without)) == ENTRY_PAYMENT) {
+                return c->entry[i].time_us;
+            }
+        }
+    }
+    return panes_latest(v, to_us);
+}
+
+/* Replaces `from` among the fraud flags by `to` in the latest entry that fits. */
+static void change(struct region *r, const struct history *h, const struct entry_key *key,
+                   uint32_t from, uint32_t to)
+{
+    const uint32_t flags = ENTRY_FRAUD | ENTRY_BLAMED;
+    for (uint32_t block = h->newest; block != 0; block = chunk_at(r, block)->older) {
+        struct chunk *c = chunk_at(r, block);
+        for (uint32_t i = c->n; i-- > 0;) {
+            struct entry *e = &c->entry[i];
+            if (e->time_us < key->time_us) {
+                return;
+            }
+            if (e->time_us == key->time_us && e->amount == key->amount &&
+                (e->tag & (ENTRY_PAYMENT | flags)) == (ENTRY_PAYMENT | from) &&
+                (key->place == 0 || e->tag >> 8 == key->place)) {
+                e->tag = (e->tag & ~flags) | to;
+                return;
+            }
+        }
+    }
+}
+
+void history_mark(struct region *r, const struct history *h, const struct entry_key *key,
+                  uint32_t flags)
+{
+    change(r, h, key, 0, flags);
+}
+
+void history_unmark(struct region *r, const struct history *h, const struct entry_key *key,
+                    uint32_t flags)
+{
+    change(r, h, key, flags, 0);
 }
 
 void history_free(struct region *r, struct history *h)
 {
-    region_free(r, h->entries, h->entry_class);
+    while (h->oldest != 0) {
+        free_oldest_chunk(r, h);
+    }
     region_free(r, h->panes, h->pane_class);
     memset(h, 0, sizeof *h);
 }
 
-size_t history_bytes(const struct history *h)
+size_t history_bytes(const struct region *r, const struct history *h)
 {
-    return (h->entries != 0 ? (size_t)REGION_UNIT << h->entry_class : 0) +
-           (h->panes != 0 ? (size_t)REGION_UNIT << h->pane_class : 0);
+    size_t bytes = h->panes != 0 ? (size_t)REGION_UNIT << h->pane_class : 0;
+    for (const struct chunk *c = history_chunk(r, h->newest); c != NULL;
+         c = history_chunk(r, c->older)) {
+        bytes += (size_t)REGION_UNIT << c->size_class;
+    }
+    return bytes;
+}
+
+double sums_mean(const struct sums *s)
+{
+    double n = sums_n(s);
+    return n > 0 ? ((double)s->sum + s->pane_sum) / n / 100 : 0;
+}
+
+double sums_deviation(const struct sums *s)
+{
+    double n = sums_n(s);
+    if (!(n > 0)) {
+        return 0;
+    }
+    double variance = 0; /* n^2 times that of the amounts */
+    if (s->pane_n > 0) {
+        double sum = (double)s->sum + s->pane_sum;
+        variance = n * ((double)s->square + s->pane_square) - sum * sum;
+    } else {
+        variance = (double)(s->n * s->square - (wide_sum)s->sum * s->sum);
+    }
+    return variance > 0 ? sqrt(variance) / n / 100 : 0;
 }

@@ -1,12 +1,19 @@
 /* Events of one card or place in order of event time, kept one by one up to a limit; older ones are
  * folded into panes (count, sum, sum of squares over a stretch of time).
  *
+ * Events lie in a chain of small chunks: adding one touches the newest chunk only, forgetting old
+ * ones frees whole chunks.  n events in order take at most 16.6 n + 1,100 bytes, below 32 events
+ * 32 n + 64; late ones may leave chunks half full.
+ *
  * Invariants
- *  1. Entries ascend by time; equal times stay in order of arrival.
- *  2. Panes lie before every entry, do not overlap, and a pane's width is at most 1/16 of its age
- * when it was last merged.  A window whose edge cuts a pane takes the pane's share by time, so a
- *     count is wrong by at most the pane at the edge: 1/16 of the window's age.
- *  3. What is older than the horizon is dropped. */
+ *  1. Entries ascend by time, inside a chunk and along the chain; equal times stay in order of
+ *     arrival.
+ *  2. Panes end at or before the first entry, do not overlap (ends may touch), and a pane's width
+ *     is at most 1/16 of its age when it was last merged.  A window whose edge cuts a pane takes
+ *     the pane's share by time.  So the sums of a window of length w lie between the exact ones of
+ *     w - w/16 and w + w/16.
+ *  3. What lies `horizon_us` or more before the newest event is forgotten: no query sees it, though
+ *     its memory may be given back later. */
 #ifndef FD_FEATURES_HISTORY_H
 #define FD_FEATURES_HISTORY_H
 
@@ -30,17 +37,26 @@ struct entry {
     uint32_t tag;    /* low 8 bits: flags; high 24: of the place */
 };
 
+/* A stretch of the chain. */
+struct chunk {
+    uint32_t older, newer; /* blocks; 0: none */
+    uint16_t n;
+    uint8_t size_class;
+    uint8_t spare[5];
+    struct entry entry[]; /* [n], ascending */
+};
+
 struct pane {
     int64_t from_us, to_us;    /* of its first and last event */
     double count, sum, square; /* payments only; 1/100 units */
 };
 
 struct history {
-    uint32_t entries; /* block of struct entry */
-    uint32_t panes;   /* block of struct pane */
-    uint32_t n;
+    uint32_t newest, oldest; /* chunks; 0: no event */
+    uint32_t panes;          /* block of struct pane */
+    uint32_t n;              /* entries held, forgotten ones included */
     uint16_t pane_count;
-    uint8_t entry_class, pane_class;
+    uint8_t pane_class;
 };
 
 struct history_limits {
@@ -48,37 +64,78 @@ struct history_limits {
     int64_t horizon_us;
 };
 
-/* Number of payments in a window, the sum and squares of their amounts in reference units. */
+__extension__ typedef unsigned __int128 wide_sum;
+
+/* Payments of a window: exact integers (1/100 reference units), so the order of addition does not
+ * matter; what comes from panes beside them. */
 struct sums {
-    double n, sum, square;
+    uint64_t n, sum;
+    wide_sum square;
+    double pane_n, pane_sum, pane_square;
 };
 
-static inline struct entry *history_entries(const struct region *r, const struct history *h)
-{
-    return region_at(r, h->entries);
-}
+/* A history as an event at at_us sees it: entries in (after_us, at_us]. */
+struct view {
+    const struct region *region;
+    const struct history *history;
+    int64_t at_us;
+    int64_t after_us; /* forgotten at and before this */
+};
 
-/* Puts an event in its place.  Returns false where it is older than what is kept one by one (the
- * history is unchanged) or where there is no memory for it. */
+/* Puts an event in its place.  Returns false where it is forgotten already, or older than the
+ * newest pane once there is room for it, or where there is no memory for it. */
 bool history_add(struct region *r, struct history *h, const struct history_limits *l,
                  const struct entry *e);
 
-/* Index after the last entry with time <= at_us. */
-uint32_t history_upper(const struct region *r, const struct history *h, int64_t at_us);
+struct view history_view(const struct region *r, const struct history *h,
+                         const struct history_limits *l, int64_t at_us);
+
+static inline const struct chunk *history_chunk(const struct region *r, uint32_t block)
+{
+    return block != 0 ? region_at(r, block) : NULL;
+}
+
+/* Time of the newest event the view holds, or INT64_MIN. */
+int64_t view_newest(const struct view *v);
 
 /* Payments in (at - window[k], at] for ascending windows; out: [count]. */
-void history_windows(const struct region *r, const struct history *h, int64_t at_us,
-                     const int64_t *window_us, size_t count, struct sums *out);
+void view_windows(const struct view *v, const int64_t *window_us, size_t count, struct sums *out);
 
-/* Payments with time in (from, to]. */
-double history_count_between(const struct region *r, const struct history *h, int64_t from_us,
-                             int64_t to_us);
+/* Payments with time in (from, to], to <= at, that carry none of the `without` flags.  Panes know
+ * no flags: theirs all count. */
+double view_count(const struct view *v, int64_t from_us, int64_t to_us, uint32_t without);
 
-/* Sets and clears flags of the entry with this time and amount (the first that differs). */
-void history_mark(struct region *r, struct history *h, int64_t time_us, uint32_t amount,
-                  uint32_t set, uint32_t clear);
+/* Time of the latest payment at or before to_us <= at that carries none of the `without` flags (or
+ * of the latest moment of a pane with payments), or INT64_MIN. */
+int64_t view_latest(const struct view *v, int64_t to_us, uint32_t without);
+
+/* Whether an entry is the one that a label means: payments of this time and amount; where `place`
+ * is not 0, with this place.  Two events alike in all of these are interchangeable. */
+struct entry_key {
+    int64_t time_us;
+    uint32_t amount;
+    uint32_t place;
+};
+
+/* Sets flags of the latest such entry that does not carry ENTRY_FRAUD. */
+void history_mark(struct region *r, const struct history *h, const struct entry_key *key,
+                  uint32_t flags);
+/* Takes ENTRY_FRAUD and ENTRY_BLAMED from the latest such entry that carries just `flags` of them.
+ */
+void history_unmark(struct region *r, const struct history *h, const struct entry_key *key,
+                    uint32_t flags);
 
 void history_free(struct region *r, struct history *h);
-size_t history_bytes(const struct history *h);
+size_t history_bytes(const struct region *r, const struct history *h);
+
+static inline double sums_n(const struct sums *s)
+{
+    return (double)s->n + s->pane_n;
+}
+
+/* Mean amount in reference units; 0 without any. */
+double sums_mean(const struct sums *s);
+/* Population standard deviation in reference units; 0 without any. */
+double sums_deviation(const struct sums *s);
 
 #endif

@@ -8,7 +8,6 @@
 #include "features/state.h"
 
 #define SOURCES_MAX 1024
-#define LN_COUNTS 4096
 
 struct waiting_label {
     struct label label;
@@ -31,19 +30,12 @@ struct feat_state {
     char *extra; /* [card_max, card_extra_bytes] */
     struct amounts amounts;
     struct category *mccs, *countries; /* [CATEGORY_MAX] */
-    struct waiting_label *waiting;     /* heap by (known_us, arrival) */
-    size_t waiting_count, waiting_room;
+    struct waiting_label *waiting;     /* [label_queue_max], heap by (known_us, arrival) */
+    size_t waiting_count;
     uint64_t arrivals;
     struct label_source sources[SOURCES_MAX];
     size_t source_count;
     struct feat_counters counters;
-    float ln_count[LN_COUNTS]; /* ln(1 + n) */
-};
-
-/* The records an event touches; NULL where the field is missing. */
-struct touched {
-    struct card *card;
-    struct place *terminal, *merchant, *device, *ip;
 };
 
 static inline uint64_t place_id(uint64_t id, enum place_kind kind)
@@ -52,6 +44,69 @@ static inline uint64_t place_id(uint64_t id, enum place_kind kind)
     uint64_t mixed = (id ^ (uint64_t)kind << 56) * UINT64_C(0x9e3779b97f4a7c15);
     return mixed != 0 ? mixed : 1;
 }
+
+/* Times beyond any calendar are moved to these, so that differences cannot overflow. */
+#define TIME_US_MAX (INT64_MAX / 4)
+
+static inline int64_t bounded_time(int64_t us)
+{
+    return us > TIME_US_MAX ? TIME_US_MAX : us < -TIME_US_MAX ? -TIME_US_MAX : us;
+}
+
+/* The records an event touches; NULL where the field is missing. */
+struct touched {
+    struct card *card;
+    struct place *terminal, *merchant, *device, *ip;
+};
+
+/* One event while its columns are computed. */
+struct work {
+    struct feat_state *s;
+    const struct tx *t;
+    const struct touched *at;
+    float *x;
+    double amount; /* reference units */
+    uint32_t self; /* 1 where this event counts in payment windows */
+    /* columns that are a logarithm: all taken at once at the end */
+    uint32_t ln_count;
+    uint8_t ln_column[FEAT_DIM];
+    double ln_of[FEAT_DIM];
+};
+
+/* The column becomes ln(v); v > 0. */
+static inline void ln_later(struct work *w, size_t column, double v)
+{
+    w->ln_column[w->ln_count] = (uint8_t)column;
+    w->ln_of[w->ln_count++] = v;
+}
+
+/* ln(1 + v); v >= 0. */
+static inline void ln1p_later(struct work *w, size_t column, double v)
+{
+    ln_later(w, column, 1 + v);
+}
+
+/* ln(1 + us in units of unit_us), us below 0 counting as 0. */
+static inline void ln_time_later(struct work *w, size_t column, int64_t us, int64_t unit_us)
+{
+    ln1p_later(w, column, (double)(us > 0 ? us : 0) / (double)unit_us);
+}
+
+/* Columns of the same form for cards and places; `others`: payments of a window before this event.
+ */
+void count_column(struct work *w, size_t column, const struct sums *others);
+void mean_column(struct work *w, size_t column, const struct sums *others);
+void ratio_column(struct work *w, size_t column, const struct sums *others);
+void z_column(struct work *w, size_t column, const struct sums *others);
+/* ln(amount / mean), both bounded away from zero. */
+void ratio_to_column(struct work *w, size_t column, double mean);
+
+/* Groups of columns (columns_card.c, columns_place.c). */
+void columns_card(struct work *w, struct feat_facts *facts);
+void columns_places(struct work *w);
+/* Columns of both: what is known of a card or terminal; `first`: FEAT_.._fraud_days of the group.
+ */
+void known_columns(struct work *w, size_t first, const struct view *v, const struct frauds *f);
 
 /* Takes effect of all labels with known_us <= the clock. */
 void labels_apply(struct feat_state *s);
@@ -64,11 +119,14 @@ void columns_compute(struct feat_state *s, const struct tx *t, const struct touc
 bool columns_learn(struct feat_state *s, const struct tx *t, const struct touched *at);
 
 /* 24 bits that stand for the event's place in its card's history; 0: no place. */
-static inline uint32_t place_tag(const struct tx *t)
+static inline uint32_t place_tag(uint64_t terminal, uint64_t merchant)
 {
-    uint64_t id = t->terminal != 0 ? t->terminal : t->merchant;
+    uint64_t id = terminal != 0 ? terminal : merchant;
     return id != 0 ? (uint32_t)(id >> 40) | 1U : 0;
 }
+
+/* Smallest mean that an amount is held against. */
+#define MEAN_MIN 0.1
 
 static inline uint32_t short_id(uint64_t id)
 {

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "base/detmath.h"
-
 #define DAY_US 86400e6
 #define NEVER_DAYS 400.0F
 
@@ -66,14 +64,14 @@ bool frauds_remove(struct region *r, struct frauds *f, uint64_t tx, struct fraud
     return false;
 }
 
-bool frauds_has(const struct region *r, const struct frauds *f, uint64_t tx)
+const struct fraud *frauds_find(const struct region *r, const struct frauds *f, uint64_t tx)
 {
     for (uint32_t i = 0; i < f->n; i++) {
         if (all(r, f)[i].tx == tx) {
-            return true;
+            return &all(r, f)[i];
         }
     }
-    return false;
+    return NULL;
 }
 
 void frauds_free(struct region *r, struct frauds *f)
@@ -89,7 +87,7 @@ uint32_t frauds_known_in(const struct region *r, const struct frauds *f, int64_t
     for (uint32_t i = 0; i < f->n; i++) {
         const struct fraud *a = &all(r, f)[i];
         n += a->known_us > at_us - window_us && a->known_us <= at_us &&
-             (!blamed_only || a->blamed != 0);
+             (!blamed_only || (a->tag & ENTRY_BLAMED) != 0);
     }
     return n;
 }
@@ -101,7 +99,8 @@ static int64_t latest(const struct region *r, const struct frauds *f, int64_t at
     int64_t best = INT64_MIN;
     for (uint32_t i = 0; i < f->n; i++) {
         const struct fraud *a = &all(r, f)[i];
-        if (a->event_us <= at_us && a->event_us > best && (!blamed_only || a->blamed != 0)) {
+        if (a->event_us <= at_us && a->event_us > best &&
+            (!blamed_only || (a->tag & ENTRY_BLAMED) != 0)) {
             best = a->event_us;
         }
     }
@@ -118,64 +117,25 @@ float frauds_days(const struct region *r, const struct frauds *f, int64_t at_us,
     return days_between(latest(r, f, at_us, blamed_only), at_us);
 }
 
-float frauds_risk(const struct region *r, const struct frauds *f, const struct history *h,
-                  int64_t at_us, int64_t window_us, int64_t maturity_us)
+float frauds_risk(const struct view *v, const struct frauds *f, int64_t window_us,
+                  int64_t maturity_us)
 {
-    uint32_t known = frauds_known_in(r, f, at_us, window_us, false);
+    uint32_t known = frauds_known_in(v->region, f, v->at_us, window_us, false);
     if (known == 0) {
         return 0;
     }
-    int64_t to = at_us - maturity_us;
-    double labelled = history_count_between(r, h, to - window_us, to);
-    for (uint32_t i = 0; i < f->n; i++) {
-        const struct fraud *a = &all(r, f)[i];
-        labelled -= a->event_us > to - window_us && a->event_us <= to ? 1 : 0;
-    }
-    labelled = (labelled > 0 ? labelled : 0) + known;
-    return (float)(known / labelled);
+    int64_t to_us = v->at_us - maturity_us;
+    return (float)(known / (view_count(v, to_us - window_us, to_us, ENTRY_FRAUD) + known));
 }
 
-/* Time of the latest payment at or before at_us that is not a fraud blamed here, or INT64_MIN. */
-static int64_t latest_legitimate(const struct region *r, const struct history *h, int64_t at_us)
+void known_state(const struct view *v, const struct frauds *f, int64_t maturity_us,
+                 float out[KNOWN_STATE_DIM])
 {
-    const struct entry *e = history_entries(r, h);
-    for (uint32_t i = history_upper(r, h, at_us); i-- > 0;) {
-        if ((e[i].tag & (ENTRY_PAYMENT | ENTRY_BLAMED)) == ENTRY_PAYMENT) {
-            return e[i].time_us;
-        }
-    }
-    const struct pane *p = region_at(r, h->panes);
-    for (uint32_t i = h->pane_count; i-- > 0;) {
-        if (p[i].to_us <= at_us && p[i].count > 0) {
-            return p[i].to_us;
-        }
-    }
-    return INT64_MIN;
-}
-
-/* Payments in (from, to] that are not frauds blamed here. */
-static double legitimate_between(const struct region *r, const struct frauds *f,
-                                 const struct history *h, int64_t from_us, int64_t to_us)
-{
-    if (from_us >= to_us) {
-        return 0;
-    }
-    double n = history_count_between(r, h, from_us, to_us);
-    for (uint32_t i = 0; i < f->n; i++) {
-        const struct fraud *a = &all(r, f)[i];
-        n -= a->blamed != 0 && a->event_us > from_us && a->event_us <= to_us ? 1 : 0;
-    }
-    return n > 0 ? n : 0;
-}
-
-void known_state(const struct region *r, const struct frauds *f, const struct history *h,
-                 int64_t at_us, int64_t maturity_us, float out[KNOWN_STATE_DIM])
-{
-    int64_t known_to = at_us - maturity_us;
-    int64_t fraud = f->n > 0 ? latest(r, f, at_us, true) : INT64_MIN;
-    int64_t legit = latest_legitimate(r, h, known_to);
-    out[0] = days_between(fraud, at_us);
-    out[1] = days_between(legit, at_us);
+    int64_t known_to = v->at_us - maturity_us;
+    int64_t fraud = f->n > 0 ? latest(v->region, f, v->at_us, true) : INT64_MIN;
+    int64_t legit = view_latest(v, known_to, ENTRY_BLAMED);
+    out[0] = days_between(fraud, v->at_us);
+    out[1] = days_between(legit, v->at_us);
     out[2] = NEVER_DAYS;
     out[3] = 0;
     out[4] = legit != INT64_MIN ? 0.0F : -1.0F;
@@ -184,19 +144,20 @@ void known_state(const struct region *r, const struct frauds *f, const struct hi
         return;
     }
     /* the run: blamed frauds after the last known legitimate payment before the latest of them */
-    int64_t before = latest_legitimate(r, h, fraud < known_to ? fraud : known_to);
+    int64_t before = view_latest(v, fraud < known_to ? fraud : known_to, ENTRY_BLAMED);
+    before = before > v->after_us ? before : v->after_us;
     int64_t first = fraud;
     uint32_t length = 0;
     for (uint32_t i = 0; i < f->n; i++) {
-        const struct fraud *a = &all(r, f)[i];
-        if (a->blamed != 0 && a->event_us <= fraud && a->event_us > before) {
+        const struct fraud *a = &all(v->region, f)[i];
+        if ((a->tag & ENTRY_BLAMED) != 0 && a->event_us <= fraud && a->event_us > before) {
             first = a->event_us < first ? a->event_us : first;
             length++;
         }
     }
-    length += length == 0; /* a legitimate payment at the very same time does not end the run */
-    out[2] = days_between(first, at_us);
-    out[3] = (float)det_log1p(length);
+    length += length == 0; /* the latest is one, though forgotten or beside a legitimate payment */
+    out[2] = days_between(first, v->at_us);
+    out[3] = (float)length;
     out[4] = fraud >= legit ? 1.0F : 0.0F;
-    out[5] = (float)legitimate_between(r, f, h, fraud, known_to);
+    out[5] = fraud < known_to ? (float)view_count(v, fraud, known_to, ENTRY_BLAMED) : 0.0F;
 }

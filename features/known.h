@@ -1,4 +1,7 @@
-/* Known frauds of one card or place, and what they say when an event arrives. */
+/* Known frauds of one card or place, and what they say when an event arrives.
+ *
+ * A payment is known-legitimate from its maturity on, unless it is marked as a known fraud blamed
+ * here; a verdict "legitimate" only takes an earlier "fraud" back. */
 #ifndef FD_FEATURES_KNOWN_H
 #define FD_FEATURES_KNOWN_H
 
@@ -14,7 +17,8 @@ struct fraud {
     uint64_t tx;
     int64_t event_us;
     int64_t known_us;
-    uint64_t blamed; /* on this card (place) */
+    uint32_t amount;
+    uint32_t tag; /* as struct entry's: ENTRY_FRAUD, ENTRY_BLAMED, the place in a card's */
 };
 
 struct frauds {
@@ -23,14 +27,16 @@ struct frauds {
     uint8_t size_class;
 };
 
-/* Columns fraud_days .. legit_since of the groups CARD_LABEL and TERMINAL_LABEL, in that order. */
+/* Columns fraud_days .. legit_since of the groups CARD_LABEL and TERMINAL_LABEL, in that order;
+ * streak_len as the plain number. */
 #define KNOWN_STATE_DIM 6
 
 /* Adds a fraud; false where there is no memory for it. */
 bool frauds_add(struct region *r, struct frauds *f, const struct fraud *fraud);
 /* Takes one back; returns whether it was there and, in *out, what it was. */
 bool frauds_remove(struct region *r, struct frauds *f, uint64_t tx, struct fraud *out);
-bool frauds_has(const struct region *r, const struct frauds *f, uint64_t tx);
+/* The one of that payment, or NULL. */
+const struct fraud *frauds_find(const struct region *r, const struct frauds *f, uint64_t tx);
 void frauds_free(struct region *r, struct frauds *f);
 
 /* Frauds that became known in (at - window, at]; blamed ones only if asked. */
@@ -39,9 +45,9 @@ uint32_t frauds_known_in(const struct region *r, const struct frauds *f, int64_t
 /* Days since the latest fraud by event time, 400 without one. */
 float frauds_days(const struct region *r, const struct frauds *f, int64_t at_us, bool blamed_only);
 /* Frauds known in the window over payments whose label became known in it. */
-float frauds_risk(const struct region *r, const struct frauds *f, const struct history *h,
-                  int64_t at_us, int64_t window_us, int64_t maturity_us);
-void known_state(const struct region *r, const struct frauds *f, const struct history *h,
-                 int64_t at_us, int64_t maturity_us, float out[KNOWN_STATE_DIM]);
+float frauds_risk(const struct view *v, const struct frauds *f, int64_t window_us,
+                  int64_t maturity_us);
+void known_state(const struct view *v, const struct frauds *f, int64_t maturity_us,
+                 float out[KNOWN_STATE_DIM]);
 
 #endif

@@ -1,7 +1,6 @@
 /* Labels: they wait until the clock reaches the time they became known, in order of (known time,
  * arrival), and then mark the payment in every history that holds it. */
-#include <stdlib.h>
-#include <string.h>
+#include <stddef.h>
 
 #include "base/timefmt.h"
 #include "features/internal.h"
@@ -66,20 +65,13 @@ enum err feat_label(struct feat_state *s, const struct label *l)
     if (s->waiting_count >= s->limits.label_queue_max) {
         return ERR_FULL;
     }
-    if (s->waiting_count == s->waiting_room) {
-        size_t room = s->waiting_room == 0 ? 1024 : 2 * s->waiting_room;
-        struct waiting_label *w = realloc(s->waiting, room * sizeof *w);
-        if (w == NULL) {
-            return ERR_FULL;
-        }
-        s->waiting = w;
-        s->waiting_room = room;
-    }
     if (!is_new_number(s, l)) {
         s->counters.labels_repeated++;
         return ERR_OK;
     }
-    const struct waiting_label w = {*l, s->arrivals++};
+    struct waiting_label w = {*l, s->arrivals++};
+    w.label.event_us = bounded_time(l->event_us);
+    w.label.known_us = bounded_time(l->known_us);
     heap_push(s, &w);
     return ERR_OK;
 }
@@ -116,60 +108,75 @@ static struct holders find_holders(const struct feat_state *s, const struct labe
     return h;
 }
 
-static void mark_fraud(struct feat_state *s, struct entity *e, const struct label *l, bool blamed)
+/* place: of the label in its card's history; 0 for histories of places. */
+static void mark_fraud(struct feat_state *s, struct entity *e, const struct label *l,
+                       uint32_t place, bool blamed)
 {
     if (e == NULL) {
         return;
     }
-    const struct fraud f = {l->tx_id, l->event_us, l->known_us, blamed};
+    const uint32_t flags = ENTRY_FRAUD | (blamed ? ENTRY_BLAMED : 0U);
+    const struct fraud f = {l->tx_id, l->event_us, l->known_us, l->amount_ref, place << 8 | flags};
     if (frauds_add(&s->region, &e->frauds, &f)) {
-        history_mark(&s->region, &e->history, l->event_us, l->amount_ref,
-                     ENTRY_FRAUD | (blamed ? ENTRY_BLAMED : 0U), 0);
+        const struct entry_key key = {l->event_us, l->amount_ref, place};
+        history_mark(&s->region, &e->history, &key, flags);
     }
 }
 
-static bool unmark_fraud(struct feat_state *s, struct entity *e, const struct label *l)
+/* Returns whether it was there and, in *out, what it was. */
+static bool unmark_fraud(struct feat_state *s, struct entity *e, uint64_t tx, struct fraud *out)
 {
-    struct fraud f;
-    if (e == NULL || !frauds_remove(&s->region, &e->frauds, l->tx_id, &f)) {
+    if (e == NULL || !frauds_remove(&s->region, &e->frauds, tx, out)) {
         return false;
     }
-    history_mark(&s->region, &e->history, f.event_us, l->amount_ref, 0, ENTRY_FRAUD | ENTRY_BLAMED);
+    const struct entry_key key = {out->event_us, out->amount, out->tag >> 8};
+    history_unmark(&s->region, &e->history, &key, out->tag & 0xff);
     return true;
 }
 
-static void count_category(struct feat_state *s, const struct label *l, int change)
+static void count_category(struct feat_state *s, const struct label *l, int64_t known_us,
+                           int change)
 {
-    int64_t day = time_day(s->clock_us);
+    int64_t clock_day = time_day(s->clock_us);
+    int64_t known_day = time_day(known_us);
     if (l->mcc != 0) {
-        category_add_fraud(&s->mccs[l->mcc], day, change);
+        category_add_fraud(&s->mccs[l->mcc], clock_day, known_day, change);
     }
     if (l->country != 0) {
-        category_add_fraud(&s->countries[l->country], day, change);
+        category_add_fraud(&s->countries[l->country], clock_day, known_day, change);
     }
+}
+
+static bool is_known(const struct feat_state *s, const struct holders *h, uint64_t tx)
+{
+    bool known = h->card != NULL && frauds_find(&s->region, &h->card->frauds, tx) != NULL;
+    for (int i = 0; i < 4; i++) {
+        known |= h->place[i] != NULL && frauds_find(&s->region, &h->place[i]->frauds, tx) != NULL;
+    }
+    return known;
 }
 
 static void apply(struct feat_state *s, const struct label *l)
 {
     struct holders h = find_holders(s, l);
-    bool known = (h.card != NULL && frauds_has(&s->region, &h.card->frauds, l->tx_id)) ||
-                 (h.place[0] != NULL && frauds_has(&s->region, &h.place[0]->frauds, l->tx_id)) ||
-                 (h.place[1] != NULL && frauds_has(&s->region, &h.place[1]->frauds, l->tx_id));
     s->counters.labels_applied++;
-    if (l->verdict == LABEL_FRAUD && !known) {
+    if (l->verdict == LABEL_FRAUD && !is_known(s, &h, l->tx_id)) {
         enum blame b = blame_of(s, l);
-        mark_fraud(s, h.card, l, b == BLAME_CARD);
+        mark_fraud(s, h.card, l, place_tag(l->terminal, l->merchant), b == BLAME_CARD);
         for (int i = 0; i < 4; i++) {
-            mark_fraud(s, h.place[i], l, b == BLAME_PLACE);
+            mark_fraud(s, h.place[i], l, 0, b == BLAME_PLACE);
         }
-        count_category(s, l, 1);
-    } else if (l->verdict != LABEL_FRAUD && known) {
-        unmark_fraud(s, h.card, l);
+        count_category(s, l, l->known_us, 1);
+    } else if (l->verdict != LABEL_FRAUD) {
+        struct fraud was;
+        bool known = unmark_fraud(s, h.card, l->tx_id, &was);
         for (int i = 0; i < 4; i++) {
-            unmark_fraud(s, h.place[i], l);
+            known |= unmark_fraud(s, h.place[i], l->tx_id, &was);
         }
-        count_category(s, l, -1);
-        s->counters.labels_revised++;
+        if (known) {
+            count_category(s, l, was.known_us, -1);
+            s->counters.labels_revised++;
+        }
     }
 }
 

@@ -22,9 +22,12 @@ static uint32_t bucket_of(uint32_t amount)
     return (octave - 4) * 32 + ((amount >> (octave - 5)) & 31);
 }
 
+/* Days from a point before any time that there is: positive, and 0 is before all of them. */
+#define DAY_OFFSET (INT64_C(1) << 40)
+
 static uint32_t *pane_of(struct amounts *a, int64_t day)
 {
-    return a->pane[(uint64_t)day % (AMOUNT_DAYS + 1)];
+    return a->pane[(uint64_t)(day + DAY_OFFSET) % (AMOUNT_DAYS + 1)];
 }
 
 void amounts_advance(struct amounts *a, int64_t day)
@@ -53,6 +56,10 @@ void amounts_advance(struct amounts *a, int64_t day)
         above += a->same[b];
     }
     a->total = above;
+    for (uint32_t b = 0; b < AMOUNT_BUCKETS && above > 0; b++) {
+        double larger = (double)a->above[b] + (double)a->same[b] / 2 + 0.5;
+        a->tail[b] = (float)-det_log10(larger / (double)(above + 1));
+    }
 }
 
 void amounts_add(struct amounts *a, uint32_t amount)
@@ -62,14 +69,10 @@ void amounts_add(struct amounts *a, uint32_t amount)
 
 float amounts_tail(const struct amounts *a, uint32_t amount)
 {
-    if (a->total == 0) {
-        return 0;
-    }
-    uint32_t b = bucket_of(amount);
-    double larger = (double)a->above[b] + (double)a->same[b] / 2 + 0.5;
-    return (float)-det_log10(larger / (double)(a->total + 1));
+    return a->total > 0 ? a->tail[bucket_of(amount)] : 0;
 }
 
+/* category.day and the days below are DAY_OFFSET days later than UTC's. */
 static void category_advance(struct category *c, int64_t day)
 {
     if (day <= c->day) {
@@ -83,27 +86,31 @@ static void category_advance(struct category *c, int64_t day)
     c->day = day;
 }
 
-void category_add_payment(struct category *c, int64_t day)
+void category_add_payment(struct category *c, int64_t clock_day)
 {
-    category_advance(c, day);
-    c->payments[(uint64_t)day % CATEGORY_DAYS]++;
+    category_advance(c, clock_day + DAY_OFFSET);
+    c->payments[(uint64_t)c->day % CATEGORY_DAYS]++;
 }
 
-void category_add_fraud(struct category *c, int64_t day, int count)
+void category_add_fraud(struct category *c, int64_t clock_day, int64_t known_day, int count)
 {
-    category_advance(c, day);
+    int64_t day = known_day + DAY_OFFSET;
+    category_advance(c, clock_day + DAY_OFFSET);
+    if (day <= c->day - CATEGORY_DAYS || day > c->day) {
+        return;
+    }
     uint32_t *f = &c->frauds[(uint64_t)day % CATEGORY_DAYS];
     *f = count > 0 ? *f + 1 : *f - (*f > 0);
 }
 
-float category_risk(struct category *c, int64_t day, int64_t maturity_days)
+float category_risk(struct category *c, int64_t clock_day, int64_t maturity_days)
 {
-    category_advance(c, day);
+    category_advance(c, clock_day + DAY_OFFSET);
     uint64_t frauds = 0;
     uint64_t payments = 0;
     for (int64_t d = 0; d < RISK_DAYS; d++) {
-        frauds += c->frauds[(uint64_t)(day - d) % CATEGORY_DAYS];
-        payments += c->payments[(uint64_t)(day - d - maturity_days) % CATEGORY_DAYS];
+        frauds += c->frauds[(uint64_t)(c->day - d) % CATEGORY_DAYS];
+        payments += c->payments[(uint64_t)(c->day - d - maturity_days) % CATEGORY_DAYS];
     }
     if (frauds == 0) {
         return 0;

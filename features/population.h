@@ -1,5 +1,6 @@
 /* What all payments look like: amounts of the last 30 complete UTC days, and payments and known
- * frauds a day of each merchant category and country.  Days are the clock's at arrival. */
+ * frauds a day of each merchant category and country.  A payment counts on the clock's day at its
+ * arrival, a fraud on the day it became known. */
 #ifndef FD_FEATURES_POPULATION_H
 #define FD_FEATURES_POPULATION_H
 
@@ -18,6 +19,7 @@ struct amounts {
     uint64_t above[AMOUNT_BUCKETS]; /* payments of the complete days in higher buckets */
     uint64_t same[AMOUNT_BUCKETS];
     uint64_t total;
+    float tail[AMOUNT_BUCKETS]; /* column amount_tail */
 };
 
 struct category {
@@ -33,9 +35,13 @@ void amounts_add(struct amounts *a, uint32_t amount);
 /* Column amount_tail. */
 float amounts_tail(const struct amounts *a, uint32_t amount);
 
-void category_add_payment(struct category *c, int64_t day);
-void category_add_fraud(struct category *c, int64_t day, int count);
-/* Frauds known in the 30 days up to `day` over payments of the 30 days up to day - maturity. */
-float category_risk(struct category *c, int64_t day, int64_t maturity_days);
+/* clock_day: the clock's, not earlier than any before. */
+void category_add_payment(struct category *c, int64_t clock_day);
+/* Adds `count` (1 or -1) frauds that became known on known_day; one that long ago that it is
+ * forgotten changes nothing. */
+void category_add_fraud(struct category *c, int64_t clock_day, int64_t known_day, int count);
+/* Frauds known in the 30 days up to clock_day over payments of the 30 days up to clock_day -
+ * maturity_days, at most 1. */
+float category_risk(struct category *c, int64_t clock_day, int64_t maturity_days);
 
 #endif

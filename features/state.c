@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/detmath.h"
 #include "base/timefmt.h"
 #include "features/internal.h"
 
@@ -63,6 +62,11 @@ static enum err reserve(struct feat_state *s, struct errmsg *e)
     if (l->card_extra_bytes > 0) {
         s->extra = region_array(l->card_max, l->card_extra_bytes);
     }
+    s->waiting = region_array(l->label_queue_max, sizeof *s->waiting);
+    if (s->waiting == NULL) {
+        return err_set(e, ERR_NOMEM, "cannot reserve room for %zu waiting labels; lower the limits",
+                       l->label_queue_max);
+    }
     if (s->mccs == NULL || s->countries == NULL || (l->card_extra_bytes > 0 && s->extra == NULL)) {
         return err_set(e, ERR_NOMEM,
                        "cannot reserve %zu bytes for each of %zu cards; lower the limits",
@@ -93,9 +97,6 @@ enum err feat_state_create(const struct feature_params *p, const struct feat_lim
     s->place_history =
         (struct history_limits){l->history_max < 256 ? (uint32_t)l->history_max : 256, horizon};
     amounts_init(&s->amounts);
-    for (int i = 0; i < LN_COUNTS; i++) {
-        s->ln_count[i] = (float)det_log1p(i);
-    }
     err = reserve(s, e);
     if (err != ERR_OK) {
         feat_state_free(s);
@@ -116,21 +117,23 @@ void feat_state_free(struct feat_state *s)
     region_array_free(s->extra, s->limits.card_max, s->limits.card_extra_bytes);
     region_array_free(s->mccs, CATEGORY_MAX, sizeof *s->mccs);
     region_array_free(s->countries, CATEGORY_MAX, sizeof *s->countries);
-    free(s->waiting);
+    region_array_free(s->waiting, s->limits.label_queue_max, sizeof *s->waiting);
     free(s);
 }
 
+/* NULL: the field is missing.  What this event found already is pinned. */
 static struct place *touch_place(struct feat_state *s, uint64_t id, enum place_kind kind,
-                                 int64_t event_us)
+                                 int64_t event_us, struct pinned *pinned)
 {
     if (id == 0) {
         return NULL;
     }
     bool is_new = false;
-    struct place *p = entities_get(&s->places, &s->region, place_id(id, kind), &is_new);
+    struct place *p = entities_get(&s->places, &s->region, place_id(id, kind), pinned, &is_new);
     if (is_new) {
         p->e.first_us = p->e.last_us = event_us;
     }
+    pinned->record[pinned->n++] = p;
     return p;
 }
 
@@ -143,7 +146,8 @@ static void *extra_of(const struct feat_state *s, const struct card *c)
 static struct card *touch_card(struct feat_state *s, const struct tx *t)
 {
     bool is_new = false;
-    struct card *c = entities_get(&s->cards, &s->region, t->card, &is_new);
+    const struct pinned none = {.n = 0};
+    struct card *c = entities_get(&s->cards, &s->region, t->card, &none, &is_new);
     if (is_new) {
         c->e.first_us = c->e.last_us = t->event_us;
         if (s->extra != NULL) {
@@ -153,35 +157,30 @@ static struct card *touch_card(struct feat_state *s, const struct tx *t)
     return c;
 }
 
-/* Leaves room for what one event may need, so that no record it touches gives way while it is used.
- */
+/* Leaves room for what one event may need, before it looks for its records: none that it touches
+ * gives way while it is used. */
 static void make_room(struct feat_state *s)
 {
+    const struct pinned none = {.n = 0};
     size_t wanted = (size_t)1 << 17;
     if (wanted > s->region.bytes_max / 8) {
         wanted = s->region.bytes_max / 8;
     }
     for (int i = 0; i < 4 && s->region.bytes_max - s->region.bytes_live < wanted; i++) {
-        struct entities *larger = s->cards.count >= s->places.count ? &s->cards : &s->places;
-        if (!entities_evict(larger, &s->region)) {
+        struct entities *larger = s->cards.live >= s->places.live ? &s->cards : &s->places;
+        if (!entities_evict(larger, &s->region, &none)) {
             return;
         }
     }
 }
 
-/* Another place of this event must not push out one found before it: look all up, then again. */
 static void touch_all(struct feat_state *s, const struct tx *t, struct touched *at)
 {
-    for (int round = 0; round < 2; round++) {
-        uint64_t evicted = s->places.evicted;
-        at->terminal = touch_place(s, t->terminal, PLACE_TERMINAL, t->event_us);
-        at->merchant = touch_place(s, t->merchant, PLACE_MERCHANT, t->event_us);
-        at->device = touch_place(s, t->device, PLACE_DEVICE, t->event_us);
-        at->ip = touch_place(s, t->ip, PLACE_IP, t->event_us);
-        if (s->places.evicted == evicted) {
-            break;
-        }
-    }
+    struct pinned pinned = {.n = 0};
+    at->terminal = touch_place(s, t->terminal, PLACE_TERMINAL, t->event_us, &pinned);
+    at->merchant = touch_place(s, t->merchant, PLACE_MERCHANT, t->event_us, &pinned);
+    at->device = touch_place(s, t->device, PLACE_DEVICE, t->event_us, &pinned);
+    at->ip = touch_place(s, t->ip, PLACE_IP, t->event_us, &pinned);
     at->card = touch_card(s, t);
 }
 
@@ -192,14 +191,14 @@ static void add_to_place(struct place *p, int64_t event_us)
     }
 }
 
-void feat_extract(struct feat_state *s, const struct tx *t, float *out_x, struct feat_facts *out)
+static void extract(struct feat_state *s, const struct tx *t, float *out_x, struct feat_facts *out)
 {
     *out = (struct feat_facts){.late = s->clock_us != INT64_MIN && t->event_us < s->clock_us};
     if (t->event_us > s->clock_us) {
         s->clock_us = t->event_us;
     }
-    labels_apply(s);
     amounts_advance(&s->amounts, time_day(s->clock_us));
+    labels_apply(s);
     make_room(s);
     struct touched at = {0};
     touch_all(s, t, &at);
@@ -216,6 +215,17 @@ void feat_extract(struct feat_state *s, const struct tx *t, float *out_x, struct
     s->counters.events++;
     s->counters.late += out->late;
     s->counters.late_dropped += out->dropped_late;
+}
+
+void feat_extract(struct feat_state *s, const struct tx *t, float *out_x, struct feat_facts *out)
+{
+    if (t->event_us == bounded_time(t->event_us)) {
+        extract(s, t, out_x, out);
+        return;
+    }
+    struct tx bounded = *t;
+    bounded.event_us = bounded_time(t->event_us);
+    extract(s, &bounded, out_x, out);
 }
 
 void *feat_card_extra(const struct feat_state *s, uint64_t card)
@@ -240,24 +250,12 @@ int64_t feat_clock_us(const struct feat_state *s)
     return s->clock_us;
 }
 
-static uint64_t live(const struct entities *t)
-{
-    uint64_t freed = 0;
-    for (uint32_t n = t->free_head; n != 0;) {
-        const struct entity *e =
-            (const struct entity *)(const void *)(t->records + (n - 1) * t->record_bytes);
-        n = (uint32_t)e->first_us;
-        freed++;
-    }
-    return t->count - freed;
-}
-
 void feat_counters(const struct feat_state *s, struct feat_counters *out)
 {
     *out = s->counters;
     out->labels_queued = s->waiting_count;
-    out->cards = live(&s->cards);
-    out->places = live(&s->places);
+    out->cards = s->cards.live;
+    out->places = s->places.live;
     out->cards_evicted = s->cards.evicted;
     out->places_evicted = s->places.evicted;
     out->bytes = s->region.bytes_live + s->cards.count * (s->cards.record_bytes + 8) +
@@ -265,16 +263,16 @@ void feat_counters(const struct feat_state *s, struct feat_counters *out)
                  s->cards.count * s->limits.card_extra_bytes;
 }
 
-static size_t entity_bytes(const struct entity *e, size_t record_bytes)
+static size_t entity_bytes(const struct feat_state *s, const struct entity *e, size_t record_bytes)
 {
-    return record_bytes + history_bytes(&e->history) +
+    return record_bytes + history_bytes(&s->region, &e->history) +
            (e->frauds.block != 0 ? (size_t)REGION_UNIT << e->frauds.size_class : 0);
 }
 
 size_t feat_card_bytes(const struct feat_state *s, uint64_t card)
 {
     const struct card *c = entities_find(&s->cards, card);
-    return c != NULL ? entity_bytes(&c->e, sizeof *c) + s->limits.card_extra_bytes : 0;
+    return c != NULL ? entity_bytes(s, &c->e, sizeof *c) + s->limits.card_extra_bytes : 0;
 }
 
 size_t feat_place_bytes(const struct feat_state *s, uint64_t place)
@@ -283,7 +281,7 @@ size_t feat_place_bytes(const struct feat_state *s, uint64_t place)
     for (size_t i = 0; i < 4; i++) {
         const struct place *p = entities_find(&s->places, place_id(place, KINDS[i]));
         if (p != NULL) {
-            return entity_bytes(&p->e, sizeof *p);
+            return entity_bytes(s, &p->e, sizeof *p);
         }
     }
     return 0;

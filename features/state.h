@@ -1,6 +1,6 @@
 /* Everything the features remember of one partition: card and place histories, known labels, the
- * population's amounts.  One owner, no locks; bounded memory, given at creation; no malloc after
- * the pools have grown to what the stream needs.
+ * population's amounts.  One owner, no locks; bounded memory, reserved at creation: no malloc
+ * after.
  *
  * Invariants
  *  1. An event's columns see itself and events that arrived before it with event time <= its own;
@@ -37,7 +37,7 @@ struct feat_limits {
 struct feat_facts {
     void *card_extra;     /* the card's caller bytes; valid until the next feat_extract */
     float usual_ratio;    /* amount over the card's usual amount; 0 without one */
-    uint32_t card_events; /* events of this card seen before this one */
+    uint32_t card_events; /* events of this card so far, before this one */
     bool late;            /* event time < clock */
     bool dropped_late;    /* too old to be put in its place: counted only */
 };
