@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -42,11 +43,19 @@ static const struct verb VERB = {
     "it is learnt.  A training state for later updates is written beside it (MODEL.state).",
     "fraudd train --input history.csv.xz --until 2018-08-01 --out model.fraudd"};
 
+/* Most memory that this process held at once. */
+static double peak_gib(void)
+{
+    struct rusage use;
+    return getrusage(RUSAGE_SELF, &use) == 0 ? (double)use.ru_maxrss / (1 << 20) : 0;
+}
+
 static int show_progress(void *ctx, const struct train_progress *p)
 {
     char detail[96];
-    snprintf(detail, sizeof detail, "epoch=%" PRIu32 "/%" PRIu32 " loss=%.4f held_out_ap=%.3f",
-             p->epoch, p->epochs, p->loss, p->holdout_ap);
+    snprintf(detail, sizeof detail,
+             "fit=%s epoch=%" PRIu32 "/%" PRIu32 " loss=%.4f held_out_ap=%.3f",
+             p->final_fit ? "all_rows" : "held_out", p->epoch, p->epochs, p->loss, p->holdout_ap);
     progress_update(ctx, (double)p->step, detail);
     return 0;
 }
@@ -91,7 +100,8 @@ static enum err run(const struct conf *c, struct errmsg *e)
         printf("model %s: %" PRIu64 " payments, %" PRIu64
                " frauds; held-out week AUC %.4f AP %.4f\n",
                learnt.version, learnt.rows, learnt.frauds, learnt.holdout_auc, learnt.holdout_ap);
-        printf("wrote %s (%zu bytes)\n", conf_text(c, "out"), learnt.model_len);
+        printf("wrote %s (%zu bytes); peak memory %.2f GiB\n", conf_text(c, "out"),
+               learnt.model_len, peak_gib());
     }
     learnt_done(&learnt);
     past_done(&past);

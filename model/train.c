@@ -316,7 +316,7 @@ enum err train_run(const struct train_conf *c, const struct train_rows *rows,
     openblas_set_num_threads(1);
     enum err rc = check_conf(c, e);
     if (rc == ERR_OK) {
-        rc = pool_create(c->threads, &r.pool, e);
+        rc = pool_create(c->threads < POOL_THREADS_MAX ? c->threads : POOL_THREADS_MAX, &r.pool, e);
     }
     if (rc == ERR_OK) {
         rc = run_all(&r, &result, e);

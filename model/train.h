@@ -25,7 +25,7 @@ struct train_rows {
 struct train_conf {
     struct net_shape shape; /* columns, bins are filled in by training */
     uint64_t seed;
-    uint32_t threads;
+    uint32_t threads;        /* at least 1; more than POOL_THREADS_MAX are not used */
     int64_t holdout_from_us; /* rows at or after this are held out (early stopping, calibration) */
     bool final_fit;  /* then fit again on all rows, as long as the held-out week asked for */
     uint32_t epochs; /* upper bound */
