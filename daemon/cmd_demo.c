@@ -53,7 +53,8 @@ static void make_plan(const struct conf *c, struct demo_plan *out)
     *out = (struct demo_plan){.epochs = (uint32_t)conf_int(c, "epochs"),
                               .budget = (uint32_t)conf_int(c, "budget"),
                               .rate = (uint32_t)conf_int(c, "rate"),
-                              .keep = conf_bool(c, "keep")};
+                              .keep = conf_bool(c, "keep"),
+                              .stop = &stopping};
     sim_conf_default(&out->sim);
     out->sim.seed = (uint64_t)conf_int(c, "seed");
     out->sim.cards = (uint32_t)conf_int(c, "cards");
@@ -148,7 +149,7 @@ static enum err stream(const struct demo_plan *p, struct demo_servers *servers,
 {
     char a[DEMO_NUMBER_MAX];
     char b[DEMO_NUMBER_MAX];
-    struct demo_stream s = {.plan = p, .data = data, .servers = servers, .stop = &stopping};
+    struct demo_stream s = {.plan = p, .data = data, .servers = servers};
     int64_t start_us = progress_now_us();
     enum err err = demo_processes_start(servers, p, model, e);
     if (err == ERR_OK) {
@@ -160,7 +161,10 @@ static enum err stream(const struct demo_plan *p, struct demo_servers *servers,
                seconds_since(start_us), demo_number(a, data->stream_from),
                demo_number(b, data->n - data->stream_from));
         print_dates(p->stream_us, p->end_us);
-        printf(", which are judged\n\nCounts\n");
+        printf(", which are judged\n");
+        err = demo_analyst_run(&s, e);
+    }
+    if (err == ERR_OK) {
         err = demo_report_counts(&s, out_agree, e);
     }
     if (err == ERR_OK) {

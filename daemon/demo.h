@@ -9,6 +9,8 @@
  *
  * demo_hostile.c: messages that must end as dead letters.
  *
+ * demo_analyst.c: alerts claimed and judged, labels that come back.
+ *
  * demo_report.c: counts, quality, budget, latency and top alerts, from PostgreSQL. */
 #ifndef FD_DAEMON_DEMO_H
 #define FD_DAEMON_DEMO_H
@@ -45,9 +47,10 @@ struct demo_plan {
     uint32_t budget; /* alerts a day */
     uint32_t rate;   /* payments a second of the part that measures latency */
     bool keep;
-    int64_t until_us;  /* training reads nothing at or after this */
-    int64_t stream_us; /* the streamed part begins: until_us plus the maturity of labels */
-    int64_t end_us;    /* the last midnight */
+    const volatile int *stop; /* a signal came */
+    int64_t until_us;         /* training reads nothing at or after this */
+    int64_t stream_us;        /* the streamed part begins: until_us plus the maturity of labels */
+    int64_t end_us;           /* the last midnight */
 };
 
 /* ---- demo_data.c ---- */
@@ -63,12 +66,15 @@ struct demo_data {
 
 FD_MUSTCHECK enum err demo_data_make(const struct demo_plan *p, struct demo_data *out,
                                      struct errmsg *e);
-/* Trains on what was known when the streamed part began and writes the model to `path`. */
+/* Trains on what was known when the streamed part began and writes the model to `path`.
+ * ERR_REFUSED: stopped by a signal. */
 FD_MUSTCHECK enum err demo_data_learn(const struct demo_plan *p, const struct demo_data *d,
                                       const char *path, struct learnt *out, struct errmsg *e);
 /* Row `i` as its payment; the strings hold until the next call. */
 void demo_data_decode(const struct demo_data *d, size_t i, char json[SIM_ROW_MAX], size_t *out_len,
                       struct tx *out, struct tx_strings *out_strings);
+/* Row of a simulated payment's id ("t000000017"); n where it is none. */
+size_t demo_data_row(const struct demo_data *d, const char *tx_id);
 /* Feature parameters of the run. */
 void demo_data_params(const struct demo_data *d, struct feature_params *out);
 void demo_data_free(struct demo_data *d);
@@ -111,7 +117,6 @@ struct demo_stream {
     const struct demo_plan *plan;
     const struct demo_data *data;
     struct demo_servers *servers;
-    const volatile int *stop;
     struct bus bus; /* ours: writes payments and labels, reads dead letters */
     bool open;
     char *hostile; /* [DEMO_HOSTILE_MAX] */
@@ -142,6 +147,15 @@ void demo_stream_done(struct demo_stream *s);
 /* First and next offset of a topic. */
 FD_MUSTCHECK enum err demo_stream_bounds(const struct demo_stream *s, enum bus_topic topic,
                                          int64_t *out_low, int64_t *out_high, struct errmsg *e);
+
+/* Looks around for some milliseconds: acknowledgements, dead letters, positions, processes.  Errors
+ * as demo_stream_run. */
+FD_MUSTCHECK enum err demo_stream_look(struct demo_stream *s, struct errmsg *e);
+
+/* ---- demo_analyst.c ---- */
+
+/* Claims the most urgent alerts, judges them and waits for their labels. */
+FD_MUSTCHECK enum err demo_analyst_run(struct demo_stream *s, struct errmsg *e);
 
 /* ---- demo_hostile.c ---- */
 

@@ -25,6 +25,12 @@ void demo_data_decode(const struct demo_data *d, size_t i, char json[SIM_ROW_MAX
     *out_len = len;
 }
 
+size_t demo_data_row(const struct demo_data *d, const char *tx_id)
+{
+    uint64_t number = tx_id[0] == 't' ? strtoull(tx_id + 1, NULL, 10) : 0;
+    return number >= 1 && number <= d->n ? (size_t)number - 1 : d->n;
+}
+
 static enum err add_row(struct demo_data *d, size_t *room, const struct sim_tx *t, struct errmsg *e)
 {
     if (d->n == *room) {
@@ -108,15 +114,21 @@ enum err demo_data_make(const struct demo_plan *p, struct demo_data *out, struct
     return ERR_OK;
 }
 
+struct training {
+    struct progress progress;
+    const volatile int *stop;
+};
+
 static int on_progress(void *ctx, const struct train_progress *p)
 {
-    struct progress *progress = ctx;
+    struct training *t = ctx;
+    struct progress *progress = &t->progress;
     char detail[96];
     snprintf(detail, sizeof detail, "epoch=%u/%u loss=%.4f held_out_ap=%.3f", p->epoch, p->epochs,
              p->loss, p->holdout_ap);
     progress->total = (double)p->steps;
     progress_update(progress, (double)p->step, detail);
-    return 0;
+    return *t->stop;
 }
 
 enum err demo_data_learn(const struct demo_plan *p, const struct demo_data *d, const char *path,
@@ -124,7 +136,7 @@ enum err demo_data_learn(const struct demo_plan *p, const struct demo_data *d, c
 {
     struct past past = {0};
     struct learn_conf c;
-    struct progress progress;
+    struct training training = {.stop = p->stop};
     size_t n = 0;
     while (n < d->n && d->rows[n].event_us < p->until_us) {
         n++;
@@ -137,9 +149,9 @@ enum err demo_data_learn(const struct demo_plan *p, const struct demo_data *d, c
     c.train.epochs = p->epochs > 0 ? p->epochs : c.train.epochs;
     enum err err = make_past(d, n, p->stream_us, &past, e);
     if (err == ERR_OK) {
-        progress_begin(&progress, "training", 0);
-        err = learn(&past, &c, on_progress, &progress, out, e);
-        progress_end(&progress, progress.total);
+        progress_begin(&training.progress, "training", 0);
+        err = learn(&past, &c, on_progress, &training, out, e);
+        progress_end(&training.progress, training.progress.total);
     }
     if (err == ERR_OK) {
         err = learnt_write(out, path, e);

@@ -115,7 +115,7 @@ static void print_counts(const struct demo_stream *s, const struct counts *c)
     print_count("decisions stored", c->decisions, "");
     print_count("payments stored", c->transactions, "");
     print_count("alerts stored", c->stored_alerts, "");
-    print_count("labels stored", c->labels, "as they became known");
+    print_count("labels stored", c->labels, "chargebacks as they became known, and the analysts'");
 }
 
 enum err demo_report_counts(const struct demo_stream *s, bool *out_agree, struct errmsg *e)
@@ -139,6 +139,7 @@ enum err demo_report_counts(const struct demo_stream *s, bool *out_agree, struct
         {"sent twice = repeats", s->repeated, c.repeated},
         {"refused by PostgreSQL = 0", c.rejects, 0},
     };
+    printf("\nCounts\n");
     print_counts(s, &c);
     bool agree = true;
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
@@ -163,13 +164,6 @@ struct reading {
     size_t found;
 };
 
-/* Row of a simulated payment's id ("t000000017"); n where it is none. */
-static size_t row_of(const struct demo_data *d, const char *id)
-{
-    uint64_t number = id[0] == 't' ? strtoull(id + 1, NULL, 10) : 0;
-    return number >= 1 && number <= d->n ? (size_t)number - 1 : d->n;
-}
-
 /* "t000000017<tab>0.0123<tab>approve" */
 static enum err take_decision(void *ctx, char *text, size_t len, struct errmsg *e)
 {
@@ -179,7 +173,7 @@ static enum err take_decision(void *ctx, char *text, size_t len, struct errmsg *
     const char *id = strtok_r(text, "\t", &save);
     const char *score = strtok_r(NULL, "\t", &save);
     const char *outcome = strtok_r(NULL, "\t", &save);
-    size_t row = id != NULL ? row_of(d, id) : d->n;
+    size_t row = id != NULL ? demo_data_row(d, id) : d->n;
     (void)len;
     if (outcome == NULL || row < d->stream_from || row >= d->n) {
         return err_set(e, ERR_CORRUPT, "a stored decision is of no streamed payment: %.64s",
@@ -298,7 +292,7 @@ static void print_speed(const struct demo_stream *s)
 
 static void print_alert(const struct demo_data *d, const struct db_rows *rows, int i)
 {
-    size_t row = row_of(d, db_rows_text(rows, i, 0));
+    size_t row = demo_data_row(d, db_rows_text(rows, i, 0));
     const char *truth = row < d->n ? sim_pattern_name((enum sim_pattern)d->rows[row].pattern) : "?";
     unsigned digits = row < d->n ? d->rows[row].minor_digits : 0;
     double unit = digits == 2 ? 100 : digits == 1 ? 10 : 1;

@@ -81,7 +81,7 @@ static enum err put_record(struct demo_stream *s, enum bus_topic topic, struct s
                                  .timestamp_us = due_us,
                                  .batch = (s->sent + s->labels) / CHUNK};
     enum err err = s->bus.send(s->bus.self, &r, e);
-    while (err == ERR_FULL && !*s->stop) {
+    while (err == ERR_FULL && !*s->plan->stop) {
         (void)s->bus.wait(s->bus.self, 20);
         err = s->bus.send(s->bus.self, &r, e);
     }
@@ -205,7 +205,7 @@ static enum err look(struct demo_stream *s, struct errmsg *e)
     int64_t now_us = progress_now_us();
     enum err err = ERR_OK;
     serve_bus(s);
-    if (*s->stop) {
+    if (*s->plan->stop) {
         return err_set(e, ERR_REFUSED, "stopped by a signal after %" PRIu64 " payments", s->sent);
     }
     if (now_us - s->asked_us >= ASK_US) {
@@ -224,6 +224,12 @@ static enum err look(struct demo_stream *s, struct errmsg *e)
     return err;
 }
 
+enum err demo_stream_look(struct demo_stream *s, struct errmsg *e)
+{
+    pause_ms(2);
+    return look(s, e);
+}
+
 static int64_t unstored(const struct demo_stream *s)
 {
     int64_t undecided = (int64_t)(s->sent - s->dead) - s->stored_decisions;
@@ -236,8 +242,7 @@ static enum err wait_for(struct demo_stream *s, int64_t most, struct errmsg *e)
 {
     enum err err = ERR_OK;
     while (err == ERR_OK && unstored(s) > most) {
-        pause_ms(2);
-        err = look(s, e);
+        err = demo_stream_look(s, e);
     }
     return err;
 }
