@@ -132,8 +132,8 @@ struct demo_stream {
     int64_t changed_us; /* when they last moved */
     int64_t checked_us; /* when processes and logs were last looked at */
     /* figures */
-    double history_s, fast_s, paced_s;
-    uint64_t history_sent, fast_sent, paced_sent;
+    double history_per_s, fast_per_s; /* decided and stored */
+    double paced_s;                   /* length of the open loop */
     bool rate_held;
     int64_t
         *due_ms; /* [data->n] Kafka timestamp of an open-loop payment: when it was due; 0 else */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,8 +147,19 @@ static char **clean_environment(void)
     return out;
 }
 
+/* The program that runs, by its path where it has one still: that is what `top` shows. */
+static void own_path(char out[PATH_MAX])
+{
+    ssize_t n = readlink("/proc/self/exe", out, PATH_MAX - 1);
+    out[n > 0 ? n : 0] = '\0';
+    if (access(out, X_OK) != 0) {
+        snprintf(out, PATH_MAX, "/proc/self/exe");
+    }
+}
+
 /* In the child: only calls that are safe after a fork of a process with threads. */
-static void become(const char *log, char *const *argv, char *const *environment, pid_t parent)
+static void become(const char *path, const char *log, char *const *argv, char *const *environment,
+                   pid_t parent)
 {
     int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0) {
@@ -157,7 +169,7 @@ static void become(const char *log, char *const *argv, char *const *environment,
     if (setpgid(0, 0) != 0 || prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent) {
         _exit(126);
     }
-    execve("/proc/self/exe", argv, environment);
+    execve(path, argv, environment);
     _exit(127);
 }
 
@@ -180,6 +192,7 @@ static char *command_text(const char *const *args, size_t n)
 static enum err spawn(const struct demo_servers *s, struct demo_process *p, const char *verb,
                       const char *const *args, size_t n, struct errmsg *e)
 {
+    char path[PATH_MAX];
     char *copy[ARGS_MAX + 1] = {NULL};
     enum err err = ERR_OK;
     char **environment = clean_environment();
@@ -193,10 +206,11 @@ static enum err spawn(const struct demo_servers *s, struct demo_process *p, cons
         err = err_set(e, ERR_NOMEM, "cannot start `fraudd %s`: no memory", verb);
         goto out;
     }
+    own_path(path);
     pid_t parent = getpid();
     pid_t child = fork();
     if (child == 0) {
-        become(p->log, copy, environment, parent);
+        become(path, p->log, copy, environment, parent);
     }
     if (child < 0) {
         err = err_set(e, ERR_IO, "cannot start `fraudd %s`: %s", verb, strerror(errno));

@@ -327,11 +327,12 @@ static enum err send_next(struct demo_stream *s, int64_t due_us, struct errmsg *
 }
 
 /* Sends rows up to `end` as fast as they are stored. */
-static enum err send_fast(struct demo_stream *s, size_t end, const char *job, double *out_s,
+static enum err send_fast(struct demo_stream *s, size_t end, const char *job, double *out_per_s,
                           struct errmsg *e)
 {
     struct progress p;
     int64_t start_us = progress_now_us();
+    int64_t stored = s->stored_decisions;
     size_t first = s->next;
     enum err err = ERR_OK;
     progress_begin(&p, job, (double)(end - first));
@@ -352,7 +353,8 @@ static enum err send_fast(struct demo_stream *s, size_t end, const char *job, do
         }
     }
     progress_end(&p, (double)(s->next - first));
-    *out_s = (double)(progress_now_us() - start_us) / 1e6;
+    *out_per_s =
+        (double)(s->stored_decisions - stored) * 1e6 / (double)(progress_now_us() - start_us + 1);
     return err;
 }
 
@@ -431,7 +433,6 @@ static enum err send_paced(struct demo_stream *s, struct errmsg *e)
         err = look(s, e);
     }
     progress_end(&p, (double)(s->next - first));
-    s->paced_sent = s->data->n - first;
     if (watcher.close != NULL) {
         watcher.close(watcher.self);
     }
@@ -489,12 +490,10 @@ enum err demo_stream_run(struct demo_stream *s, struct errmsg *e)
     paced = paced < streamed / 2 ? paced : streamed / 2;
     enum err err = begin(s, e);
     if (err == ERR_OK) {
-        s->history_sent = s->data->stream_from - s->next;
-        err = send_fast(s, s->data->stream_from, "history", &s->history_s, e);
+        err = send_fast(s, s->data->stream_from, "history", &s->history_per_s, e);
     }
     if (err == ERR_OK) {
-        s->fast_sent = n - paced - s->next;
-        err = send_fast(s, n - paced, "stream", &s->fast_s, e);
+        err = send_fast(s, n - paced, "stream", &s->fast_per_s, e);
     }
     if (err == ERR_OK) {
         err = wait_for(s, 0, e); /* the open loop begins with nothing on its way */
