@@ -1,47 +1,58 @@
-/* fraudd train: history to a model file. */
+/* fraudd train: history to a model, in a file or in the registry. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/log.h"
 #include "base/progress.h"
-#include "base/region.h"
 #include "base/timefmt.h"
+#include "daemon/actions.h"
 #include "daemon/cmd.h"
 #include "daemon/learn.h"
-#include "daemon/options.h"
 #include "daemon/past.h"
+#include "daemon/past_db.h"
 #include "daemon/rates.h"
+#include "daemon/settings.h"
 #include "model/model.h"
+#include "storage/payments.h"
+#include "storage/registry.h"
+
+#define REGISTER_TRIES 60
+#define REGISTER_PAUSE_S 5
 
 static const struct conf_option OPTIONS[] = {
-    {"input", CONF_TEXT, CONF_REQUIRED, NULL, 0, 0, "history in CSV, plain or .gz, .xz, .zst"},
-    {"until", CONF_DATE, CONF_REQUIRED, NULL, 0, 0, "no row at or after this UTC time is read"},
-    {"out", CONF_TEXT, CONF_REQUIRED, NULL, 0, 0, "model file to write"},
+    {"input", CONF_TEXT, 0, NULL, 0, 0,
+     "history in CSV, plain or .gz, .xz, .zst; without it PostgreSQL's"},
+    {"until", CONF_DATE, 0, NULL, 0, 0,
+     "no payment at or after this UTC time is read (default with PostgreSQL: now minus maturity)"},
+    {"out", CONF_TEXT, 0, NULL, 0, 0, "model file to write"},
     {"label-delay", CONF_DURATION, 0, "7d", 0, 8.2e6,
-     "after which a verdict is known, where the file does not say"},
+     "after which a verdict is known, where the CSV does not say"},
     {"maturity", CONF_DURATION, 0, NULL, 0, 8.2e6,
-     "after which a payment without verdict counts as legitimate (default: label-delay)"},
+     "after which a payment without verdict counts as legitimate (default: label-delay with CSV, "
+     "train.maturity with PostgreSQL)"},
     {"warmup", CONF_DURATION, 0, "30d", 0, 1e9,
      "first stretch of the history that only fills windows"},
     {"epochs", CONF_INT, 0, "6", 1, 100, "passes over the data at most"},
     {"threads", CONF_INT, 0, "0", 0, 256, "worker threads, 0: one a CPU (the result is the same)"},
-    {"seed", CONF_INT, 0, "1", 0, 4e9, "of weights, order and dropout"},
-    {NULL, CONF_TEXT, 0, NULL, 0, 0, NULL},
-};
-static const struct conf_option *const TABLES[] = {OPTIONS, NULL};
+    {"seed", CONF_INT, 0, NULL, 0, 4e9, "of weights, order and dropout (default: train.seed)"},
+    ACTION_AS,
+    ACTION_END};
+static const struct conf_option *const TABLES[] = {OPTIONS, SETTINGS_FILE, SETTINGS, NULL};
+static const struct conf_option *const SHOWN[] = {OPTIONS, SETTINGS_FILE, NULL};
 
 static const struct verb VERB = {
-    "train", "fraudd train --input FILE --until DATE --out MODEL [OPTIONS]",
-    "Replays the history before DATE through the features, trains the network on it and writes a\n"
-    "model file.  The last week before DATE decides how long to train and calibrates; then all of\n"
-    "it is learnt.  A training state for later updates is written beside it (MODEL.state).",
-    "fraudd train --input history.csv.xz --until 2018-08-01 --out model.fraudd"};
+    "train", "fraudd train [--input FILE --until DATE --out MODEL] [OPTIONS]",
+    "Replays the history before DATE through the features and trains the network on it.  The last\n"
+    "week before DATE decides how long to train and calibrates; then all of it is learnt.\n"
+    "With --input the history is a CSV file and the model goes to MODEL; its training state for\n"
+    "later updates to MODEL.state.  Without, history and matured labels are those in PostgreSQL\n"
+    "(settings database, train.days, train.maturity, train.seed), and the model becomes a\n"
+    "candidate in the registry; only one such training runs at a time.",
+    "fraudd train --input history.csv.xz --until 2018-08-01 --out model.fraudd\n"
+    "  fraudd train --config /etc/fraudd/fraudd.conf"};
 
 /* Most memory that this process held at once. */
 static double peak_gib(void)
@@ -50,62 +61,146 @@ static double peak_gib(void)
     return getrusage(RUSAGE_SELF, &use) == 0 ? (double)use.ru_maxrss / (1 << 20) : 0;
 }
 
-static int show_progress(void *ctx, const struct train_progress *p)
+static int on_progress(void *ctx, const struct train_progress *p)
 {
+    struct progress *progress = ctx;
     char detail[96];
     snprintf(detail, sizeof detail,
              "fit=%s epoch=%" PRIu32 "/%" PRIu32 " loss=%.4f held_out_ap=%.3f",
              p->final_fit ? "all_rows" : "held_out", p->epoch, p->epochs, p->loss, p->holdout_ap);
-    progress_update(ctx, (double)p->step, detail);
+    progress->total = (double)p->steps;
+    progress_update(progress, (double)p->step, detail);
     return 0;
 }
 
-static int on_progress(void *ctx, const struct train_progress *p)
+static int64_t wall_us(void)
 {
-    struct progress *progress = ctx;
-    progress->total = (double)p->steps;
-    return show_progress(ctx, p);
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * TIME_S;
+}
+
+/* What was asked, with defaults that depend on where the history is. */
+static enum err read_options(const struct conf *c, struct learn_conf *out, struct errmsg *e)
+{
+    bool csv = conf_text(c, "input") != NULL;
+    int64_t threads = conf_int(c, "threads");
+    if (csv && (!conf_given(c, "until") || conf_text(c, "out") == NULL)) {
+        return err_set(e, ERR_INVALID, "--input needs --%s too; --help shows an example",
+                       conf_given(c, "until") ? "out" : "until");
+    }
+    out->params.maturity_us = conf_given(c, "maturity") ? conf_duration_us(c, "maturity")
+                              : csv                     ? conf_duration_us(c, "label-delay")
+                                                        : conf_duration_us(c, "train.maturity");
+    out->until_us =
+        conf_given(c, "until") ? conf_date_us(c, "until") : wall_us() - out->params.maturity_us;
+    out->warmup_us = conf_duration_us(c, "warmup");
+    out->train.epochs = (uint32_t)conf_int(c, "epochs");
+    out->train.seed = (uint64_t)conf_int(c, conf_given(c, "seed") ? "seed" : "train.seed");
+    out->train.threads = (uint32_t)(threads > 0 ? threads : sysconf(_SC_NPROCESSORS_ONLN));
+    return ERR_OK;
+}
+
+static enum err read_history(const struct conf *c, struct db *db, const struct rates *rates,
+                             const struct learn_conf *lc, struct past *past, struct errmsg *e)
+{
+    if (db == NULL) {
+        return past_read_csv(past, conf_text(c, "input"), rates, lc->until_us,
+                             conf_duration_us(c, "label-delay"), true, e);
+    }
+    return past_read_db(past, db, rates, lc->until_us - conf_int(c, "train.days") * TIME_DAY,
+                        lc->until_us, lc->params.maturity_us, e);
+}
+
+/* Adds the model to the registry.  A database that went away while we computed is waited for: it
+ * must not cost an hour of training. */
+static enum err enter(const struct conf *c, struct db **db, const struct learnt *l, const char *who,
+                      struct errmsg *e)
+{
+    const struct registry_bytes bytes = {l->model, l->model_len, l->state, l->state_len};
+    struct model *model = NULL;
+    bool is_new = false;
+    enum err err = model_load(l->model, l->model_len, &model, e);
+    for (int tries = 0; err == ERR_OK; tries++) {
+        enum err added = *db != NULL ? ERR_OK : db_open(conf_text(c, "database"), db, e);
+        if (added == ERR_OK) {
+            added =
+                registry_add(*db, &bytes, model_lineage(model), model_hash(model), who, &is_new, e);
+        }
+        if (added != ERR_UNAVAILABLE || tries == REGISTER_TRIES) {
+            err = added;
+            break;
+        }
+        char quoted[600];
+        log_line(FD_LOG_WARN, "database_away", "retry_s=%d detail=%s", REGISTER_PAUSE_S,
+                 log_quote(quoted, sizeof quoted, e->text));
+        db_close(*db);
+        *db = NULL;
+        sleep(REGISTER_PAUSE_S);
+    }
+    if (err == ERR_OK) {
+        printf("model %s is %s; `fraudd model promote %s` brings it into service\n", l->version,
+               is_new ? "a candidate in the registry" : "in the registry already", l->version);
+    }
+    model_free(model);
+    return err;
+}
+
+static enum err keep(const struct conf *c, struct db **db, const struct learnt *l, const char *who,
+                     struct errmsg *e)
+{
+    const char *path = conf_text(c, "out");
+    enum err err = path != NULL ? learnt_write(l, path, e) : ERR_OK;
+    if (err != ERR_OK) {
+        return err;
+    }
+    printf("model %s: %" PRIu64 " payments, %" PRIu64
+           " frauds; held-out week AUC %.4f AP %.4f; peak memory %.2f GiB\n",
+           l->version, l->rows, l->frauds, l->holdout_auc, l->holdout_ap, peak_gib());
+    if (path != NULL) {
+        printf("wrote %s (%zu bytes)\n", path, l->model_len);
+    }
+    return *db != NULL ? enter(c, db, l, who, e) : ERR_OK;
 }
 
 static enum err run(const struct conf *c, struct errmsg *e)
 {
     struct past past = {0};
     struct rates *rates = NULL;
+    struct db *db = NULL;
     struct learnt learnt = {0};
     struct progress progress;
     struct learn_conf lc;
+    const char *who = NULL;
     learn_conf_default(&lc);
-    lc.until_us = conf_date_us(c, "until");
-    lc.warmup_us = conf_duration_us(c, "warmup");
-    lc.params.maturity_us = conf_given(c, "maturity") ? conf_duration_us(c, "maturity")
-                                                      : conf_duration_us(c, "label-delay");
-    lc.train.epochs = (uint32_t)conf_int(c, "epochs");
-    lc.train.seed = (uint64_t)conf_int(c, "seed");
-    int64_t threads = conf_int(c, "threads");
-    lc.train.threads = (uint32_t)(threads > 0 ? threads : sysconf(_SC_NPROCESSORS_ONLN));
-    enum err err = rates_create_default(&rates, e);
+    enum err err = read_options(c, &lc, e);
+    if (err == ERR_OK && conf_text(c, "input") == NULL) {
+        err = actions_who(c, &who, e);
+        if (err == ERR_OK) {
+            err = db_open(conf_text(c, "database"), &db, e);
+        }
+        if (err == ERR_OK) {
+            err = payments_lock(db, e);
+        }
+    }
     if (err == ERR_OK) {
-        err = past_read_csv(&past, conf_text(c, "input"), rates, lc.until_us,
-                            conf_duration_us(c, "label-delay"), true, e);
+        err = rates_create_default(&rates, e);
     }
     if (err == ERR_OK) {
         lc.params.rates_version = rates_version(rates);
+        err = read_history(c, db, rates, &lc, &past, e);
+    }
+    if (err == ERR_OK) {
         progress_begin(&progress, "training", 0);
         err = learn(&past, &lc, on_progress, &progress, &learnt, e);
     }
     if (err == ERR_OK) {
-        err = learnt_write(&learnt, conf_text(c, "out"), e);
-    }
-    if (err == ERR_OK) {
-        printf("model %s: %" PRIu64 " payments, %" PRIu64
-               " frauds; held-out week AUC %.4f AP %.4f\n",
-               learnt.version, learnt.rows, learnt.frauds, learnt.holdout_auc, learnt.holdout_ap);
-        printf("wrote %s (%zu bytes); peak memory %.2f GiB\n", conf_text(c, "out"),
-               learnt.model_len, peak_gib());
+        err = keep(c, &db, &learnt, who, e);
     }
     learnt_done(&learnt);
     past_done(&past);
     rates_free(rates);
+    db_close(db);
     return err;
 }
 
@@ -113,11 +208,16 @@ int cmd_train(int argc, char **argv)
 {
     struct conf *c = NULL;
     struct errmsg e = {""};
-    int code = options_read(&VERB, TABLES, argc, argv, &c);
-    if (code < 0) {
-        enum err err = run(c, &e);
-        code = err == ERR_OK ? EXIT_OK : cmd_fail(VERB.name, err, &e);
+    bool usage = false;
+    enum err err = settings_load(TABLES, argc, argv, &c, &usage, &e);
+    if (err == ERR_END) {
+        options_print_help(&VERB, SHOWN);
+        return EXIT_OK;
     }
+    if (err != ERR_OK) {
+        return settings_fail(VERB.name, err, usage, &e);
+    }
+    err = run(c, &e);
     conf_free(c);
-    return code;
+    return err == ERR_OK ? EXIT_OK : cmd_fail(VERB.name, err, &e);
 }

@@ -16,6 +16,7 @@ EMBED(sql_0001, "sql/0001_schema.sql");
 EMBED(sql_0002, "sql/0002_queue.sql");
 EMBED(sql_0003, "sql/0003_labels.sql");
 EMBED(sql_0004, "sql/0004_models.sql");
+EMBED(sql_0005, "sql/0005_history.sql");
 
 struct file {
     int number;
@@ -26,11 +27,12 @@ struct file {
 static const struct file FILES[] = {{1, "0001_schema.sql", sql_0001},
                                     {2, "0002_queue.sql", sql_0002},
                                     {3, "0003_labels.sql", sql_0003},
-                                    {4, "0004_models.sql", sql_0004}};
+                                    {4, "0004_models.sql", sql_0004},
+                                    {5, "0005_history.sql", sql_0005}};
 #define FILE_COUNT ((int)(sizeof FILES / sizeof *FILES))
 
 /* "fraudd" in ASCII: the advisory lock that only migrations take */
-#define LOCK "112624154371172"
+#define LOCK "112641447388260"
 
 static void checksum(const struct file *f, char out[20])
 {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* "outbox" in ASCII */
-#define LOCK "122537553031544"
+#define LOCK "122550254464888"
 
 enum err outbox_lock(struct db *d, bool *out_ours, struct errmsg *e)
 {
