@@ -1,274 +1,174 @@
-/* Measures against slow twins that follow the definitions, with ties and weights. */
+/* Metrics: the document is what the code prints, names follow Prometheus' rules, and the text can
+ * be read by its parser. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "base/rng.h"
-#include "model/metrics.h"
+#include "base/file.h"
+#include "daemon/bus_metrics.h"
+#include "daemon/metrics.h"
 
-#define ROWS 300
+static struct metrics_page page;
 
-struct sample {
-    float score[ROWS];
-    uint8_t label[ROWS];
-    float weight[ROWS];
-    uint32_t day[ROWS];
-    uint32_t card[ROWS];
-};
-
-static void draw(struct sample *s, uint64_t seed)
+static char *printed(void (*print)(FILE *f))
 {
-    struct rng rng;
-    rng_init(&rng, seed);
-    for (size_t i = 0; i < ROWS; i++) {
-        s->label[i] = rng_below(&rng, 5) == 0;
-        s->score[i] = (float)rng_below(&rng, 40) / 8 + s->label[i]; /* many ties */
-        s->weight[i] = rng_below(&rng, 4) == 0 ? 0 : 0.5F + (float)rng_uniform(&rng);
-        s->day[i] = 100 - (uint32_t)rng_below(&rng, 6);
-        s->card[i] = (uint32_t)rng_below(&rng, 25);
-    }
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    assert_non_null(f);
+    print(f);
+    fclose(f);
+    return text;
 }
 
-/* Chance that a fraud's score is above another's, ties half. */
-static double plain_auc(const struct sample *s, const float *w)
+static void render_page(FILE *f)
 {
-    double above = 0;
-    double pairs = 0;
-    for (size_t i = 0; i < ROWS; i++) {
-        for (size_t j = 0; j < ROWS; j++) {
-            if (s->label[i] && !s->label[j]) {
-                double both = (double)w[i] * (double)w[j];
-                pairs += both;
-                above += s->score[i] > s->score[j]   ? both
-                         : s->score[i] < s->score[j] ? 0
-                                                     : both / 2;
-            }
-        }
-    }
-    return above / pairs;
+    metrics_render(&page, f);
 }
 
-/* Mean over the frauds of the precision at their own score's threshold. */
-static double plain_ap(const struct sample *s, const float *w)
-{
-    double sum = 0;
-    double frauds = 0;
-    for (size_t i = 0; i < ROWS; i++) {
-        double hit = 0;
-        double all = 0;
-        for (size_t j = 0; j < ROWS; j++) {
-            if (s->score[j] >= s->score[i]) {
-                hit += s->label[j] ? (double)w[j] : 0;
-                all += (double)w[j];
-            }
-        }
-        if (s->label[i] && w[i] > 0) {
-            sum += (double)w[i] * hit / all;
-            frauds += (double)w[i];
-        }
-    }
-    return sum / frauds;
-}
-
-static void test_rank_agrees_with_its_definition(void **state)
+static void test_document_equals_the_code(void **state)
 {
     (void)state;
-    float one[ROWS];
-    for (size_t i = 0; i < ROWS; i++) {
-        one[i] = 1;
+    char *text = printed(metrics_print_doc);
+    uint8_t *file = NULL;
+    size_t len = 0;
+    if (getenv("WRITE_SAMPLES") != NULL) { /* renews the file after a change of metrics.def */
+        assert_int_equal(file_write("etc/metrics.md", text, strlen(text), NULL), ERR_OK);
     }
-    for (uint64_t seed = 1; seed <= 20; seed++) {
-        struct sample s;
-        struct errmsg e;
-        double auc;
-        double ap;
-        draw(&s, seed);
-        assert_int_equal(metrics_rank(s.score, s.label, NULL, ROWS, &auc, &ap, &e), ERR_OK);
-        /* sums of at most 90,000 terms in double */
-        assert_true(fabs(auc - plain_auc(&s, one)) < 1e-12);
-        assert_true(fabs(ap - plain_ap(&s, one)) < 1e-12);
-        assert_int_equal(metrics_rank(s.score, s.label, s.weight, ROWS, &auc, &ap, &e), ERR_OK);
-        assert_true(fabs(auc - plain_auc(&s, s.weight)) < 1e-12);
-        assert_true(fabs(ap - plain_ap(&s, s.weight)) < 1e-12);
-    }
+    assert_int_equal(file_read("etc/metrics.md", 1 << 20, &file, &len, NULL), ERR_OK);
+    assert_string_equal((char *)file, text);
+    free(file);
+    free(text);
 }
 
-static void assert_rank(const float *score, const uint8_t *label, size_t n, double auc, double ap)
+static bool ends_with(const char *text, const char *end)
 {
-    double got_auc;
-    double got_ap;
-    struct errmsg e;
-    assert_int_equal(metrics_rank(score, label, NULL, n, &got_auc, &got_ap, &e), ERR_OK);
-    assert_true(fabs(got_auc - auc) < 1e-12);
-    assert_true(fabs(got_ap - ap) < 1e-12);
+    size_t n = strlen(text);
+    size_t k = strlen(end);
+    return n >= k && strcmp(text + n - k, end) == 0;
 }
 
-static void test_rank_of_known_cases(void **state)
+static void test_names_follow_the_rules(void **state)
 {
     (void)state;
-    const uint8_t label[] = {1, 0, 1, 0};
-    const float perfect[] = {9, 1, 8, 2};
-    const float inverse[] = {1, 9, 2, 8};
-    const float same[] = {5, 5, 5, 5};
-    const float mixed[] = {4, 3, 2, 1};
-    assert_rank(perfect, label, 4, 1, 1);
-    assert_rank(inverse, label, 4, 0, (1.0 / 3 + 2.0 / 4) / 2);
-    assert_rank(same, label, 4, 0.5, 0.5);
-    assert_rank(mixed, label, 4, 0.75, (1.0 + 2.0 / 3) / 2);
-    const float endless[] = {INFINITY, -INFINITY, 1, 0};
-    assert_rank(endless, label, 4, 1, 1);
-}
-
-static void test_rank_without_both_classes_is_nan(void **state)
-{
-    (void)state;
-    const float score[] = {1, 2};
-    const uint8_t none[] = {0, 0};
-    const uint8_t all[] = {1, 1};
-    const uint8_t both[] = {1, 0};
-    const float weight[] = {1, 0};
-    double auc = 0;
-    double ap = 0;
-    struct errmsg e;
-    assert_int_equal(metrics_rank(score, none, NULL, 2, &auc, &ap, &e), ERR_OK);
-    assert_true(isnan(auc) && isnan(ap));
-    assert_int_equal(metrics_rank(score, all, NULL, 2, &auc, &ap, &e), ERR_OK);
-    assert_true(isnan(auc) && isnan(ap));
-    assert_int_equal(metrics_rank(score, both, weight, 2, &auc, &ap, &e), ERR_OK);
-    assert_true(isnan(auc) && isnan(ap));
-    assert_int_equal(metrics_rank(score, both, NULL, 0, &auc, &ap, &e), ERR_OK);
-    assert_true(isnan(auc) && isnan(ap));
-}
-
-static void test_rank_refuses_nan(void **state)
-{
-    (void)state;
-    const float score[] = {1, NAN, 3};
-    const uint8_t label[] = {1, 0, 0};
-    const float weight[] = {1, 0, 1};
-    double auc = 7;
-    double ap = 7;
-    struct errmsg e;
-    assert_int_equal(metrics_rank(score, label, NULL, 3, &auc, &ap, &e), ERR_NUMERIC);
-    assert_non_null(strstr(e.text, "score 1 of 3"));
-    assert_true(auc > 6 && ap > 6);
-    assert_int_equal(metrics_rank(score, label, weight, 3, &auc, &ap, &e), ERR_OK);
-}
-
-static void test_brier_is_the_weighted_mean_square(void **state)
-{
-    (void)state;
-    const double p[] = {0.5, 1, 0, 0.25};
-    const uint8_t label[] = {1, 1, 1, 0};
-    const float weight[] = {2, 1, 1, 0};
-    const float zero[] = {0, 0, 0, 0};
-    assert_true(fabs(metrics_brier(p, label, NULL, 4) - (0.25 + 0 + 1 + 0.0625) / 4) < 1e-15);
-    assert_true(fabs(metrics_brier(p, label, weight, 4) - (0.5 + 0 + 1) / 4) < 1e-15);
-    assert_true(isnan(metrics_brier(p, label, zero, 4)));
-    assert_true(isnan(metrics_brier(p, label, NULL, 0)));
-}
-
-/* The handbook's measure as its evaluation script has it: day by day, the best k cards not found.
- */
-static double plain_card_precision(const struct sample *s, size_t k)
-{
-    bool found[25] = {false};
-    double sum = 0;
-    int days = 0;
-    for (uint32_t day = 95; day <= 100; day++) {
-        bool present[25] = {false};
-        bool hit[25] = {false};
-        float best[25];
-        size_t first[25];
-        for (size_t i = 0; i < ROWS; i++) {
-            uint32_t c = s->card[i];
-            if (s->day[i] != day || found[c]) {
-                continue;
-            }
-            if (!present[c]) {
-                best[c] = s->score[i];
-                first[c] = i;
-            }
-            present[c] = true;
-            best[c] = fmaxf(best[c], s->score[i]);
-            hit[c] = hit[c] || s->label[i];
-        }
-        double hits = 0;
-        bool newly[25] = {false};
-        for (size_t rank = 0; rank < k; rank++) {
-            int top = -1;
-            for (int c = 0; c < 25; c++) {
-                bool first_wins = top >= 0 && !(best[c] < best[top]) && !(best[c] > best[top]) &&
-                                  first[c] < first[top];
-                if (present[c] && (top < 0 || best[c] > best[top] || first_wins)) {
-                    top = c;
-                }
-            }
-            if (top >= 0) {
-                hits += hit[top];
-                newly[top] = hit[top];
-                present[top] = false;
-            }
-        }
-        for (int c = 0; c < 25; c++) {
-            found[c] = found[c] || newly[c];
-        }
-        sum += hits / (double)k;
-        days++;
-    }
-    return sum / days;
-}
-
-static void test_card_precision_agrees_with_its_definition(void **state)
-{
-    (void)state;
-    for (uint64_t seed = 1; seed <= 20; seed++) {
-        struct sample s;
-        struct errmsg e;
-        draw(&s, seed + 100);
-        for (size_t k = 1; k <= 30; k += 4) {
-            double got;
-            assert_int_equal(
-                metrics_card_precision(s.score, s.label, s.day, s.card, ROWS, k, &got, &e), ERR_OK);
-            assert_true(fabs(got - plain_card_precision(&s, k)) < 1e-12);
+    for (int i = 0; i < METRIC_COUNT; i++) {
+        const struct metric_info *m = &METRICS[i];
+        assert_int_equal(strspn(m->name, "abcdefghijklmnopqrstuvwxyz_"), strlen(m->name));
+        assert_true(strncmp(m->name, "fraudd_", 7) == 0 || strncmp(m->name, "process_", 8) == 0);
+        assert_int_equal(ends_with(m->name, "_total"), m->kind == METRIC_KIND_COUNTER);
+        bool histogram = m->kind == METRIC_KIND_STAGES || m->kind == METRIC_KIND_DELAYS;
+        assert_true(!histogram || ends_with(m->name, "_seconds"));
+        assert_true(strlen(m->help) > 5 && strpbrk(m->help, "\n|\\") == NULL);
+        assert_true(strcmp(m->who, "score") == 0 || strcmp(m->who, "sink") == 0 ||
+                    strcmp(m->who, "both") == 0);
+        for (int k = 0; k < i; k++) {
+            assert_string_not_equal(m->name, METRICS[k].name);
         }
     }
 }
 
-static void test_card_precision_leaves_found_cards_out(void **state)
+static void test_metrics_render_writes_values_and_labels(void **state)
 {
     (void)state;
-    const float score[] = {9, 1, 9, 1};
-    const uint8_t label[] = {1, 0, 1, 1};
-    const uint32_t day[] = {1, 1, 2, 2};
-    const uint32_t card[] = {7, 8, 7, 8}; /* day 2: card 7 is known, card 8 is the best left */
-    double got;
-    struct errmsg e;
-    assert_int_equal(metrics_card_precision(score, label, day, card, 4, 1, &got, &e), ERR_OK);
-    assert_true(fabs(got - 1) < 1e-15);
-    assert_int_equal(metrics_card_precision(score, label, day, card, 4, 2, &got, &e), ERR_OK);
-    assert_true(fabs(got - 0.5) < 1e-15);
-    assert_int_equal(metrics_card_precision(score, label, day, card, 0, 2, &got, &e), ERR_OK);
-    assert_true(isnan(got));
+    metrics_clear(&page);
+    metrics_put(&page, METRIC_LAG, -1);
+    metrics_put(&page, METRIC_DEAD_LETTERS, 3, "not_json");
+    metrics_put(&page, METRIC_DEAD_LETTERS, 9007199254740991.0, "odd\"\\\nname");
+    metrics_put(&page, METRIC_THRESHOLD, .125, "7");
+    metrics_put(&page, METRIC_THRESHOLD, (double)NAN, "8");
+    metrics_put(&page, METRIC_MODEL, 1, "v1", "00", "11", "avx2");
+    char *text = printed(render_page);
+    assert_string_equal(
+        text, "# HELP fraudd_kafka_lag Messages of our partitions not read yet; -1 "
+              "unknown\n# TYPE fraudd_kafka_lag gauge\nfraudd_kafka_lag -1\n"
+              "# HELP fraudd_dead_letters_total Messages that could not be read, by "
+              "reason\n# TYPE fraudd_dead_letters_total counter\n"
+              "fraudd_dead_letters_total{reason=\"not_json\"} 3\n"
+              "fraudd_dead_letters_total{reason=\"odd\\\"\\\\\\nname\"} 9007199254740991\n"
+              "# HELP fraudd_threshold_probability Probability in force from which a "
+              "payment is an alert\n# TYPE fraudd_threshold_probability gauge\n"
+              "fraudd_threshold_probability{partition=\"7\"} 0.125\n"
+              "fraudd_threshold_probability{partition=\"8\"} NaN\n"
+              "# HELP fraudd_model_info The model in force; always 1\n"
+              "# TYPE fraudd_model_info gauge\n"
+              "fraudd_model_info{version=\"v1\",hash=\"00\",schema=\"11\",kernel="
+              "\"avx2\"} 1\n");
+    free(text);
+}
+
+static void test_metrics_render_writes_histograms(void **state)
+{
+    (void)state;
+    static struct latency h;
+    latency_add(&h, 90);                        /* ns */
+    latency_add_many(&h, UINT64_C(3000000), 2); /* 3 ms */
+    latency_add(&h, UINT64_C(3600000000000));   /* an hour: beyond every bound */
+    metrics_clear(&page);
+    metrics_put_latency(&page, METRIC_STAGE_SECONDS, &h, "decode");
+    metrics_put_latency(&page, METRIC_MESSAGE_SECONDS, &h);
+    char *text = printed(render_page);
+    static const char *const LINES[] = {
+        "fraudd_stage_seconds_bucket{stage=\"decode\",le=\"1e-07\"} 1\n",
+        "fraudd_stage_seconds_bucket{stage=\"decode\",le=\"0.0025\"} 1\n",
+        "fraudd_stage_seconds_bucket{stage=\"decode\",le=\"0.005\"} 3\n",
+        "fraudd_stage_seconds_bucket{stage=\"decode\",le=\"+Inf\"} 4\n",
+        "fraudd_stage_seconds_count{stage=\"decode\"} 4\n",
+        "fraudd_stage_seconds_sum{stage=\"decode\"} 3600.006\n",
+        "fraudd_message_seconds_bucket{le=\"0.001\"} 1\n",
+        "fraudd_message_seconds_bucket{le=\"60\"} 3\n",
+        "fraudd_message_seconds_bucket{le=\"+Inf\"} 4\n",
+        "fraudd_message_seconds_count 4\n",
+        "# TYPE fraudd_message_seconds histogram\n"};
+    for (size_t i = 0; i < sizeof LINES / sizeof *LINES; i++) {
+        if (strstr(text, LINES[i]) == NULL) {
+            fail_msg("no line %s in:\n%s", LINES[i], text);
+        }
+    }
+    free(text);
+}
+
+static void test_metrics_put_counts_what_has_no_room(void **state)
+{
+    (void)state;
+    metrics_clear(&page);
+    /* what a process with every partition has, fits */
+    for (int p = 0; p < 1024; p++) {
+        char partition[12];
+        snprintf(partition, sizeof partition, "%d", p);
+        metrics_put(&page, METRIC_THRESHOLD, 1, partition);
+        metrics_put(&page, METRIC_BUDGET_LEFT, 1, partition);
+        metrics_put(&page, METRIC_SUPPRESSED, 1, partition);
+        metrics_put(&page, METRIC_POSITION, 1, partition);
+        metrics_put(&page, METRIC_COMMITTED, 1, partition);
+    }
+    const struct bus_counters c = {.consumed = 1};
+    bus_metrics_fill(&c, true, &page);
+    for (int i = 0; i < 200; i++) {
+        metrics_put(&page, METRIC_DEAD_LETTERS, 1, "a_reason_with_a_long_name");
+    }
+    assert_int_equal(page.left_out, 0);
+    for (int i = 0; i < METRICS_SAMPLES; i++) {
+        metrics_put(&page, METRIC_LAG, 1);
+    }
+    assert_true(page.left_out > 0);
+    assert_int_equal(page.samples, METRICS_SAMPLES);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rank_agrees_with_its_definition),
-        cmocka_unit_test(test_rank_of_known_cases),
-        cmocka_unit_test(test_rank_without_both_classes_is_nan),
-        cmocka_unit_test(test_rank_refuses_nan),
-        cmocka_unit_test(test_brier_is_the_weighted_mean_square),
-        cmocka_unit_test(test_card_precision_agrees_with_its_definition),
-        cmocka_unit_test(test_card_precision_leaves_found_cards_out),
+        cmocka_unit_test(test_document_equals_the_code),
+        cmocka_unit_test(test_names_follow_the_rules),
+        cmocka_unit_test(test_metrics_render_writes_values_and_labels),
+        cmocka_unit_test(test_metrics_render_writes_histograms),
+        cmocka_unit_test(test_metrics_put_counts_what_has_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
