@@ -12,11 +12,14 @@
 #define EPSILON 1e-8
 #define NORM_MIN 1e-3 /* Brock et al.: lets weights leave zero */
 
+enum decay { DECAY_NONE, DECAY_MATRIX, DECAY_TABLE };
+
 struct span {
     size_t first;  /* in the parameter block */
     uint32_t rows; /* units */
     uint32_t len;  /* floats a unit */
-    bool decays, clips;
+    enum decay decay;
+    bool clips;
 };
 
 struct adam {
@@ -34,8 +37,9 @@ struct job {
     const float *const *grad;
     uint32_t parts;
     float *params, *ema;
-    float rate, decay; /* learning rate over the first moment's correction; 1 - rate * decay */
-    float root;        /* 1 / sqrt of the second moment's correction */
+    float rate;    /* learning rate over the first moment's correction */
+    float keep[3]; /* by enum decay: what decay leaves of a weight */
+    float root;    /* 1 / sqrt of the second moment's correction */
 };
 
 /* Floats of one unit of a tensor: a row, or the whole of a vector. */
@@ -75,10 +79,35 @@ static size_t unit_len(const struct net_shape *s, const struct net_layout *l,
     return l->size[kind];
 }
 
-static bool is_vector(enum net_tensor_kind kind)
+static enum decay decay_of(enum net_tensor_kind kind)
 {
-    return kind == NET_INPUT_B || kind == NET_NORM1 || kind == NET_LATENT_NORM ||
-           kind == NET_NORM2 || kind == NET_NORM_OUT || kind == NET_HEAD_B;
+    switch (kind) {
+    case NET_TABLE:
+        return DECAY_TABLE;
+    case NET_INPUT_B:
+    case NET_NORM1:
+    case NET_LATENT_NORM:
+    case NET_NORM2:
+    case NET_NORM_OUT:
+    case NET_HEAD_B:
+        return DECAY_NONE;
+    case NET_INPUT_W:
+    case NET_Q:
+    case NET_DOWN:
+    case NET_UK:
+    case NET_UV:
+    case NET_O:
+    case NET_GATE:
+    case NET_S1:
+    case NET_S2:
+    case NET_W1:
+    case NET_W2:
+    case NET_HEAD_W:
+    case NET_NEXT:
+    case NET_KIND_COUNT:
+        break;
+    }
+    return DECAY_MATRIX;
 }
 
 /* Appends the spans of one tensor; out NULL only counts. */
@@ -94,7 +123,7 @@ static uint32_t cut_tensor(size_t first, size_t size, size_t len, enum net_tenso
             out[count] = (struct span){.first = first + i * len,
                                        .rows = (uint32_t)n,
                                        .len = (uint32_t)len,
-                                       .decays = !is_vector(kind),
+                                       .decay = decay_of(kind),
                                        .clips = kind != NET_HEAD_W && kind != NET_HEAD_B};
         }
     }
@@ -193,7 +222,7 @@ static void run_span(void *ctx, uint32_t worker, uint32_t item)
     float *v = j->adam->v + sp->first;
     float *w = j->params + sp->first;
     float *ema = j->ema + sp->first;
-    float keep = sp->decays ? j->decay : 1;
+    float keep = j->keep[sp->decay];
     float b1 = (float)s->beta1;
     float b2 = (float)s->beta2;
     float stay = (float)s->ema;
@@ -225,7 +254,8 @@ void adam_run(struct adam *a, struct pool *pool, const struct adam_step *s,
                     .params = params,
                     .ema = ema,
                     .rate = (float)(s->learning_rate / first),
-                    .decay = (float)(1 - s->learning_rate * s->weight_decay),
+                    .keep = {1, (float)(1 - s->learning_rate * s->weight_decay),
+                             (float)(1 - s->learning_rate * s->table_decay)},
                     .root = (float)(1 / sqrt(second))};
     pool_run(pool, a->spans, run_span, &j);
 }

@@ -13,7 +13,8 @@ struct adam;
 /* One step's settings. */
 struct adam_step {
     double learning_rate;
-    double weight_decay; /* of matrices and tables; norms and biases do not decay */
+    double weight_decay; /* of matrices; norms and biases do not decay */
+    double table_decay;  /* of the input table */
     double beta1, beta2;
     double clip; /* largest norm of a unit's gradient over the norm of its weights; 0: no clipping.
                     A unit is a row of a matrix or table, or a whole vector.  The head is exempt,

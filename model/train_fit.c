@@ -140,6 +140,7 @@ static struct adam_step step_of(const struct fit *f)
                                                    (0.5 + 0.5 * cos(PI * at / (double)f->steps)) +
                                                RATE_LAST,
                               .weight_decay = (double)c->weight_decay,
+                              .table_decay = (double)c->table_decay,
                               .beta1 = (double)c->beta1,
                               .beta2 = (double)c->beta2,
                               .clip = (double)c->clip,

@@ -20,7 +20,7 @@ COLUMNS, WIDTH, LAYERS, HEADS, HEAD_DIM, RANK, ROPE = 6, 8, 2, 2, 4, 4, 4
 EXPERTS, TOP, EXPERT_HIDDEN, SHARED_HIDDEN, WINDOW = 4, 2, 4, 4, 3
 PIECES = [(0, 0, 12), (12, 3, 7)]       # first row, rows of context, rows
 LABEL_SCALE, NEXT_SCALE = 0.11, 0.013
-STEPS, RATE, DECAY, BETAS, EMA, CLIP = 3, 2e-3, 0.05, (0.9, 0.98), 0.9, 0.05
+STEPS, RATE, DECAY, TABLE_DECAY, BETAS, EMA, CLIP = 3, 2e-3, 0.05, 5.0, (0.9, 0.98), 0.9, 0.05
 
 KEYS = HEADS * HEAD_DIM
 torch.set_default_dtype(torch.float64)
@@ -137,7 +137,8 @@ def optimise(start, grad, sizes, clip):
             gradients.append(g)
             names.append(name)
     opt = torch.optim.AdamW(
-        [{'params': [t for t, n in zip(tensors, names) if n not in VECTORS], 'weight_decay': DECAY},
+        [{'params': [t for t, n in zip(tensors, names) if n not in VECTORS and n != 'table'], 'weight_decay': DECAY},
+         {'params': [t for t, n in zip(tensors, names) if n == 'table'], 'weight_decay': TABLE_DECAY},
          {'params': [t for t, n in zip(tensors, names) if n in VECTORS], 'weight_decay': 0.}],
         lr=RATE, betas=BETAS, eps=1e-8)
     ema = [t.clone() for t in tensors]
@@ -196,7 +197,7 @@ def main():
                ('first_row', 'u', first_row), ('edges', 'f', np.concatenate(edges)), ('params', 'f', params),
                ('balance', 'f', balance), ('scales', 'f', [LABEL_SCALE, NEXT_SCALE]),
                ('logit', 'f', np.concatenate(logits)), ('loss', 'f', [loss.item()]), ('grad', 'f', grad),
-               ('step', 'f', [STEPS, RATE, DECAY, BETAS[0], BETAS[1], EMA, CLIP]),
+               ('step', 'f', [STEPS, RATE, DECAY, BETAS[0], BETAS[1], EMA, CLIP, TABLE_DECAY]),
                ('plain', 'f', plain), ('plain_ema', 'f', plain_ema), ('clipped', 'f', cut), ('clipped_ema', 'f', cut_ema)]
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'net.bin'), 'wb') as out:
         for name, kind, values in records:

@@ -208,6 +208,7 @@ static void run_steps(const struct golden *g, const float *step, double clip, fl
     for (int k = 0; k < (int)step[0]; k++) {
         const struct adam_step s = {.learning_rate = (double)step[1],
                                     .weight_decay = (double)step[2],
+                                    .table_decay = (double)step[7],
                                     .beta1 = (double)step[3],
                                     .beta2 = (double)step[4],
                                     .ema = (double)step[5],
@@ -233,7 +234,7 @@ static void assert_steps(const char *name, bool clips)
     size_t total = g.layout.total;
     char average[32];
     snprintf(average, sizeof average, "%s_ema", name);
-    float *step = floats(&g, "step", 7);
+    float *step = floats(&g, "step", 8);
     float *params = calloc(total, sizeof *params);
     float *ema = calloc(total, sizeof *ema);
     float *wanted = floats(&g, name, total);
