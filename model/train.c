@@ -18,7 +18,10 @@
 #include "model/train_rows.h"
 #include "model/train_score.h"
 
-#define PATIENCE 2 /* epochs without a better average precision after which the first fit ends */
+#define PATIENCE 2 /* epochs clearly below the best after which the first fit ends */
+/* A week's average precision is uncertain by about this much; within it the longer fit is taken,
+ * because only the last epochs of the schedule run at a small rate. */
+#define AP_NOISE 0.01
 
 struct run {
     const struct train_conf *conf;
@@ -33,7 +36,7 @@ struct run {
     float *weight;                        /* [rows] of the held-out rows, else 0 */
     float *logit, *best_logit;            /* [rows] of the held-out rows */
     float *best_params, *best_raw, *best_balance;
-    double best_ap;
+    double top_ap; /* of all epochs so far */
     uint32_t best_epochs;
 };
 
@@ -157,7 +160,7 @@ static void run_done(struct run *r)
     pool_free(r->pool);
 }
 
-static void keep_best(struct run *r, uint32_t epochs, double ap)
+static void keep_best(struct run *r, uint32_t epochs)
 {
     const struct fit *f = &r->fit;
     size_t total = f->net.layout.total;
@@ -168,7 +171,6 @@ static void keep_best(struct run *r, uint32_t epochs, double ap)
     memcpy(r->best_params, f->ema, total * sizeof *f->ema);
     memcpy(r->best_raw, f->params, total * sizeof *f->params);
     memcpy(r->best_balance, f->balance, loads * sizeof *f->balance);
-    r->best_ap = ap;
     r->best_epochs = epochs;
 }
 
@@ -200,8 +202,9 @@ static enum err run_first(struct run *r, struct errmsg *e)
             return rc;
         }
         r->at.holdout_ap = ap;
-        if (!r->held_out || epoch == 1 || ap > r->best_ap) {
-            keep_best(r, epoch, ap);
+        r->top_ap = epoch == 1 || ap > r->top_ap ? ap : r->top_ap;
+        if (!r->held_out || ap >= r->top_ap - AP_NOISE) {
+            keep_best(r, epoch);
         } else if (epoch - r->best_epochs >= PATIENCE) {
             break;
         }
@@ -270,7 +273,8 @@ static enum err run_final(struct run *r, struct train_result *out, struct errmsg
     }
     r->at.final_fit = true;
     r->at.epochs = r->best_epochs;
-    r->at.steps = r->steps_before + f->steps / r->conf->epochs * r->best_epochs;
+    f->steps = f->steps / r->conf->epochs * r->best_epochs; /* the whole schedule in that time */
+    r->at.steps = r->steps_before + f->steps;
     for (uint32_t epoch = 1; epoch <= r->best_epochs && rc == ERR_OK; epoch++) {
         r->at.epoch = epoch;
         rc = fit_epoch(f, after_step, r, e);

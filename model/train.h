@@ -69,10 +69,10 @@ struct train_result {
 void train_conf_default(struct train_conf *c);
 
 /* Trains.  A first fit takes constants, bins and weights from the rows before holdout_from_us; the
- * others decide after how many epochs its average weights are best, and calibrate.  Where
- * final_fit is set, the result is a second fit on all rows for as many epochs, with the first one's
- * calibration.  Without a fraud and a legitimate row to hold out, all epochs are run and the
- * calibration is the identity.
+ * others decide for how many epochs its average weights gain, and calibrate.  Where
+ * final_fit is set, the result is a second fit on all rows with a whole schedule of as many epochs
+ * and the first one's calibration.  Without a fraud and a legitimate row to hold out, all epochs
+ * are run and the calibration is the identity.
  *
  * `progress` (may be NULL) is called from the calling thread after every step; a non-zero return
  * stops the training (ERR_REFUSED).  Sets OpenBLAS to one thread.
