@@ -112,6 +112,9 @@ $(SUPPORT): $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 	ar rcs $@ $^
 $(UNIT) $(INTEG): %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
+# Counts allocations: every object linked calls the test's own.
+$(B)/tests/unit/test_no_malloc: \
+  LDLIBS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 $(BENCH): %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
 $(FUZZ): %: %.o $(B)/libfraud.a

@@ -67,11 +67,12 @@ int feature_find(const char *name)
     return -1;
 }
 
-uint64_t feature_schema_hash(const struct feature_params *p)
+uint64_t feature_table_hash(const struct feature_info *columns, size_t count, uint64_t version,
+                            const struct feature_params *p)
 {
-    uint64_t h = FEATURE_FORMULA_VERSION;
-    for (size_t i = 0; i < FEAT_DIM; i++) {
-        const struct feature_info *c = &COLUMNS[i];
+    uint64_t h = hash_pair(version, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct feature_info *c = &columns[i];
         const char *const texts[] = {c->name, c->unit, c->formula, GROUP_NAMES[c->group]};
         for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
             h = hash_bytes(texts[k], strlen(texts[k]) + 1, h);
@@ -83,4 +84,9 @@ uint64_t feature_schema_hash(const struct feature_params *p)
     h = hash_bytes(&p->blame_ratio, sizeof p->blame_ratio, h);
     h = hash_bytes(&p->blame_tail, sizeof p->blame_tail, h);
     return hash_bytes(&p->rates_version, sizeof p->rates_version, h);
+}
+
+uint64_t feature_schema_hash(const struct feature_params *p)
+{
+    return feature_table_hash(COLUMNS, FEAT_DIM, FEATURE_FORMULA_VERSION, p);
 }

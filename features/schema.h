@@ -68,5 +68,8 @@ int feature_find(const char *name);
 /* Covers the table (names, order, ranges, formulas), FEATURE_FORMULA_VERSION and every parameter.
  */
 uint64_t feature_schema_hash(const struct feature_params *p);
+/* The same of any table: what tests change. */
+uint64_t feature_table_hash(const struct feature_info *columns, size_t count, uint64_t version,
+                            const struct feature_params *p);
 
 #endif

@@ -1,58 +1,16 @@
-/* Features against their slow twin, and what the state promises: order, bounds, labels. */
+/* Features against their slow twin. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "base/hash.h"
 #include "base/timefmt.h"
-#include "features/state.h"
+#include "tests/support/feature_fixture.h"
 #include "tests/support/naive_features.h"
-#include "tests/support/random_stream.h"
-
-static struct feat_limits small_limits(void)
-{
-    return (struct feat_limits){.card_max = 4096,
-                                .place_max = 8192,
-                                .history_max = 4096,
-                                .label_queue_max = 4096,
-                                .bytes_max = (size_t)64 << 20};
-}
-
-static struct feat_state *make(const struct feature_params *p, const struct feat_limits *l)
-{
-    struct feat_state *s = NULL;
-    struct errmsg e = {""};
-    if (feat_state_create(p, l, &s, &e) != ERR_OK) {
-        fail_msg("%s", e.text);
-    }
-    return s;
-}
-
-static struct stream_conf stream_default(uint64_t seed)
-{
-    return (struct stream_conf){.seed = seed,
-                                .events = 700,
-                                .cards = 12,
-                                .terminals = 12,
-                                .merchants = 12,
-                                .devices = 14,
-                                .ips = 14,
-                                .mean_step_us = 2 * TIME_HOUR,
-                                .late_share = 0.1,
-                                .late_max_us = 3 * TIME_DAY,
-                                .edge_share = 0.3,
-                                .missing_share = 0.3,
-                                .label_share = 0.3,
-                                .label_max_us = 20 * TIME_DAY,
-                                .maturity_us = 7 * TIME_DAY};
-}
 
 /* Both sides compute in double from the same whole numbers and round to float once (6e-8); the
  * twin's trigonometry takes another way, whose angle loses digits near 0 and near the antipode. */
@@ -82,10 +40,10 @@ static void compare_with_twin(const struct stream_conf *c, size_t history_max,
     feature_params_default(&p);
     p.maturity_us = c->maturity_us;
     p.blame_tail = 2; /* 1 % instead of .2 %: some of a short stream */
-    struct feat_limits l = small_limits();
+    struct feat_limits l = fixture_limits();
     l.history_max = history_max;
     const struct naive_limits nl = {history_max, history_max < 256 ? history_max : 256};
-    struct feat_state *s = make(&p, &l);
+    struct feat_state *s = fixture_create(&p, &l);
     struct naive *n = naive_create(&p, &nl);
     struct stream stream;
     stream_create(&stream, c);
@@ -116,7 +74,7 @@ static void test_columns_equal_the_twin(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 5; seed++) {
-        struct stream_conf c = stream_default(seed);
+        struct stream_conf c = fixture_stream(seed);
         compare_with_twin(&c, 4096, NULL);
     }
 }
@@ -126,7 +84,7 @@ static void test_columns_equal_the_twin_over_months(void **state)
 {
     (void)state;
     for (uint64_t seed = 11; seed <= 14; seed++) {
-        struct stream_conf c = stream_default(seed);
+        struct stream_conf c = fixture_stream(seed);
         c.events = 600;
         c.cards = 25;
         c.mean_step_us = 12 * TIME_HOUR;
@@ -140,7 +98,7 @@ static void test_columns_equal_the_twin_over_months(void **state)
 static void test_columns_equal_the_twin_with_few_fields(void **state)
 {
     (void)state;
-    struct stream_conf c = stream_default(21);
+    struct stream_conf c = fixture_stream(21);
     c.merchants = c.devices = c.ips = 0;
     c.missing_share = 0;
     compare_with_twin(&c, 4096, NULL);
@@ -154,7 +112,7 @@ static void test_columns_equal_the_twin_with_many_frauds(void **state)
 {
     (void)state;
     for (uint64_t seed = 31; seed <= 33; seed++) {
-        struct stream_conf c = stream_default(seed);
+        struct stream_conf c = fixture_stream(seed);
         c.cards = 3;
         c.terminals = 2;
         c.merchants = 2;
@@ -171,7 +129,7 @@ static void test_columns_equal_the_twin_for_other_maturities(void **state)
     (void)state;
     static const int64_t MATURITY[] = {0, 1, 36 * TIME_HOUR, 30 * TIME_DAY, 95 * TIME_DAY};
     for (size_t i = 0; i < sizeof MATURITY / sizeof *MATURITY; i++) {
-        struct stream_conf c = stream_default(41 + i);
+        struct stream_conf c = fixture_stream(41 + i);
         c.events = 350;
         c.maturity_us = MATURITY[i];
         c.mean_step_us = 6 * TIME_HOUR;
@@ -197,19 +155,10 @@ static void test_columns_equal_the_twin_beside_panes(void **state)
 {
     (void)state;
     for (uint64_t seed = 51; seed <= 54; seed++) {
-        struct stream_conf c = stream_default(seed);
+        struct stream_conf c = fixture_stream(seed);
         c.cards = 4;
         compare_with_twin(&c, 16 + seed % 3 * 20, sees_panes);
     }
-}
-
-static struct tx payment(uint64_t number, int64_t event_us, uint32_t amount)
-{
-    return (struct tx){.id = hash_id(&number, sizeof number),
-                       .card = hash_id("card", 4),
-                       .terminal = hash_id("terminal", 8),
-                       .event_us = event_us,
-                       .amount_ref = amount};
 }
 
 /* Below a tenth of the mean, not at it: 1900 and 100 have the mean 1000. */
@@ -218,13 +167,13 @@ static void test_small_payments_are_below_a_tenth(void **state)
     (void)state;
     struct feature_params p;
     feature_params_default(&p);
-    struct feat_limits l = small_limits();
+    struct feat_limits l = fixture_limits();
     for (uint32_t amount = 99; amount <= 100; amount++) {
-        struct feat_state *s = make(&p, &l);
+        struct feat_state *s = fixture_create(&p, &l);
         struct feat_facts facts;
         float x[FEAT_DIM];
-        struct tx first = payment(1, TIME_DAY, 1900);
-        struct tx second = payment(2, TIME_DAY + TIME_HOUR, amount);
+        struct tx first = fixture_payment(1, 1, 1, TIME_DAY, 1900);
+        struct tx second = fixture_payment(2, 1, 1, TIME_DAY + TIME_HOUR, amount);
         feat_extract(s, &first, x, &facts);
         feat_extract(s, &second, x, &facts);
         assert_true(
