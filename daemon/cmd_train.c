@@ -15,6 +15,7 @@
 #include "daemon/past_db.h"
 #include "daemon/rates.h"
 #include "daemon/settings.h"
+#include "daemon/train_settings.h"
 #include "model/model.h"
 #include "storage/payments.h"
 #include "storage/registry.h"
@@ -40,8 +41,9 @@ static const struct conf_option OPTIONS[] = {
     {"seed", CONF_INT, 0, NULL, 0, 4e9, "of weights, order and dropout (default: train.seed)"},
     ACTION_AS,
     ACTION_END};
-static const struct conf_option *const TABLES[] = {OPTIONS, SETTINGS_FILE, SETTINGS, NULL};
-static const struct conf_option *const SHOWN[] = {OPTIONS, SETTINGS_FILE, NULL};
+static const struct conf_option *const TABLES[] = {OPTIONS, TRAIN_SETTINGS, SETTINGS_FILE, SETTINGS,
+                                                   NULL};
+static const struct conf_option *const SHOWN[] = {OPTIONS, TRAIN_SETTINGS, SETTINGS_FILE, NULL};
 
 static const struct verb VERB = {
     "train", "fraudd train [--input FILE --until DATE --out MODEL] [OPTIONS]",
@@ -95,6 +97,7 @@ static enum err read_options(const struct conf *c, struct learn_conf *out, struc
     out->until_us =
         conf_given(c, "until") ? conf_date_us(c, "until") : wall_us() - out->params.maturity_us;
     out->warmup_us = conf_duration_us(c, "warmup");
+    train_settings_apply(c, &out->train);
     out->train.epochs = (uint32_t)conf_int(c, "epochs");
     out->train.seed = (uint64_t)conf_int(c, conf_given(c, "seed") ? "seed" : "train.seed");
     out->train.threads = (uint32_t)(threads > 0 ? threads : sysconf(_SC_NPROCESSORS_ONLN));
