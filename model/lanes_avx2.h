@@ -178,6 +178,17 @@ LANES_INLINE vi vi_sub(vi x, vi y)
     return (vi){_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)};
 }
 
+LANES_INLINE __m256i step_8(__m256i acc, __m256 a, __m256 b, __m256i step)
+{
+    __m256i above = _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_GT_OQ));
+    return _mm256_add_epi32(acc, _mm256_and_si256(above, step));
+}
+
+LANES_INLINE vi vi_step(vi acc, vf x, vf y, vi step)
+{
+    return (vi){step_8(acc.a, x.a, y.a, step.a), step_8(acc.b, x.b, y.b, step.b)};
+}
+
 LANES_INLINE vf vi_float(vi x)
 {
     return (vf){_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)};
@@ -257,43 +268,63 @@ LANES_INLINE vi lanes_dot(vi acc, const int8_t *w, const uint8_t *bytes, uint32_
     return vi_add(acc, pairs_fold(&s));
 }
 
-/* Four slots to 16 bytes, so a 4 x 4 transposition puts the four slots' bytes of one output side by
- * side. */
-LANES_INLINE void lanes_mix(int32_t *out, const int8_t *w, const uint8_t *bytes, uint32_t groups)
+/* Four outputs: four slots to 16 bytes, so a 4 x 4 transposition puts the four slots' bytes of one
+ * output side by side. */
+LANES_INLINE __m128i mix_4(const int8_t *w, const uint8_t *bytes)
 {
     const __m128i transpose = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    for (uint32_t g = 0; g < groups; g++) {
-        __m256i sums = _mm256_setzero_si256();
-        for (size_t quarter = 0; quarter < 4; quarter++) {
-            __m128i slots = load_16(w + (size_t)g * 64 + quarter * 16);
-            __m256i words = _mm256_cvtepi8_epi16(_mm_shuffle_epi8(slots, transpose));
-            sums =
-                _mm256_add_epi32(sums, _mm256_madd_epi16(words, four_words(bytes + quarter * 4)));
-        }
-        __m128i sum =
-            _mm_hadd_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
-        int32_t *to = out + (size_t)g * 4;
-        _mm_storeu_si128((__m128i *)(void *)to, _mm_add_epi32(load_16(to), sum));
+    __m256i sums = _mm256_setzero_si256();
+    for (size_t quarter = 0; quarter < 4; quarter++) {
+        __m256i words =
+            _mm256_cvtepi8_epi16(_mm_shuffle_epi8(load_16(w + quarter * 16), transpose));
+        __m256i products = _mm256_madd_epi16(words, four_words(bytes + quarter * 4));
+        sums = _mm256_add_epi32(sums, products);
     }
+    return _mm_hadd_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
 }
 
-/* 16 outputs at a time: two rows' bytes side by side, widened, times two multipliers. */
-LANES_INLINE void lanes_table(int32_t *out, const int8_t *table, size_t stride, const uint32_t *row,
-                              const uint8_t *multiplier, uint32_t count)
+LANES_INLINE vi lanes_mix(vi acc, const int8_t *w, const uint8_t *bytes)
 {
-    for (size_t at = 0; at < 64; at += 16) {
-        __m256i low = _mm256_setzero_si256();
-        __m256i high = low;
-        for (uint32_t r = 0; r < count; r += 2) {
-            __m128i a = load_16(table + row[r] * stride + at);
-            __m128i b = load_16(table + row[r + 1] * stride + at);
-            __m256i m = _mm256_set1_epi32(multiplier[r] | multiplier[r + 1] << 16);
-            __m256i x = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b));
-            __m256i y = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b));
-            low = _mm256_add_epi32(low, _mm256_madd_epi16(x, m));
-            high = _mm256_add_epi32(high, _mm256_madd_epi16(y, m));
+    vi sums = {_mm256_set_m128i(mix_4(w + 64, bytes), mix_4(w, bytes)),
+               _mm256_set_m128i(mix_4(w + 192, bytes), mix_4(w + 128, bytes))};
+    return vi_add(acc, sums);
+}
+
+LANES_INLINE uint32_t lanes_sum(const uint8_t *bytes)
+{
+    __m128i pair = _mm_sad_epu8(load_16(bytes), _mm_setzero_si128());
+    return (uint32_t)(_mm_cvtsi128_si32(pair) + _mm_extract_epi32(pair, 2));
+}
+
+/* 16 outputs of 16 bits: minus what `count` rows lie around, times 2^shift. */
+LANES_INLINE vi widen(vi sum, __m256i words, uint32_t count, int32_t shift)
+{
+    __m256i middle = _mm256_set1_epi32((int32_t)(count * 128));
+    __m128i by = _mm_cvtsi32_si128(shift);
+    vi wide = {_mm256_cvtepu16_epi32(_mm256_castsi256_si128(words)),
+               _mm256_cvtepu16_epi32(_mm256_extracti128_si256(words, 1))};
+    wide.a = _mm256_sll_epi32(_mm256_sub_epi32(wide.a, middle), by);
+    wide.b = _mm256_sll_epi32(_mm256_sub_epi32(wide.b, middle), by);
+    return vi_add(sum, wide);
+}
+
+/* Words add up even bytes + 256 * odd bytes, without carries that matter: the odd ones are added by
+ * themselves too, and taken out at the end. */
+LANES_INLINE void lanes_table(vi *sum, const uint8_t *table, const int32_t *row,
+                              const uint32_t *used, uint32_t count, int32_t shift)
+{
+    for (size_t half = 0; half < 2; half++) {
+        __m256i all = _mm256_setzero_si256();
+        __m256i odd = all;
+        for (uint32_t i = 0; i < count; i++) {
+            const uint8_t *at = table + row[used[i]] + half * 32;
+            __m256i p = _mm256_loadu_si256((const __m256i *)(const void *)at);
+            all = _mm256_add_epi16(all, p);
+            odd = _mm256_add_epi16(odd, _mm256_srli_epi16(p, 8));
         }
-        vi_store(out + at, (vi){low, high});
+        __m256i even = _mm256_sub_epi16(all, _mm256_slli_epi16(odd, 8));
+        sum[half] = widen(sum[half], even, count, shift);
+        sum[2 + half] = widen(sum[2 + half], odd, count, shift);
     }
 }
 

@@ -151,6 +151,11 @@ LANES_INLINE vi vi_sub(vi a, vi b)
     return _mm512_sub_epi32(a, b);
 }
 
+LANES_INLINE vi vi_step(vi acc, vf a, vf b, vi step)
+{
+    return _mm512_mask_add_epi32(acc, _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), acc, step);
+}
+
 LANES_INLINE vf vi_float(vi a)
 {
     return _mm512_cvtepi32_ps(a);
@@ -195,165 +200,138 @@ LANES_INLINE vi lanes_dot(vi acc, const int8_t *w, const uint8_t *bytes, uint32_
 }
 
 /* Four slots to a lane of 128 bits, so a 4 x 4 transposition inside each puts the four slots' bytes
- * of one output side by side. */
-LANES_INLINE void lanes_mix(int32_t *out, const int8_t *w, const uint8_t *bytes, uint32_t groups)
+ * of one output side by side; then lanes are added. */
+LANES_INLINE vi lanes_mix(vi acc, const int8_t *w, const uint8_t *bytes)
 {
     const __m512i transpose =
         _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     const __m512i spread = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
     __m128i four = _mm_loadu_si128((const __m128i *)(const void *)bytes);
     vi weight = _mm512_permutexvar_epi32(spread, _mm512_castsi128_si512(four));
-    for (uint32_t g = 0; g < groups; g++) {
-        vi slots = _mm512_shuffle_epi8(_mm512_loadu_si512(w + (size_t)g * 64), transpose);
-        vi sums = dot4(vi_all(0), weight, slots);
-        __m256i half =
-            _mm256_add_epi32(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64(sums, 1));
-        __m128i sum =
-            _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-        __m128i *to = (__m128i *)(void *)(out + (size_t)g * 4);
-        _mm_storeu_si128(to, _mm_add_epi32(_mm_loadu_si128(to), sum));
-    }
+    vi zero = vi_all(0);
+    vi s0 = dot4(zero, weight, _mm512_shuffle_epi8(_mm512_loadu_si512(w), transpose));
+    vi s1 = dot4(zero, weight, _mm512_shuffle_epi8(_mm512_loadu_si512(w + 64), transpose));
+    vi s2 = dot4(zero, weight, _mm512_shuffle_epi8(_mm512_loadu_si512(w + 128), transpose));
+    vi s3 = dot4(zero, weight, _mm512_shuffle_epi8(_mm512_loadu_si512(w + 192), transpose));
+    vi low = vi_add(_mm512_shuffle_i32x4(s0, s1, 0x44), _mm512_shuffle_i32x4(s0, s1, 0xee));
+    vi high = vi_add(_mm512_shuffle_i32x4(s2, s3, 0x44), _mm512_shuffle_i32x4(s2, s3, 0xee));
+    acc = vi_add(acc, _mm512_shuffle_i32x4(low, high, 0x88));
+    return vi_add(acc, _mm512_shuffle_i32x4(low, high, 0xdd));
 }
 
-/* Bytes of four rows side by side, output by output, times four multipliers. */
-LANES_INLINE void lanes_table(int32_t *out, const int8_t *table, size_t stride, const uint32_t *row,
-                              const uint8_t *multiplier, uint32_t count)
+LANES_INLINE uint32_t lanes_sum(const uint8_t *bytes)
 {
-    vi sum0 = vi_all(0);
-    vi sum1 = sum0;
-    vi sum2 = sum0;
-    vi sum3 = sum0;
-    for (uint32_t r = 0; r < count; r += 4) {
-        vi a = _mm512_loadu_si512(table + row[r] * stride);
-        vi b = _mm512_loadu_si512(table + row[r + 1] * stride);
-        vi c = _mm512_loadu_si512(table + row[r + 2] * stride);
-        vi d = _mm512_loadu_si512(table + row[r + 3] * stride);
-        vi m = four_bytes(multiplier + r);
-        vi ab = _mm512_unpacklo_epi8(a, b);
-        vi cd = _mm512_unpacklo_epi8(c, d);
-        sum0 = dot4(sum0, m, _mm512_unpacklo_epi16(ab, cd));
-        sum1 = dot4(sum1, m, _mm512_unpackhi_epi16(ab, cd));
-        ab = _mm512_unpackhi_epi8(a, b);
-        cd = _mm512_unpackhi_epi8(c, d);
-        sum2 = dot4(sum2, m, _mm512_unpacklo_epi16(ab, cd));
-        sum3 = dot4(sum3, m, _mm512_unpackhi_epi16(ab, cd));
-    }
-    /* lane L of sum q holds outputs 16 L + 4 q ..: transpose lanes */
-    vi low = _mm512_shuffle_i32x4(sum0, sum1, 0x44); /* 0.0 0.1 1.0 1.1 */
-    vi high = _mm512_shuffle_i32x4(sum0, sum1, 0xee);
-    vi low2 = _mm512_shuffle_i32x4(sum2, sum3, 0x44);
-    vi high2 = _mm512_shuffle_i32x4(sum2, sum3, 0xee);
-    _mm512_storeu_si512(out, _mm512_shuffle_i32x4(low, low2, 0x88));
-    _mm512_storeu_si512(out + 16, _mm512_shuffle_i32x4(low, low2, 0xdd));
-    _mm512_storeu_si512(out + 32, _mm512_shuffle_i32x4(high, high2, 0x88));
-    _mm512_storeu_si512(out + 48, _mm512_shuffle_i32x4(high, high2, 0xdd));
+    __m128i pair =
+        _mm_sad_epu8(_mm_loadu_si128((const __m128i *)(const void *)bytes), _mm_setzero_si128());
+    return (uint32_t)(_mm_cvtsi128_si32(pair) + _mm_extract_epi32(pair, 2));
 }
 
-/* Tiles of rows x blocks of 16 outputs, accumulators in registers. */
-LANES_INLINE void tile_4x4(const struct matrix *a, uint32_t block, const uint8_t *bytes,
-                           size_t stride, int32_t *acc, size_t acc_stride)
+/* 16 outputs of 16 bits: minus what `count` rows lie around, times 2^shift. */
+LANES_INLINE vi widen(vi sum, __m256i words, uint32_t count, int32_t shift)
+{
+    vi wide = vi_sub(_mm512_cvtepu16_epi32(words), vi_all((int32_t)(count * 128)));
+    return vi_add(sum, _mm512_sll_epi32(wide, _mm_cvtsi32_si128(shift)));
+}
+
+/* Words add up even bytes + 256 * odd bytes, without carries that matter: the odd ones are added by
+ * themselves too, and taken out at the end. */
+LANES_INLINE void lanes_table(vi *sum, const uint8_t *table, const int32_t *row,
+                              const uint32_t *used, uint32_t count, int32_t shift)
+{
+    vi all = vi_all(0);
+    vi odd = vi_all(0);
+    for (uint32_t i = 0; i < count; i++) {
+        vi p = _mm512_loadu_si512(table + row[used[i]]);
+        all = _mm512_add_epi16(all, p);
+        odd = _mm512_add_epi16(odd, _mm512_srli_epi16(p, 8));
+    }
+    vi even = _mm512_sub_epi16(all, _mm512_slli_epi16(odd, 8));
+    sum[0] = widen(sum[0], _mm512_castsi512_si256(even), count, shift);
+    sum[1] = widen(sum[1], _mm512_extracti64x4_epi64(even, 1), count, shift);
+    sum[2] = widen(sum[2], _mm512_castsi512_si256(odd), count, shift);
+    sum[3] = widen(sum[3], _mm512_extracti64x4_epi64(odd, 1), count, shift);
+}
+
+/* A tile of rows x blocks of 16 outputs, sums in registers; rows and blocks are constants. */
+LANES_INLINE void tile(const struct matrix *a, uint32_t block, const uint8_t *bytes, size_t stride,
+                       int32_t *acc, size_t acc_stride, size_t rows, size_t blocks)
 {
     size_t step = (size_t)a->groups * 64;
     const int8_t *w = a->w + block * step;
     vi s[4][4];
 #pragma GCC unroll 4
-    for (int b = 0; b < 4; b++) {
+    for (size_t b = 0; b < blocks; b++) {
 #pragma GCC unroll 4
-        for (int r = 0; r < 4; r++) {
-            s[r][b] = vi_load(a->init + (block + (uint32_t)b) * 16);
+        for (size_t r = 0; r < rows; r++) {
+            s[r][b] = vi_load(a->init + (block + b) * 16);
         }
     }
-    for (uint32_t g = 0; g < a->groups; g++) {
-        vi w0 = _mm512_loadu_si512(w + (size_t)g * 64);
-        vi w1 = _mm512_loadu_si512(w + step + (size_t)g * 64);
-        vi w2 = _mm512_loadu_si512(w + 2 * step + (size_t)g * 64);
-        vi w3 = _mm512_loadu_si512(w + 3 * step + (size_t)g * 64);
+    for (uint32_t g = 0; g < a->groups; g++, w += 64, bytes += 4) {
+        vi x[4];
 #pragma GCC unroll 4
-        for (int r = 0; r < 4; r++) {
-            vi x = four_bytes(bytes + (size_t)r * stride + (size_t)g * 4);
-            s[r][0] = dot4(s[r][0], x, w0);
-            s[r][1] = dot4(s[r][1], x, w1);
-            s[r][2] = dot4(s[r][2], x, w2);
-            s[r][3] = dot4(s[r][3], x, w3);
+        for (size_t b = 0; b < blocks; b++) {
+            x[b] = _mm512_loadu_si512(w + b * step);
+        }
+#pragma GCC unroll 4
+        for (size_t r = 0; r < rows; r++) {
+            vi four = four_bytes(bytes + r * stride);
+#pragma GCC unroll 4
+            for (size_t b = 0; b < blocks; b++) {
+                s[r][b] = dot4(s[r][b], four, x[b]);
+            }
         }
     }
 #pragma GCC unroll 4
-    for (int r = 0; r < 4; r++) {
+    for (size_t b = 0; b < blocks; b++) {
 #pragma GCC unroll 4
-        for (int b = 0; b < 4; b++) {
-            _mm512_storeu_si512(acc + (size_t)r * acc_stride + (block + (uint32_t)b) * 16, s[r][b]);
+        for (size_t r = 0; r < rows; r++) {
+            vi_store(acc + r * acc_stride + (block + b) * 16, s[r][b]);
         }
     }
 }
 
-LANES_INLINE void tile_4x1(const struct matrix *a, uint32_t block, const uint8_t *bytes,
-                           size_t stride, int32_t *acc, size_t acc_stride)
+LANES_INLINE void tiles(const struct matrix *a, const uint8_t *bytes, size_t stride, int32_t *acc,
+                        size_t acc_stride, size_t rows)
 {
-    const int8_t *w = a->w + (size_t)block * a->groups * 64;
-    vi s0 = vi_load(a->init + block * 16);
-    vi s1 = s0;
-    vi s2 = s0;
-    vi s3 = s0;
-    for (uint32_t g = 0; g < a->groups; g++) {
-        vi x = _mm512_loadu_si512(w + (size_t)g * 64);
-        s0 = dot4(s0, four_bytes(bytes + (size_t)g * 4), x);
-        s1 = dot4(s1, four_bytes(bytes + stride + (size_t)g * 4), x);
-        s2 = dot4(s2, four_bytes(bytes + 2 * stride + (size_t)g * 4), x);
-        s3 = dot4(s3, four_bytes(bytes + 3 * stride + (size_t)g * 4), x);
+    uint32_t b = 0;
+    for (; b + 4 <= a->blocks; b += 4) {
+        tile(a, b, bytes, stride, acc, acc_stride, rows, 4);
     }
-    acc += block * 16;
-    _mm512_storeu_si512(acc, s0);
-    _mm512_storeu_si512(acc + acc_stride, s1);
-    _mm512_storeu_si512(acc + 2 * acc_stride, s2);
-    _mm512_storeu_si512(acc + 3 * acc_stride, s3);
+    switch (a->blocks - b) {
+    case 3:
+        tile(a, b, bytes, stride, acc, acc_stride, rows, 3);
+        break;
+    case 2:
+        tile(a, b, bytes, stride, acc, acc_stride, rows, 2);
+        break;
+    case 1:
+        tile(a, b, bytes, stride, acc, acc_stride, rows, 1);
+        break;
+    default:
+        break;
+    }
 }
 
-LANES_INLINE void tile_1x4(const struct matrix *a, uint32_t block, const uint8_t *bytes,
-                           int32_t *acc)
+/* Not inlined: it is large, and called from many places. */
+static __attribute__((noinline, unused)) void lanes_product(const struct matrix *a, size_t n,
+                                                            const uint8_t *bytes, size_t stride,
+                                                            int32_t *acc, size_t acc_stride)
 {
-    size_t step = (size_t)a->groups * 64;
-    const int8_t *w = a->w + block * step;
-    vi s0 = vi_load(a->init + block * 16);
-    vi s1 = vi_load(a->init + block * 16 + 16);
-    vi s2 = vi_load(a->init + block * 16 + 32);
-    vi s3 = vi_load(a->init + block * 16 + 48);
-    for (uint32_t g = 0; g < a->groups; g++, w += 64) {
-        vi x = four_bytes(bytes + (size_t)g * 4);
-        s0 = dot4(s0, x, _mm512_loadu_si512(w));
-        s1 = dot4(s1, x, _mm512_loadu_si512(w + step));
-        s2 = dot4(s2, x, _mm512_loadu_si512(w + 2 * step));
-        s3 = dot4(s3, x, _mm512_loadu_si512(w + 3 * step));
+    for (; n >= 4; n -= 4, bytes += 4 * stride, acc += 4 * acc_stride) {
+        tiles(a, bytes, stride, acc, acc_stride, 4);
     }
-    acc += block * 16;
-    _mm512_storeu_si512(acc, s0);
-    _mm512_storeu_si512(acc + 16, s1);
-    _mm512_storeu_si512(acc + 32, s2);
-    _mm512_storeu_si512(acc + 48, s3);
-}
-
-LANES_INLINE void lanes_product(const struct matrix *a, size_t n, const uint8_t *bytes,
-                                size_t stride, int32_t *acc, size_t acc_stride)
-{
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4, bytes += 4 * stride, acc += 4 * acc_stride) {
-        uint32_t b = 0;
-        for (; b + 4 <= a->blocks; b += 4) {
-            tile_4x4(a, b, bytes, stride, acc, acc_stride);
-        }
-        for (; b < a->blocks; b++) {
-            tile_4x1(a, b, bytes, stride, acc, acc_stride);
-        }
-    }
-    for (; i < n; i++, bytes += stride, acc += acc_stride) {
-        uint32_t b = 0;
-        for (; b + 4 <= a->blocks; b += 4) {
-            tile_1x4(a, b, bytes, acc);
-        }
-        for (; b < a->blocks; b++) {
-            vi sum = lanes_dot(vi_load(a->init + b * 16), a->w + (size_t)b * a->groups * 64, bytes,
-                               a->groups);
-            _mm512_storeu_si512(acc + b * 16, sum);
-        }
+    switch (n) {
+    case 3:
+        tiles(a, bytes, stride, acc, acc_stride, 3);
+        break;
+    case 2:
+        tiles(a, bytes, stride, acc, acc_stride, 2);
+        break;
+    case 1:
+        tiles(a, bytes, stride, acc, acc_stride, 1);
+        break;
+    default:
+        break;
     }
 }
 

@@ -173,6 +173,13 @@ LANES_INLINE vi vi_sub(vi a, vi b)
     return a;
 }
 
+/* acc + step where a > b. */
+LANES_INLINE vi vi_step(vi acc, vf a, vf b, vi step)
+{
+    LANES_OF(acc, acc.v[i] + (a.v[i] > b.v[i] ? step.v[i] : 0))
+    return acc;
+}
+
 LANES_INLINE vf vi_float(vi a)
 {
     vf r;
@@ -215,26 +222,37 @@ LANES_INLINE vi lanes_dot(vi acc, const int8_t *w, const uint8_t *bytes, uint32_
     return acc;
 }
 
-/* The other way round: out [4 * groups] += sum over the 16 slots of byte * w [groups][16][4]. */
-LANES_INLINE void lanes_mix(int32_t *out, const int8_t *w, const uint8_t *bytes, uint32_t groups)
+/* The other way round: acc + sums over 16 slots of byte * w [4][16 slots][4 outputs]. */
+LANES_INLINE vi lanes_mix(vi acc, const int8_t *w, const uint8_t *bytes)
 {
-    for (uint32_t g = 0; g < groups; g++) {
+    for (uint32_t g = 0; g < 4; g++) {
         for (uint32_t i = 0; i < 64; i++) {
-            out[g * 4 + i % 4] += (int32_t)w[g * 64 + i] * (int32_t)bytes[i / 4];
+            acc.v[g * 4 + i % 4] += (int32_t)w[g * 64 + i] * (int32_t)bytes[i / 4];
         }
     }
+    return acc;
 }
 
-/* out [64] = sum over `count` rows (a multiple of 4) of 64 bytes at table + row * stride, times
- * their multipliers. */
-LANES_INLINE void lanes_table(int32_t *out, const int8_t *table, size_t stride, const uint32_t *row,
-                              const uint8_t *multiplier, uint32_t count)
+/* Sum of 16 bytes. */
+LANES_INLINE uint32_t lanes_sum(const uint8_t *bytes)
 {
-    memset(out, 0, 64 * sizeof *out);
-    for (uint32_t r = 0; r < count; r++) {
-        const int8_t *p = table + row[r] * stride;
-        for (int i = 0; i < 64; i++) {
-            out[i] += (int32_t)p[i] * (int32_t)multiplier[r];
+    uint32_t sum = 0;
+    for (int i = 0; i < 16; i++) {
+        sum += bytes[i];
+    }
+    return sum;
+}
+
+/* sum [4 * 16] += 2^shift * sum of (byte - 128) over `count` <= 256 rows of 64 bytes, of which byte
+ * 2 i is output i and byte 2 i + 1 output 32 + i; they lie row[used[i]] bytes from the table's
+ * begin. */
+LANES_INLINE void lanes_table(vi *sum, const uint8_t *table, const int32_t *row,
+                              const uint32_t *used, uint32_t count, int32_t shift)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const uint8_t *p = table + row[used[i]];
+        for (int k = 0; k < 64; k++) {
+            sum[k / 16].v[k % 16] += (p[k % 32 * 2 + k / 32] - 128) * (1 << shift);
         }
     }
 }

@@ -1,7 +1,7 @@
 /* A card's latent cache: the last `window` events.
  *
- * Layout: header; event times [window_p]; then per layer a scale of the latent and one of the key a
- * slot, and bytes in groups of 16 slots (served.h).
+ * Layout: header; event times [window_p]; then per layer a scale of the key a slot, and bytes in
+ * groups of 16 slots (served.h).
  *
  * Invariants
  *  1. Entry k lies in slot (head + k) mod window; times ascend with k, equal ones in order of
@@ -45,7 +45,7 @@ static void move_slot(const struct model *m, char *cache, uint32_t to, uint32_t 
         char *part = cache + z->cache_layer + layer * z->cache_layer_bytes;
         float *scale = (float *)(void *)part;
         scale[to] = scale[from];
-        scale[z->window_p + to] = scale[z->window_p + from];
+
         char *target = part + z->cache_data + to / SERVED_LANES * z->cache_group_bytes;
         char *source = part + z->cache_data + from / SERVED_LANES * z->cache_group_bytes;
         for (size_t at = 0; at < z->cache_group_bytes; at += SERVED_LANES * 4) {

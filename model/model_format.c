@@ -77,14 +77,15 @@ static void put_kind(struct packer *p, enum net_tensor_kind kind, uint32_t layer
     put_matrix(p, net_tensor_name(kind), param(p, kind, layer), rows, cols);
 }
 
-/* One scale for all tables, times a byte a column. */
+/* One scale for all tables, times a power of two a column. */
 static void put_table(struct packer *p)
 {
     const struct net_encoding *enc = &p->r->encoding;
     const float *table = param(p, NET_TABLE, 0);
     size_t width = p->s->width;
-    float scale = largest(table, p->s->bins * width) / 127 / 255;
-    if (!(scale * 127 * 255 <= SERVED_PARAM_MAX)) {
+    const unsigned most = 1U << (SERVED_TABLE_SHIFTS - 1);
+    float scale = largest(table, p->s->bins * width) / 127 / (float)most;
+    if (!(scale * 127 * (float)most <= SERVED_PARAM_MAX)) {
         p->bad = net_tensor_name(NET_TABLE);
         return;
     }
@@ -92,25 +93,29 @@ static void put_table(struct packer *p)
     for (uint32_t c = 0; c < p->s->columns; c++) {
         size_t first = enc->first_row[c] * width;
         float top = largest(table + first, enc->first_row[c + 1] * width - first);
-        float m = scale > 0 ? ceilf(top / 127 / scale) : 1;
-        multiplier[c] = (uint8_t)(m < 1 ? 1 : m > 255 ? 255 : m);
+        multiplier[c] = 1;
+        while (multiplier[c] < most && (float)multiplier[c] * scale * 127 < top) {
+            multiplier[c] = (uint8_t)(multiplier[c] * 2);
+        }
     }
     frame_put_floats(&p->f, &scale, 1);
     frame_put(&p->f, multiplier, p->s->columns);
     for (uint32_t c = 0; c < p->s->columns; c++) {
         for (size_t b = enc->first_row[c]; b < enc->first_row[c + 1]; b++) {
-            quantise(table + b * width, width, scale * multiplier[c], p->row);
+            quantise(table + b * width, width, scale * (float)multiplier[c], p->row);
             frame_put(&p->f, p->row, width);
         }
     }
 }
 
-/* Per head: W_uk^T W_q [rank, width], then the rotary rows; all by the softmax scale. */
+/* Per head: latent norm * W_uk^T W_q [rank, width], then the rotary rows; all by the softmax scale.
+ */
 static void absorb_query(struct packer *p, uint32_t layer)
 {
     const struct net_shape *s = p->s;
     const float *q = param(p, NET_Q, layer);
     const float *uk = param(p, NET_UK, layer);
+    const float *norm = param(p, NET_LATENT_NORM, layer);
     size_t per_head = (size_t)s->head_dim + s->rope;
     double scale = 1 / sqrt((double)per_head);
     float *out = p->wide;
@@ -123,7 +128,7 @@ static void absorb_query(struct packer *p, uint32_t layer)
                     sum += (double)uk[(h * s->head_dim + d) * s->rank + r] *
                            (double)head[d * s->width + k];
                 }
-                *out++ = (float)(sum * scale);
+                *out++ = (float)(sum * scale * (double)norm[r]);
             }
         }
         for (size_t k = 0; k < (size_t)s->rope * s->width; k++) {
@@ -134,12 +139,13 @@ static void absorb_query(struct packer *p, uint32_t layer)
                s->width);
 }
 
-/* W_o W_uv [width, heads * rank] */
+/* W_o W_uv * latent norm [width, heads * rank] */
 static void absorb_out(struct packer *p, uint32_t layer)
 {
     const struct net_shape *s = p->s;
     const float *o = param(p, NET_O, layer);
     const float *uv = param(p, NET_UV, layer);
+    const float *norm = param(p, NET_LATENT_NORM, layer);
     size_t keys = (size_t)s->heads * s->head_dim;
     float *out = p->wide;
     for (size_t k = 0; k < s->width; k++) {
@@ -149,7 +155,7 @@ static void absorb_out(struct packer *p, uint32_t layer)
                 for (size_t d = h * s->head_dim; d < (h + 1) * s->head_dim; d++) {
                     sum += (double)o[k * keys + d] * (double)uv[d * s->rank + r];
                 }
-                *out++ = (float)sum;
+                *out++ = (float)(sum * (double)norm[r]);
             }
         }
     }
@@ -163,7 +169,7 @@ static void put_layer(struct packer *p, uint32_t layer)
     put_floats(p, "norm1", param(p, NET_NORM1, layer), s->width);
     absorb_query(p, layer);
     put_kind(p, NET_DOWN, layer, s->rank + s->rope, s->width);
-    put_floats(p, "attention.latent_norm", param(p, NET_LATENT_NORM, layer), s->rank);
+
     absorb_out(p, layer);
     put_floats(p, "norm2", param(p, NET_NORM2, layer), s->width);
     put_kind(p, NET_GATE, layer, experts, s->width);

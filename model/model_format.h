@@ -1,15 +1,15 @@
 /* Writing a model file: quantises what training found and packs it with its lineage.
  *
- * Framing as in frame.h, magic "FRAUDMD1", version 1.  Sections, numbers little-endian:
+ * Framing as in frame.h, magic "FRAUDMD1", version 2.  Sections, numbers little-endian:
  *   SHAP  u32 each field of struct net_shape
  *   CALB  3 doubles of beta calibration
  *   ENCD  mean, inverse deviation [columns]; u32 first_row [columns + 1]; edges [bins - columns]
- *   NETW  table: a scale, a byte [columns], signed bytes [bins, width] (entry = byte * scale * the
- *         column's byte); input W, b; a layer: norm1, W_q with W_uk absorbed (per head rank rows,
- *         then rope rows), W_down, latent norm, W_o with W_uv absorbed [width, heads * rank],
- * norm2, W_gate, balance, shared W1, W2, routed W1, W2; then norm_out, head w, head b. A matrix is
- * a float scale a row, then its rows in signed bytes; the rest are floats. LINE  struct
- * model_lineage, its texts with all their bytes
+ *   NETW  table: a scale, a byte [columns] (1, 2, 4 .. 128), signed bytes [bins, width] (entry =
+ * byte * scale * the column's byte); input W, b; a layer: norm1, W_q with W_uk and the latent's
+ * norm absorbed (per head rank rows, then rope rows), W_down, W_o with W_uv and the norm absorbed
+ * [width, heads * rank], norm2, W_gate, balance, shared W1, W2, routed W1, W2; then norm_out, head
+ * w, head b. A matrix is a float scale a row, then its rows in signed bytes; the rest are floats.
+ * LINE  struct model_lineage, its texts with all their bytes
  *
  * A training state (magic "FRAUDTS1": SHAP, ENCD, and PARM with the model's hash, FP32 averaged and
  * raw weights, balance and figures) is a file of its own and never loaded by scoring. */

@@ -37,13 +37,12 @@ static size_t network_bytes(const struct net_shape *s)
     size_t width = s->width;
     size_t experts = s->experts;
     size_t rotary = (size_t)s->rank + s->rope;
-    size_t layer = matrix_bytes(s->heads * rotary, width) + matrix_bytes(rotary, width) +
-                   matrix_bytes(width, (size_t)s->heads * s->rank) + matrix_bytes(experts, width) +
-                   matrix_bytes(2 * (size_t)s->shared_hidden, width) +
-                   matrix_bytes(width, s->shared_hidden) +
-                   matrix_bytes(2 * experts * s->expert_hidden, width) +
-                   matrix_bytes(experts * width, s->expert_hidden) +
-                   (2 * width + s->rank + experts) * sizeof(float);
+    size_t layer =
+        matrix_bytes(s->heads * rotary, width) + matrix_bytes(rotary, width) +
+        matrix_bytes(width, (size_t)s->heads * s->rank) + matrix_bytes(experts, width) +
+        matrix_bytes(2 * (size_t)s->shared_hidden, width) + matrix_bytes(width, s->shared_hidden) +
+        matrix_bytes(2 * experts * s->expert_hidden, width) +
+        matrix_bytes(experts * width, s->expert_hidden) + (2 * width + experts) * sizeof(float);
     return sizeof(float) + s->columns + s->bins * width + matrix_bytes(width, s->columns) +
            s->layers * layer + (3 * width + 1) * sizeof(float);
 }
@@ -63,7 +62,7 @@ static void carve_layer(struct carver *c, const struct model *m, struct served_l
     const struct served_sizes *z = &m->sizes;
     l->norm1 = served_carve(c, z->width_p, sizeof *l->norm1);
     carve_matrix(c, &l->query, s->width, z->query_p);
-    l->latent_norm = served_carve(c, z->rank_p, sizeof *l->latent_norm);
+
     carve_matrix(c, &l->out, s->heads * s->rank, z->width_p);
     l->norm2 = served_carve(c, z->width_p, sizeof *l->norm2);
     carve_matrix(c, &l->gate, s->width, z->experts_p + 2 * z->shared_p);
@@ -78,10 +77,17 @@ static void carve_layer(struct carver *c, const struct model *m, struct served_l
     }
 }
 
-/* Blocks of 16 edges of a column, at least one +infinity at the end. */
-static uint32_t edge_blocks(const struct net_encoding *enc, uint32_t column)
+/* Edges of the column of a block of 16 that has most. */
+static uint32_t edges_of(const struct model *m, uint32_t block)
 {
-    return (enc->first_row[column + 1] - enc->first_row[column] - 1) / SERVED_LANES + 1;
+    uint32_t most = 0;
+    for (uint32_t c = block * SERVED_LANES; c < (block + 1) * SERVED_LANES; c++) {
+        if (c < m->shape.columns) {
+            uint32_t n = m->encoding.first_row[c + 1] - m->encoding.first_row[c] - 1;
+            most = n > most ? n : most;
+        }
+    }
+    return most;
 }
 
 static size_t carve_model(struct model *m, char *base)
@@ -89,32 +95,17 @@ static size_t carve_model(struct model *m, char *base)
     struct carver c = {base, 0};
     const struct net_shape *s = &m->shape;
     const struct served_sizes *z = &m->sizes;
+    size_t edges = 0;
+    for (uint32_t b = 0; b < z->columns_p / SERVED_LANES; b++) {
+        edges += edges_of(m, b);
+    }
     m->mean = served_carve(&c, z->columns_p, sizeof *m->mean);
     m->inv_sd = served_carve(&c, z->columns_p, sizeof *m->inv_sd);
-    m->bins = served_carve(&c, m->bin_count, sizeof *m->bins);
-    uint32_t at = 0;
-    for (uint32_t i = 0; i < s->columns; i++) {
-        if (m->encoding.first_row[i + 1] - m->encoding.first_row[i] > 1) {
-            uint32_t blocks = edge_blocks(&m->encoding, i);
-            float *edges = served_carve(&c, (size_t)(blocks + 1) * SERVED_LANES, sizeof *edges);
-            if (base != NULL) {
-                m->bins[at++] = (struct served_column){.edges = edges,
-                                                       .top = edges + blocks * SERVED_LANES,
-                                                       .blocks = blocks,
-                                                       .column = i,
-                                                       .first_row = m->encoding.first_row[i]};
-            }
-        }
-    }
-    float *none = served_carve(&c, SERVED_LANES, sizeof *none);
-    for (; base != NULL && at < m->bin_count; at++) {
-        m->bins[at] = (struct served_column){.edges = none, .top = none, .blocks = 1};
-    }
-    for (uint32_t i = 0; base != NULL && i < SERVED_LANES; i++) {
-        none[i] = INFINITY;
-    }
-    m->multiplier = served_carve(&c, m->bin_count, 1);
-    m->table = served_carve(&c, s->bins, z->table_stride);
+    m->edges = served_carve(&c, edges * SERVED_LANES, sizeof *m->edges);
+    m->edge_count = served_carve(&c, z->columns_p / SERVED_LANES, sizeof *m->edge_count);
+    m->first = served_carve(&c, z->columns_p, sizeof *m->first);
+    m->used = served_carve(&c, s->columns, sizeof *m->used);
+    m->table = served_carve(&c, (size_t)s->bins * z->table_stride, sizeof *m->table);
     carve_matrix(&c, &m->input, s->columns, z->width_p);
     m->input_bias = served_carve(&c, z->width_p, sizeof *m->input_bias);
     m->turns = served_carve(&c, z->half_p, sizeof *m->turns);
@@ -216,7 +207,7 @@ static void take_layer(struct loader *l, struct served_layer *to)
     take_matrix(l, &(struct matrix *){&to->query}, s->heads * rotary, s->width, query_output,
                 UINT32_MAX);
     take_matrix(l, &(struct matrix *){&to->query}, rotary, s->width, down_output, UINT32_MAX);
-    take_floats(l, to->latent_norm, s->rank);
+
     take_matrix(l, &(struct matrix *){&to->out}, s->width, s->heads * s->rank, same_output,
                 UINT32_MAX);
     take_floats(l, to->norm2, s->width);
@@ -236,20 +227,66 @@ static void take_layer(struct loader *l, struct served_layer *to)
 
 static void put_edges(struct model *m)
 {
-    for (uint32_t i = 0; i < m->bin_count; i++) {
-        struct served_column *c = &m->bins[i];
-        uint32_t first = m->encoding.first_row[c->column];
-        uint32_t count = m->encoding.first_row[c->column + 1] - first - 1;
-        float *edges = c->edges;
-        if (c->edges == c->top) {
-            continue; /* fills up to four */
+    const struct net_encoding *enc = &m->encoding;
+    float *to = m->edges;
+    for (uint32_t b = 0; b < m->sizes.columns_p / SERVED_LANES; b++) {
+        m->edge_count[b] = edges_of(m, b);
+        for (uint32_t i = 0; i < m->edge_count[b]; i++) {
+            for (uint32_t c = b * SERVED_LANES; c < (b + 1) * SERVED_LANES; c++) {
+                bool has =
+                    c < m->shape.columns && i + 1 < enc->first_row[c + 1] - enc->first_row[c];
+                *to++ = has ? enc->edges[enc->first_row[c] - c + i] : INFINITY;
+            }
         }
-        for (uint32_t k = 0; k < (c->blocks + 1) * SERVED_LANES; k++) {
-            edges[k] = k < count ? m->encoding.edges[first - c->column + k] : INFINITY;
+    }
+}
+
+/* Columns that say something, in order of their multipliers. */
+static void put_used(struct model *m, const uint8_t *multiplier)
+{
+    const struct net_encoding *enc = &m->encoding;
+    uint32_t at = 0;
+    for (uint32_t k = 0; k < SERVED_TABLE_SHIFTS; k++) {
+        for (uint32_t c = 0; c < m->shape.columns; c++) {
+            if (multiplier[c] == 1U << k && enc->first_row[c + 1] - enc->first_row[c] > 1) {
+                m->used[at++] = c;
+            }
         }
-        for (uint32_t b = 0; b < SERVED_LANES && b < c->blocks; b++) {
-            edges[c->blocks * SERVED_LANES + b] = edges[b * SERVED_LANES + SERVED_LANES - 1];
-        }
+        m->used_end[k] = at;
+    }
+    for (uint32_t c = 0; c < m->shape.columns; c++) {
+        m->first[c] = (int32_t)((size_t)enc->first_row[c] * m->sizes.table_stride);
+    }
+}
+
+/* Padding lies around 128 as the rest does. */
+static void put_table_row(uint8_t *to, const int8_t *row, uint32_t width, uint32_t stride)
+{
+    memset(to, 128, stride);
+    for (uint32_t k = 0; k < width; k++) {
+        uint32_t byte = k % 32 * 2 + k / 32 % 2;
+        to[k / 64 * 64 + byte] = (uint8_t)(row[k] + 128);
+    }
+}
+
+static void take_table(struct loader *l)
+{
+    struct model *m = l->m;
+    const struct net_shape *s = &m->shape;
+    uint8_t multiplier[1024]; /* the most columns */
+    take_floats(l, &m->table_scale, 1);
+    l->bad |= !(m->table_scale >= 0) || !(m->table_scale * 127 * 128 <= SERVED_PARAM_MAX * 1.0001F);
+    l->bad |= !frame_take(&l->net, multiplier, s->columns);
+    for (uint32_t c = 0; c < s->columns && !l->bad; c++) {
+        l->bad |= multiplier[c] == 0 || (multiplier[c] & (multiplier[c] - 1)) != 0;
+    }
+    for (uint32_t b = 0; b < s->bins && !l->bad; b++) {
+        l->bad |= !frame_take(&l->net, l->row, s->width);
+        put_table_row(m->table + (size_t)b * m->sizes.table_stride, l->row, s->width,
+                      m->sizes.table_stride);
+    }
+    if (!l->bad) {
+        put_used(m, multiplier);
     }
 }
 
@@ -257,23 +294,11 @@ static void take_input(struct loader *l)
 {
     struct model *m = l->m;
     const struct net_shape *s = &m->shape;
-    uint8_t multiplier[1024]; /* the most columns */
-    uint32_t at = 0;
-    take_floats(l, &m->table_scale, 1);
-    l->bad |= !(m->table_scale >= 0) || !(m->table_scale * 127 * 255 <= SERVED_PARAM_MAX * 1.0001F);
-    l->bad |= !frame_take(&l->net, multiplier, s->columns);
-    for (uint32_t b = 0; b < s->bins; b++) {
-        l->bad |= !frame_take(&l->net, m->table + (size_t)b * m->sizes.table_stride, s->width);
-    }
+    take_table(l);
     take_matrix(l, &(struct matrix *){&m->input}, s->width, s->columns, same_output, UINT32_MAX);
     take_floats(l, m->input_bias, s->width);
     memcpy(m->mean, m->encoding.mean, s->columns * sizeof *m->mean);
     memcpy(m->inv_sd, m->encoding.inv_sd, s->columns * sizeof *m->inv_sd);
-    for (uint32_t c = 0; c < s->columns && !l->bad; c++) {
-        if (m->encoding.first_row[c + 1] - m->encoding.first_row[c] > 1) {
-            m->multiplier[at++] = multiplier[c];
-        }
-    }
     put_edges(m);
 }
 
@@ -321,10 +346,7 @@ static enum err load_network(struct model *m, struct frame_in *file, struct errm
     if (!frame_next(file, "NETW", &l.net) || l.net.left != network_bytes(s)) {
         return err_set(e, ERR_CORRUPT, "the section of the network has the wrong length");
     }
-    for (uint32_t c = 0; c < s->columns; c++) {
-        m->bin_count += m->encoding.first_row[c + 1] - m->encoding.first_row[c] > 1;
-    }
-    m->bin_count = served_round(m->bin_count, 4);
+
     size_t bytes = carve_model(m, NULL);
     m->block = aligned_alloc(SERVED_ALIGN, bytes);
     l.scale = malloc(l.net.left); /* more than any matrix's scales or row */

@@ -8,6 +8,11 @@
 
 #define CACHE_TIMES 16U /* after struct cache_header of model_cache.c */
 
+static uint32_t most(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
 static uint32_t up(uint32_t n)
 {
     return served_round(n, SERVED_LANES);
@@ -17,7 +22,7 @@ enum err served_sizes_init(struct served_sizes *z, const struct net_shape *s, st
 {
     *z = (struct served_sizes){.columns_p = up(s->columns),
                                .width_p = up(s->width),
-                               .table_stride = served_round(s->width, SERVED_ALIGN),
+                               .table_stride = served_round(s->width, 64),
                                .content_p = up(s->heads * s->rank),
                                .half = served_round(s->rope / 2, 4),
                                .rank_p = up(s->rank),
@@ -31,8 +36,8 @@ enum err served_sizes_init(struct served_sizes *z, const struct net_shape *s, st
     z->cache_times = CACHE_TIMES;
     z->cache_layer = CACHE_TIMES + (size_t)z->window_p * sizeof(int64_t);
     z->cache_layer = (z->cache_layer + SERVED_ALIGN - 1) / SERVED_ALIGN * SERVED_ALIGN;
-    z->cache_data = 2 * z->window_p * sizeof(float);
-    z->cache_group_bytes = ((size_t)s->rank + 2 * z->half) * SERVED_LANES;
+    z->cache_data = z->window_p * sizeof(float);
+    z->cache_group_bytes = (size_t)most(s->rank + 2 * z->half, z->rank_p) * SERVED_LANES;
     z->cache_layer_bytes = z->cache_data + z->window_p / SERVED_LANES * z->cache_group_bytes;
     z->cache_bytes = z->cache_layer + s->layers * z->cache_layer_bytes;
     if (z->cache_bytes > SERVED_CACHE_MAX) {
@@ -51,11 +56,6 @@ void *served_carve(struct carver *c, size_t count, size_t size)
     return p;
 }
 
-static uint32_t most(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
-}
-
 static size_t carve_work(struct model_work *w, char *base)
 {
     const struct model *m = w->model;
@@ -63,15 +63,16 @@ static size_t carve_work(struct model_work *w, char *base)
     const size_t rows = SERVED_ROWS;
     size_t slots = rows * m->shape.top;
     struct carver c = {base, 0};
-    uint32_t vectors = most(most(z->content_p, 2 * z->half_p), z->rank_p) + 2 * z->rotary_p;
+    /* the mix of heads is written in whole vectors: the last may pass the end */
+    uint32_t vectors =
+        most(most(z->content_p + SERVED_LANES, 2 * z->half_p), z->rank_p) + 2 * z->rotary_p;
     vectors = most(most(vectors, z->width_p), most(2 * z->experts_p, 0));
     vectors = most(vectors, most(z->hidden_p, z->shared_p));
     w->bytes_stride = most(most(z->width_p, z->content_p), z->shared_p);
     w->acc_stride = most(most(z->query_p, z->width_p), z->experts_p + 2 * z->shared_p);
     uint32_t query = most(most(z->content_p + 2 * z->rotary_p, z->rank_p), 2 * z->half_p);
     w->h = served_carve(&c, rows * z->width_p, sizeof *w->h);
-    w->x = served_carve(&c, z->columns_p, sizeof *w->x);
-    w->table_row = served_carve(&c, m->bin_count, sizeof *w->table_row);
+    w->table_row = served_carve(&c, z->columns_p, sizeof *w->table_row);
     w->table_sum = served_carve(&c, rows * z->table_stride, sizeof *w->table_sum);
     w->high = served_carve(&c, rows * z->columns_p, 1);
     w->low = served_carve(&c, rows * z->columns_p, 1);
@@ -82,9 +83,11 @@ static size_t carve_work(struct model_work *w, char *base)
     w->cosine = served_carve(&c, rows * z->rotary_p, sizeof *w->cosine);
     w->sine = served_carve(&c, rows * z->rotary_p, sizeof *w->sine);
     w->row = served_carve(&c, vectors, sizeof *w->row);
+    w->row_floats = vectors;
     w->query = served_carve(&c, query, 1);
-    w->score = served_carve(&c, z->window_p, sizeof *w->score);
-    w->mix = served_carve(&c, z->rank_p, sizeof *w->mix);
+    w->score = served_carve(&c, (size_t)m->shape.heads * z->window_p, sizeof *w->score);
+    w->weight = served_carve(&c, (size_t)m->shape.heads * z->window_p, 1);
+
     w->shift = served_carve(&c, (size_t)2 * z->window_p, sizeof *w->shift);
     w->middle = served_carve(&c, query, 1);
     w->chosen = served_carve(&c, slots, sizeof *w->chosen);

@@ -21,10 +21,16 @@
 #define SERVED_ROWS 32U /* rows that pass through a layer together */
 #define SERVED_ALIGN 64U
 #define SERVED_EDGES_MAX 255U
+/* A column's table entries are bytes times a power of two below 2^this. */
+#define SERVED_TABLE_SHIFTS 8U
+/* So many rows of bytes add up in 16 bits. */
+#define SERVED_TABLE_RUN 256U
+/* Latents lie in the cache before their norm's weights (those are absorbed), where few are beyond
+ * +-4: bytes of x * 127 / 4, cut there. */
+#define SERVED_LATENT_MAX 4.0F
 /* Standardised inputs travel as 16 bits, x * this: exact enough that only weights are rounded. */
 #define SERVED_INPUT_STEPS 4064.0F
-/* Softmax terms are summed as integers, exp * this: the sum does not depend on slots' order. */
-#define SERVED_SOFTMAX_ONE 1048576.0F
+
 /* Below this a row counts as all zero: its inverse would overflow. */
 #define SERVED_TINY 1e-30F
 /* Every parameter's magnitude in a file: with it no step can overflow to infinity. */
@@ -39,31 +45,22 @@ struct matrix {
     float *scale;  /* [16 * blocks] */
 };
 
-/* A column with more than one bin.  Others say nothing; training leaves their table row zero. */
-struct served_column {
-    float *edges; /* [blocks * 16], rest +infinity */
-    float *top;   /* [16] last edge of each block, rest +infinity */
-    uint32_t blocks;
-    uint32_t column;
-    uint32_t first_row; /* of the table */
-};
-
 struct served_layer {
     float *norm1;        /* [width_p] */
     struct matrix query; /* outputs: content of all heads | first halves of pairs | second halves |
                             latent; the halves are those of all heads, then of the key */
-    float *latent_norm;  /* [rank_p] */
-    struct matrix out;   /* inputs: content of all heads */
-    float *norm2;        /* [width_p] */
-    struct matrix gate;  /* outputs: experts | u of the shared one | v of it */
-    float *balance;      /* [experts_p]; padding never wins */
+
+    struct matrix out;  /* inputs: content of all heads */
+    float *norm2;       /* [width_p] */
+    struct matrix gate; /* outputs: experts | u of the shared one | v of it */
+    float *balance;     /* [experts_p]; padding never wins */
     struct matrix shared2;
     struct matrix *w1, *w2; /* [experts] */
 };
 
 struct served_sizes {
     uint32_t columns_p, width_p;
-    uint32_t table_stride; /* width to whole 64 bytes */
+    uint32_t table_stride; /* width to a multiple of 64 */
     uint32_t content_p;    /* heads * rank */
     uint32_t half;         /* pairs a rotary vector has, to a multiple of 4 */
     uint32_t half_p;
@@ -76,8 +73,9 @@ struct served_sizes {
     size_t cache_times; /* int64 [window_p] */
     size_t cache_layer; /* first layer's part */
     size_t cache_layer_bytes;
-    size_t cache_data; /* in a layer's part, after two floats a slot: scale of latent, of key */
-    size_t cache_group_bytes; /* 16 slots: [(rank + 2 half) / 4][16 slots][4] signed bytes */
+    size_t cache_data;        /* in a layer's part, after a float a slot: the scale of its key */
+    size_t cache_group_bytes; /* 16 slots: [(rank + 2 half) / 4][16 slots][4] signed bytes, at least
+ rank_p * 16 */
     size_t cache_bytes;
 };
 
@@ -88,13 +86,19 @@ struct model {
     double calibration[3];
     uint64_t hash;
     struct served_sizes sizes;
-    void *block;                /* all arrays below */
-    float *mean, *inv_sd;       /* [columns_p] */
-    struct served_column *bins; /* [bin_count], a multiple of 4: the last may have multiplier 0 */
-    uint32_t bin_count;
-    uint8_t *multiplier; /* [bin_count]: a table entry is byte * multiplier * table_scale */
+    void *block;          /* all arrays below */
+    float *mean, *inv_sd; /* [columns_p] */
+    /* Bins: edge i of 16 columns side by side; a block of columns has as many as its column with
+     * most, the rest are +infinity. */
+    float *edges;         /* [sum of edge_count, 16] */
+    uint32_t *edge_count; /* [columns_p / 16] */
+    int32_t *first;       /* [columns_p] where the rows of each column begin, in bytes */
+    uint32_t *used; /* columns of more than one bin (others say nothing: training leaves their table
+                       row zero), those with multiplier 2^k before used_end[k] */
+    uint32_t used_end[SERVED_TABLE_SHIFTS];
     float table_scale;
-    int8_t *table; /* [bins, table_stride] */
+    uint8_t *table; /* [bins, table_stride] entries + 128; of 64, byte 2 i is output i, byte 2 i + 1
+                       output 32 + i */
     struct matrix input;
     float *input_bias; /* [width_p] */
     double *turns;     /* [half_p] turns a day of each pair */
@@ -107,19 +111,19 @@ struct model_work {
     const struct model *model;
     size_t batch_max;
     void *block;
-    float *h;               /* [ROWS, width_p] residual */
-    float *x;               /* [columns_p] one row, cleaned */
-    uint32_t *table_row;    /* [bin_count] */
-    int32_t *table_sum;     /* [ROWS, table_stride] */
-    uint8_t *high, *low;    /* [ROWS, columns_p] bytes of the 16-bit inputs */
-    uint8_t *bytes;         /* [ROWS, bytes_stride] activations */
-    float *scale;           /* [ROWS] of them */
-    int32_t *acc, *acc2;    /* [ROWS, acc_stride] */
-    float *cosine, *sine;   /* [ROWS, rotary_p] */
-    float *row;             /* [row_floats] one row's vectors */
-    uint8_t *query;         /* [content_p + 2 rotary_p] one row's query bytes */
-    float *score;           /* [window_p] */
-    int32_t *mix;           /* [rank_p] */
+    float *h;             /* [ROWS, width_p] residual */
+    int32_t *table_row;   /* [columns_p] in bytes */
+    int32_t *table_sum;   /* [ROWS, table_stride] */
+    uint8_t *high, *low;  /* [ROWS, columns_p] bytes of the 16-bit inputs */
+    uint8_t *bytes;       /* [ROWS, bytes_stride] activations */
+    float *scale;         /* [ROWS] of them */
+    int32_t *acc, *acc2;  /* [ROWS, acc_stride] */
+    float *cosine, *sine; /* [ROWS, rotary_p] */
+    float *row;           /* [row_floats] one row's vectors */
+    uint8_t *query;       /* [content_p + 2 rotary_p] one row's query bytes */
+    float *score;         /* [heads, window_p] */
+    uint8_t *weight;      /* [heads, window_p] attention, 255 for the largest */
+
     int32_t *shift;         /* [window_p / 16, 2, 16] */
     uint8_t *middle;        /* [max(rank, 2 half)] all 128 */
     uint32_t *chosen;       /* [ROWS, top] */
@@ -137,7 +141,7 @@ struct model_work {
     char *cache[SERVED_ROWS];
     char *own; /* [ROWS, cache_bytes] caches of events that are not kept, and of model_attribute */
     float *group; /* [ROWS, columns] rows of model_attribute */
-    size_t bytes_stride, acc_stride;
+    size_t row_floats, bytes_stride, acc_stride;
 };
 
 /* One instruction set's step over up to SERVED_ROWS rows; all agree to the bit. */
@@ -158,8 +162,7 @@ extern const struct kernel KERNEL_SCALAR;
 extern const struct kernel KERNEL_AVX2;   /* x86-64 only */
 extern const struct kernel KERNEL_AVX512; /* x86-64 only */
 
-/* Kernels in this program, best first; the end is NULL. */
-const struct kernel *const *served_kernels(void);
+/* The kernel in use: the best that this CPU has, or the one model_use_kernel chose. */
 const struct kernel *served_kernel(void);
 
 /* A card's cache is at most this large. */

@@ -132,7 +132,7 @@ static void load(struct bench *b, uint32_t columns, uint32_t active)
     struct errmsg e = {""};
     uint8_t *bytes = NULL;
     net_shape_default(&s, columns, 0);
-    b->r = twin_random(&s, active, 1);
+    b->r = twin_random(&s, active, 20, 1);
     struct model_lineage l = {.data_until_us = 1};
     if (model_pack(b->r, &l, &bytes, &b->file_bytes, &e) != ERR_OK ||
         model_load(bytes, b->file_bytes, &b->m, &e) != ERR_OK ||

@@ -128,7 +128,7 @@ static struct model *random_model(struct errmsg *e)
     size_t len = 0;
     net_shape_default(&shape, FEAT_DIM, FEAT_DIM);
     feature_params_default(&params);
-    struct train_result *r = twin_random(&shape, FEAT_DIM, 1);
+    struct train_result *r = twin_random(&shape, FEAT_DIM, 20, 1);
     const struct model_lineage l = {.schema_hash = feature_schema_hash(&params),
                                     .maturity_us = params.maturity_us,
                                     .blame_ratio = params.blame_ratio,

@@ -55,7 +55,7 @@ static void make(int i)
     net_shape_default(&shape, FEAT_DIM, 0);
     shape.bins = 0;
     feature_params_default(&p);
-    struct train_result *r = twin_random(&shape, ACTIVE, (uint64_t)i + 1);
+    struct train_result *r = twin_random(&shape, ACTIVE, 0, (uint64_t)i + 1);
     const struct model_lineage l = {.data_from_us = DAY0 - 90 * TIME_DAY,
                                     .data_until_us = DAY0 + i * TIME_DAY,
                                     .rows = 1000,

@@ -45,7 +45,7 @@ static uint32_t random_edges(struct rng *rng, uint32_t count, float *out)
     return count;
 }
 
-static void random_encoding(struct train_result *r, uint32_t active, struct rng *rng)
+static void random_encoding(struct train_result *r, uint32_t active, uint32_t each, struct rng *rng)
 {
     struct net_encoding *enc = &r->encoding;
     uint32_t d = r->shape.columns;
@@ -63,7 +63,8 @@ static void random_encoding(struct train_result *r, uint32_t active, struct rng 
             static const uint32_t counts[] = {20, 3, 15, 16, 17, 31, 32, 33, 1, 255};
             enc->mean[c] = (float)rng_normal(rng);
             enc->inv_sd[c] = (float)(0.2 + rng_uniform(rng));
-            edges += random_edges(rng, counts[c < 10 ? c : rng_below(rng, 5)], enc->edges + edges);
+            uint32_t count = each > 0 ? each : counts[c < 10 ? c : rng_below(rng, 5)];
+            edges += random_edges(rng, count, enc->edges + edges);
         }
     }
     enc->first_row[d] = edges + d;
@@ -95,7 +96,8 @@ static double spread(const struct net_shape *s, enum net_tensor_kind kind)
     }
 }
 
-struct train_result *twin_random(const struct net_shape *shape, uint32_t active, uint64_t seed)
+struct train_result *twin_random(const struct net_shape *shape, uint32_t active, uint32_t edges,
+                                 uint64_t seed)
 {
     struct train_result *r = calloc(1, sizeof *r);
     struct net_layout l;
@@ -104,7 +106,7 @@ struct train_result *twin_random(const struct net_shape *shape, uint32_t active,
     assert(r != NULL);
     rng_init(&rng, seed);
     r->shape = *shape;
-    random_encoding(r, active, &rng);
+    random_encoding(r, active, edges, &rng);
     enum err err = net_layout_init(&l, &r->shape, &e);
     assert(err == ERR_OK);
     r->params = calloc(l.total, sizeof *r->params);

@@ -8,9 +8,11 @@
 
 #include "model/train.h"
 
-/* A network of these sizes (bins is chosen here) with random parameters; `columns` beyond `active`
- * have one bin and no variance.  Free with twin_free. */
-struct train_result *twin_random(const struct net_shape *shape, uint32_t active, uint64_t seed);
+/* A network of these sizes (bins is chosen here) with random parameters; columns beyond `active`
+ * have one bin and no variance.  edges: of every other column; 0: from 1 to 255, with all that are
+ * near a multiple of 16.  Free with twin_free. */
+struct train_result *twin_random(const struct net_shape *shape, uint32_t active, uint32_t edges,
+                                 uint64_t seed);
 void twin_free(struct train_result *r);
 
 /* Random raw values for that network: [n, columns]. */

@@ -33,7 +33,7 @@ uint8_t *random_model_bytes(uint64_t seed, const char *version, uint64_t schema_
     shape.experts = 4;
     shape.expert_hidden = 8;
     shape.shared_hidden = 8;
-    struct train_result *r = twin_random(&shape, FEAT_DIM, seed);
+    struct train_result *r = twin_random(&shape, FEAT_DIM, 20, seed);
     /* steep, so that probabilities spread over (0, 1) */
     r->calibration[0] = r->calibration[1] = 8;
     r->calibration[2] = -4;

@@ -27,7 +27,7 @@ static const char *const KERNELS[] = {"scalar", "avx2", "avx512vnni"};
 
 static struct served serve(const struct net_shape *shape, uint32_t active, uint64_t seed)
 {
-    struct served s = {.r = twin_random(shape, active, seed)};
+    struct served s = {.r = twin_random(shape, active, 0, seed)};
     struct model_lineage l = {.data_until_us = BASE_US};
     struct errmsg e = {""};
     uint8_t *bytes = NULL;
@@ -155,7 +155,7 @@ static void compare_with_twin(const struct net_shape *shape, uint32_t active, ui
     }
     print_message("width %u: error %.4f of the spread, %zu close calls of %d\n", shape->width,
                   sqrt(errors / spread), close, N);
-    assert_true(errors < 0.05 * 0.05 * spread);
+    assert_true(errors < 0.08 * 0.08 * spread);
     assert_true(close <= N * 3 / 4);
     free(cache);
     free(x);

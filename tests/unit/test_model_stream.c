@@ -66,7 +66,7 @@ static void histories_done(struct histories *h)
  * differently, here and, through latents, for the card's later events: those rows are counted. */
 static void compare(const struct net_shape *shape, uint32_t active, uint64_t seed)
 {
-    struct train_result *r = twin_random(shape, active, seed);
+    struct train_result *r = twin_random(shape, active, 0, seed);
     struct histories h = histories_create(r, seed + 1);
     const struct train_rows rows = {ROWS,   shape->columns, h.x,     h.event_us,
                                     h.card, h.label,        h.weight};

@@ -1,0 +1,166 @@
+/* Experts of a layer: the shared one for every row, the routed ones for the rows that chose them.
+ */
+#ifndef FD_MODEL_KERNEL_EXPERTS_H
+#define FD_MODEL_KERNEL_EXPERTS_H
+
+#include <string.h>
+
+#include "model/kernel_math.h"
+
+LANES_INLINE vf sigmoid(vf x)
+{
+    vf one = vf_all(1);
+    return vf_div(one, vf_add(one, vf_exp(vf_sub(vf_all(0), x))));
+}
+
+/* Bytes of silu(u) * v, of outputs u | v of a product; returns their scale. */
+LANES_INLINE float swiglu_bytes(const int32_t *acc, const float *weight, float row_scale,
+                                uint32_t hidden_p, float *tmp, uint8_t *out)
+{
+    vf s = vf_all(row_scale);
+    vf top = vf_all(0);
+    for (uint32_t at = 0; at < hidden_p; at += 16) {
+        vf u = scaled(acc + at, weight + at, s);
+        vf v = scaled(acc + hidden_p + at, weight + hidden_p + at, s);
+        vf act = vf_mul(vf_mul(u, sigmoid(u)), v);
+        top = vf_max(vf_abs(act), top);
+        vf_store(tmp + at, act);
+    }
+    return pack_bytes(tmp, hidden_p / 16, vf_top(top), out);
+}
+
+/* One row's top experts by sigmoid + balance, the lowest number first among equals; their gates
+ * sum to 1. */
+LANES_INLINE void choose(const struct model *m, struct model_work *w, size_t row,
+                         const struct served_layer *l)
+{
+    const struct served_sizes *z = &m->sizes;
+    const int32_t *acc = w->acc + row * w->acc_stride;
+    float *gate = w->row;
+    float *rank = w->row + z->experts_p;
+    vf s = vf_all(w->scale[row]);
+    for (uint32_t at = 0; at < z->experts_p; at += 16) {
+        vf g = sigmoid(scaled(acc + at, l->gate.scale + at, s));
+        vf_store(gate + at, g);
+        vf_store(rank + at, vf_add(g, vf_load(l->balance + at)));
+    }
+    float sum = 1e-9F;
+    uint32_t *chosen = w->chosen + row * m->shape.top;
+    float *weight = w->gate + row * m->shape.top;
+    for (uint32_t k = 0; k < m->shape.top; k++) {
+        vf best = vf_load(rank);
+        for (uint32_t at = 16; at < z->experts_p; at += 16) {
+            best = vf_max(best, vf_load(rank + at));
+        }
+        vf top = vf_all(vf_top(best));
+        uint32_t at = 0;
+        uint32_t below = vf_above(top, vf_load(rank));
+        while (below == 0xffffU) {
+            at += 16;
+            below = vf_above(top, vf_load(rank + at));
+        }
+        chosen[k] = at + (uint32_t)__builtin_ctz(~below);
+        rank[chosen[k]] = -1e38F;
+        weight[k] = gate[chosen[k]];
+        sum += weight[k];
+    }
+    for (uint32_t k = 0; k < m->shape.top; k++) {
+        weight[k] /= sum;
+    }
+}
+
+/* Gathers the rows of each expert. */
+static inline void gather(const struct model *m, struct model_work *w, size_t n)
+{
+    const struct served_sizes *z = &m->sizes;
+    uint32_t *first = w->expert_first;
+    uint32_t top = m->shape.top;
+    uint32_t fill[64]; /* the most experts */
+    memset(first, 0, (m->shape.experts + 1) * sizeof *first);
+    for (size_t i = 0; i < n * top; i++) {
+        first[w->chosen[i] + 1]++;
+    }
+    for (uint32_t x = 0; x < m->shape.experts; x++) {
+        fill[x] = first[x];
+        first[x + 1] += first[x];
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (uint32_t k = 0; k < top; k++) {
+            uint32_t slot = fill[w->chosen[i * top + k]]++;
+            w->slot[i * top + k] = slot;
+            w->gathered_scale[slot] = w->scale[i];
+            uint8_t *to = w->gathered + (size_t)slot * z->width_p;
+            for (uint32_t at = 0; at < z->width_p; at += 16) { /* in whole vectors, no call */
+                memcpy(to + at, w->bytes + i * w->bytes_stride + at, 16);
+            }
+        }
+    }
+}
+
+LANES_INLINE void run_experts(const struct model *m, struct model_work *w,
+                              const struct served_layer *l)
+{
+    const struct served_sizes *z = &m->sizes;
+    for (uint32_t x = 0; x < m->shape.experts; x++) {
+        uint32_t at = w->expert_first[x];
+        uint32_t count = w->expert_first[x + 1] - at;
+        if (count == 0) {
+            continue;
+        }
+        lanes_product(&l->w1[x], count, w->gathered + (size_t)at * z->width_p, z->width_p,
+                      w->expert_acc + (size_t)at * 2 * z->hidden_p, (size_t)2 * z->hidden_p);
+        for (uint32_t i = at; i < at + count; i++) {
+            w->act_scale[i] = swiglu_bytes(w->expert_acc + (size_t)i * 2 * z->hidden_p,
+                                           l->w1[x].scale, w->gathered_scale[i], z->hidden_p,
+                                           w->row, w->act + (size_t)i * z->hidden_p);
+        }
+        lanes_product(&l->w2[x], count, w->act + (size_t)at * z->hidden_p, z->hidden_p,
+                      w->expert_out + (size_t)at * z->width_p, z->width_p);
+    }
+}
+
+/* h += shared + sum of gate * chosen expert */
+LANES_INLINE void add_experts(const struct model *m, struct model_work *w, size_t row,
+                              const struct served_layer *l)
+{
+    const struct served_sizes *z = &m->sizes;
+    uint32_t top = m->shape.top;
+    float *h = w->h + row * z->width_p;
+    vf shared_scale = vf_all(w->scale[row]);
+    for (uint32_t at = 0; at < z->width_p; at += 16) {
+        vf sum = scaled(w->acc2 + row * w->acc_stride + at, l->shared2.scale + at, shared_scale);
+        for (uint32_t k = 0; k < top; k++) {
+            uint32_t slot = w->slot[row * top + k];
+            const struct matrix *w2 = &l->w2[w->chosen[row * top + k]];
+            vf out = scaled(w->expert_out + (size_t)slot * z->width_p + at, w2->scale + at,
+                            vf_all(w->act_scale[slot]));
+            sum = vf_add(sum, vf_mul(vf_all(w->gate[row * top + k]), out));
+        }
+        vf_store(h + at, vf_add(vf_load(h + at), sum));
+    }
+}
+
+static inline void body_experts(const struct model *m, struct model_work *w, size_t n,
+                                uint32_t layer)
+{
+    const struct served_sizes *z = &m->sizes;
+    const struct served_layer *l = &m->layer[layer];
+    norm_rows(m, w, n, l->norm2);
+    lanes_product(&l->gate, n, w->bytes, w->bytes_stride, w->acc, w->acc_stride);
+    for (size_t i = 0; i < n; i++) {
+        choose(m, w, i, l);
+    }
+    gather(m, w, n);
+    for (size_t i = 0; i < n; i++) {
+        w->scale[i] =
+            swiglu_bytes(w->acc + i * w->acc_stride + z->experts_p, l->gate.scale + z->experts_p,
+                         w->scale[i], z->shared_p, w->row, w->bytes + i * w->bytes_stride);
+    }
+    lanes_product(&l->shared2, n, w->bytes, w->bytes_stride, w->acc2, w->acc_stride);
+    run_experts(m, w, l);
+    for (size_t i = 0; i < n; i++) {
+        add_experts(m, w, i, l);
+    }
+}
+
+#endif

@@ -1,0 +1,72 @@
+/* What the parts of a step (kernel_body.h) share: from floats to bytes and back. */
+#ifndef FD_MODEL_KERNEL_MATH_H
+#define FD_MODEL_KERNEL_MATH_H
+
+#include <math.h>
+
+#include "model/served.h"
+#ifndef FD_MODEL_LANES_H
+#include "model/lanes_scalar.h"
+#endif
+
+/* out[i] = round(x[i] / scale) + 128 where top is the largest magnitude.  Returns the scale. */
+LANES_INLINE float pack_bytes(const float *x, size_t blocks, float top, uint8_t *out)
+{
+    vf inverse = vf_all(top > SERVED_TINY ? 127.0F / top : 0.0F);
+    vi middle = vi_all(128);
+    for (size_t b = 0; b < blocks; b++) {
+        vi q = vf_round(vf_mul(vf_load(x + b * 16), inverse));
+        vi_store_low(out + b * 16, vi_add(q, middle));
+    }
+    return top * (1.0F / 127.0F);
+}
+
+LANES_INLINE float largest(const float *x, size_t blocks)
+{
+    vf top = vf_all(0);
+    for (size_t b = 0; b < blocks; b++) {
+        top = vf_max(vf_abs(vf_load(x + b * 16)), top);
+    }
+    return vf_top(top);
+}
+
+LANES_INLINE float inverse_rms(float squares, uint32_t count)
+{
+    return 1.0F / sqrtf(squares / (float)count + NET_NORM_EPS);
+}
+
+/* Bytes of x / rms(x) * weight; returns their scale.  tmp: [blocks * 16]. */
+LANES_INLINE float norm_bytes(const float *x, const float *weight, uint32_t count, size_t blocks,
+                              float *tmp, uint8_t *out)
+{
+    vf squares = vf_all(0);
+    vf top = vf_all(0);
+    for (size_t b = 0; b < blocks; b++) {
+        vf v = vf_load(x + b * 16);
+        vf y = vf_mul(v, vf_load(weight + b * 16));
+        squares = vf_add(squares, vf_mul(v, v));
+        top = vf_max(vf_abs(y), top);
+        vf_store(tmp + b * 16, y);
+    }
+    float scale = pack_bytes(tmp, blocks, vf_top(top), out);
+    return scale * inverse_rms(vf_sum(squares), count);
+}
+
+/* Outputs of a product as floats. */
+LANES_INLINE vf scaled(const int32_t *acc, const float *scale, vf row_scale)
+{
+    return vf_mul(vf_mul(vi_float(vi_load(acc)), vf_load(scale)), row_scale);
+}
+
+/* Bytes of every row's normed residual. */
+LANES_INLINE void norm_rows(const struct model *m, struct model_work *w, size_t n,
+                            const float *weight)
+{
+    const struct served_sizes *z = &m->sizes;
+    for (size_t i = 0; i < n; i++) {
+        w->scale[i] = norm_bytes(w->h + i * z->width_p, weight, m->shape.width, z->width_p / 16,
+                                 w->row, w->bytes + i * w->bytes_stride);
+    }
+}
+
+#endif
