@@ -103,7 +103,8 @@ struct bus {
      * and again until it succeeds or the partition goes away. */
     enum err (*commit)(void *self, enum bus_topic topic, int32_t partition, int64_t next_offset,
                        bool sync, struct errmsg *e);
-    /* Stops and continues fetching of a partition (backpressure). */
+    /* Stops and continues fetching of a partition.  Called from `assigned` it holds before the
+     * partition's first message. */
     void (*pause)(void *self, enum bus_topic topic, int32_t partition, bool paused);
     void (*counters)(void *self, struct bus_counters *out);
     /* First offset of a group topic's partition whose Kafka timestamp is timestamp_us or later (the

@@ -22,6 +22,7 @@ struct bus_part {
     bool ours;          /* assigned, or started (whole topics) */
     bool seek_wanted;   /* a jump was seen: go back to `next` */
     bool refused;       /* its start lies outside the log */
+    bool paused;        /* as its owner wants it */
     int64_t seek_after; /* monotonic us of the next try */
 };
 

@@ -70,12 +70,16 @@ static bool settle_start(struct bus_kafka *b, int topic, int32_t partition, int6
                           partition, b->names[topic], BUS_PARTITIONS_MAX);
         return false;
     }
+    p->ours = false;
+    p->paused = false;
     int64_t start = b->events.assigned != NULL
                         ? b->events.assigned(b->events.ctx, (enum bus_topic)topic, partition,
                                              committed, low, high)
                     : committed >= 0 ? committed
                                      : low;
-    *p = (struct bus_part){.next = start, .sought = -1, .commit = -1, .ours = true};
+    bool paused = p->paused; /* the owner may have said so from inside `assigned` */
+    *p = (struct bus_part){
+        .next = start, .sought = -1, .commit = -1, .ours = true, .paused = paused};
     if (start < low || start > high) {
         p->refused = true;
         bus_kafka_trouble(b, true,
@@ -143,6 +147,12 @@ static void assign(struct bus_kafka *b, rd_kafka_topic_partition_list_t *list)
     if (why != RD_KAFKA_RESP_ERR_NO_ERROR) {
         bus_kafka_trouble(b, true, "cannot take %d partitions: %s", take->cnt,
                           rd_kafka_err2str(why));
+    }
+    for (int i = 0; i < take->cnt; i++) {
+        int topic = bus_kafka_topic_of(b, take->elems[i].topic);
+        if (bus_kafka_part(b, topic, take->elems[i].partition)->paused) {
+            bus_kafka_pause(b, (enum bus_topic)topic, take->elems[i].partition, true);
+        }
     }
     rd_kafka_topic_partition_list_destroy(take);
     free(low);
@@ -507,9 +517,13 @@ void bus_kafka_pause(void *self, enum bus_topic topic, int32_t partition, bool p
 {
     struct bus_kafka *b = self;
     rd_kafka_t *rk = b->plan.group_topic[topic] ? b->group : b->whole;
-    const struct bus_part *p = bus_kafka_part(b, topic, partition);
-    if (rk == NULL || p == NULL || !p->ours) {
+    struct bus_part *p = bus_kafka_part(b, topic, partition);
+    if (rk == NULL || p == NULL) {
         return;
+    }
+    p->paused = paused;
+    if (!p->ours) {
+        return; /* being assigned: assign() does it */
     }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, b->names[topic], partition);

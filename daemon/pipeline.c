@@ -569,8 +569,8 @@ void pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_mess
     pipeline_flush(p);
 }
 
-void pipeline_label_message(struct pipeline *p, struct lane *const *lanes, size_t n,
-                            const struct bus_message *m, bool emit)
+bool pipeline_label_message(struct pipeline *p, struct lane *const *lanes, size_t n,
+                            const struct bus_message *m, bool emit, struct label *out)
 {
     struct label label;
     struct label_strings strings;
@@ -581,7 +581,7 @@ void pipeline_label_message(struct pipeline *p, struct lane *const *lanes, size_
         if (emit) {
             dead_letter(p, reason, m);
         }
-        return;
+        return false;
     }
     p->counters.labels++;
     for (size_t i = 0; i < n; i++) {
@@ -589,6 +589,10 @@ void pipeline_label_message(struct pipeline *p, struct lane *const *lanes, size_
         enum err err = feat_label(lanes[i]->features, &label);
         p->counters.bad_labels += err != ERR_OK;
     }
+    if (out != NULL) {
+        *out = label;
+    }
+    return true;
 }
 
 const struct pipeline_counters *pipeline_counters(const struct pipeline *p)

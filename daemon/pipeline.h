@@ -112,9 +112,10 @@ void pipeline_tx(struct pipeline *p, struct lane *l, const struct tx *t, uint64_
 /* Finishes what waits in the wave.  Called by pipeline_messages at its end. */
 void pipeline_flush(struct pipeline *p);
 
-/* A message of the labels topic, for these lanes; a bad one becomes a dead letter if `emit`. */
-void pipeline_label_message(struct pipeline *p, struct lane *const *lanes, size_t n,
-                            const struct bus_message *m, bool emit);
+/* A message of the labels topic, for these lanes; a bad one becomes a dead letter if `emit`.
+ * Returns whether it was a label; out (may be NULL) gets it then. */
+bool pipeline_label_message(struct pipeline *p, struct lane *const *lanes, size_t n,
+                            const struct bus_message *m, bool emit, struct label *out);
 
 const struct pipeline_counters *pipeline_counters(const struct pipeline *p);
 const struct latency *pipeline_stage_times(const struct pipeline *p, enum pipeline_stage s);

@@ -1,53 +1,14 @@
 #include "daemon/score.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/log_limit.h"
 #include "base/progress.h"
-#include "daemon/notice.h"
-
-/* batches whose records may be on their way at once */
-#define FLIGHT_MAX 4096
-
-struct owned {
-    struct lane *lane;
-    int64_t emit_from; /* offsets below are learnt from only */
-    int64_t next;      /* after the last message handled */
-    int64_t committed; /* next offset as committed by us; -1 nothing yet */
-    bool paused;
-};
-
-/* After this batch the partition's next offset is `next`. */
-struct flight {
-    uint64_t batch;
-    int32_t partition;
-    int64_t next;
-};
-
-struct score {
-    struct score_conf conf;
-    struct bus bus;
-    bool attached;
-    struct pipeline *pipeline;
-    struct owned owned[SCORE_PARTITIONS_MAX];
-    int32_t partition_top; /* after the highest owned */
-    struct flight flight[FLIGHT_MAX];
-    size_t flight_first, flight_count;
-    uint64_t batch;
-    struct bus_message *messages;
-    int64_t labels_next, labels_high; /* read up to; end of the log at the start */
-    struct notice_reader notice;
-    struct model *noticed; /* the model that came last by notice, owned */
-    bool failed;
-    uint64_t unsent; /* first batch with a record that was not queued; UINT64_MAX: none */
-    struct latency message_time;
-    struct log_limit quiet;
-    struct score_stats stats;
-};
+#include "base/region.h"
+#include "daemon/score_private.h"
 
 static bool go_on(const struct score *s)
 {
@@ -91,11 +52,13 @@ enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void), st
                       struct errmsg *e)
 {
     struct score *s = calloc(1, sizeof *s);
-    if (s == NULL || (s->messages = calloc(c->batch_max, sizeof *s->messages)) == NULL) {
+    if (s == NULL || (s->messages = calloc(c->batch_max, sizeof *s->messages)) == NULL ||
+        (s->label = region_array(c->pipeline.limits.label_queue_max, sizeof *s->label)) == NULL) {
         score_free(s);
         return err_set(e, ERR_NOMEM, "cannot start scoring: no memory");
     }
     s->conf = *c;
+    s->label_max = c->pipeline.limits.label_queue_max;
     s->unsent = UINT64_MAX;
     s->quiet = (struct log_limit)LOG_LIMIT_INIT;
     const struct pipeline_out to = {.ctx = s, .record = on_record};
@@ -108,9 +71,9 @@ enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void), st
     return ERR_OK;
 }
 
-static bool labels_read(const struct score *s)
+static bool caught_up(const struct score *s)
 {
-    return s->labels_next >= s->labels_high;
+    return followed(&s->labels) && followed(&s->notices);
 }
 
 /* Where to begin to learn a partition that is decided from `emit_from` on. */
@@ -132,24 +95,71 @@ static int64_t learn_from(const struct score *s, int32_t partition, int64_t low,
     return from > low ? from : low;
 }
 
+static int64_t on_followed(struct score *s, enum bus_topic topic, int32_t partition, int64_t low,
+                           int64_t high)
+{
+    struct follow *f = topic == TOPIC_LABELS ? &s->labels : &s->notices;
+    if (partition != 0) { /* the order between partitions is not recorded anywhere */
+        s->failed = true;
+        log_line(FD_LOG_ERROR, "topic_refused",
+                 "topic=%s partition=%" PRId32
+                 " detail=\"it must have one partition; `fraudd check` prints how to make it\"",
+                 topic == TOPIC_LABELS ? "labels" : "notices", partition);
+        return high;
+    }
+    *f = (struct follow){.begun = true, .next = low, .high = high};
+    return low;
+}
+
+static void drop_lane(struct score *s, int32_t partition)
+{
+    score_count_lane(s->owned[partition].lane, &s->stats); /* what it counted stays counted */
+    lane_free(s->owned[partition].lane);
+    s->owned[partition] = (struct owned){0};
+    s->stats.partitions--;
+}
+
+/* The state of a partition that comes to us: it knows every label read so far. */
+static enum err open_lane(struct score *s, int32_t partition, struct errmsg *e)
+{
+    struct lane *lane = NULL;
+    if (partition < 0 || partition >= SCORE_PARTITIONS_MAX) {
+        return err_set(e, ERR_INVALID, "at most %d partitions can be scored", SCORE_PARTITIONS_MAX);
+    }
+    enum err err = lane_create(s->pipeline, partition, &lane, e);
+    for (size_t i = 0; err == ERR_OK && i < s->label_count; i++) {
+        err = lane_label(lane, &s->label[i]);
+    }
+    if (err != ERR_OK) {
+        lane_free(lane);
+        return err;
+    }
+    s->owned[partition].lane = lane;
+    return ERR_OK;
+}
+
 static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, int64_t committed,
                            int64_t low, int64_t high)
 {
     struct score *s = ctx;
-    struct errmsg e;
-    if (topic == TOPIC_LABELS) {
-        s->labels_next = low;
-        s->labels_high = high;
-        return low;
+    struct errmsg e = {""};
+    if (topic == TOPIC_LABELS || topic == TOPIC_NOTICES) {
+        return on_followed(s, topic, partition, low, high);
     }
     if (topic != TOPIC_TRANSACTIONS) {
         return low;
     }
-    if (partition < 0 || partition >= SCORE_PARTITIONS_MAX ||
-        lane_create(s->pipeline, partition, &s->owned[partition].lane, &e) != ERR_OK) {
+    if (committed >= 0 && (committed < low || committed > high)) {
+        return committed; /* outside the log: the bus refuses it, with words */
+    }
+    if (partition >= 0 && partition < SCORE_PARTITIONS_MAX && s->owned[partition].lane != NULL) {
+        drop_lane(s, partition); /* never told that it went away */
+    }
+    if (open_lane(s, partition, &e) != ERR_OK) {
+        char quoted[600];
         s->failed = true;
-        log_line(FD_LOG_ERROR, "partition_refused", "partition=%" PRId32 " max=%d", partition,
-                 SCORE_PARTITIONS_MAX);
+        log_line(FD_LOG_ERROR, "partition_refused", "partition=%" PRId32 " detail=%s", partition,
+                 log_quote(quoted, sizeof quoted, e.text));
         return high;
     }
     struct owned *o = &s->owned[partition];
@@ -160,6 +170,10 @@ static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, i
         s->partition_top = partition + 1;
     }
     s->stats.partitions++;
+    if (!caught_up(s)) {
+        o->paused = true;
+        s->bus.pause(s->bus.self, TOPIC_TRANSACTIONS, partition, true);
+    }
     log_line(FD_LOG_INFO, "partition_assigned",
              "partition=%" PRId32 " learn_from=%" PRId64 " decide_from=%" PRId64 " end=%" PRId64,
              partition, o->next, o->emit_from, high);
@@ -198,16 +212,6 @@ static void commit_acknowledged(struct score *s, uint64_t first_open, bool sync)
     }
 }
 
-/* Adds what a lane has counted since it was made. */
-static void count_lane(const struct lane *l, struct score_stats *to)
-{
-    struct feat_counters c;
-    feat_counters(lane_features(l), &c);
-    to->late += c.late;
-    to->cards_evicted += c.cards_evicted;
-    to->places_evicted += c.places_evicted;
-}
-
 static void on_revoked(void *ctx, enum bus_topic topic, int32_t partition, bool lost)
 {
     struct score *s = ctx;
@@ -220,10 +224,7 @@ static void on_revoked(void *ctx, enum bus_topic topic, int32_t partition, bool 
         }
         commit_acknowledged(s, s->bus.wait(s->bus.self, 0), true);
     }
-    count_lane(s->owned[partition].lane, &s->stats); /* what it counted stays counted */
-    lane_free(s->owned[partition].lane);
-    s->owned[partition] = (struct owned){0};
-    s->stats.partitions--;
+    drop_lane(s, partition);
     log_line(FD_LOG_INFO, "partition_revoked", "partition=%" PRId32 " lost=%d", partition, lost);
 }
 
@@ -269,11 +270,6 @@ enum err score_use_model(struct score *s, const uint8_t *bytes, size_t len, stru
     return ERR_OK;
 }
 
-const struct model *score_model(const struct score *s)
-{
-    return s->noticed != NULL ? s->noticed : s->conf.pipeline.model;
-}
-
 static void handle_notice(struct score *s, const struct bus_message *m)
 {
     const uint8_t *bytes = NULL;
@@ -289,6 +285,7 @@ static void handle_notice(struct score *s, const struct bus_message *m)
         log_line(FD_LOG_ERROR, "notice_refused", "offset=%" PRId64 " error=%s detail=%s", m->offset,
                  err_name(err), log_quote(quoted, sizeof quoted, e.text));
     }
+    s->notices.next = m->offset + 1;
 }
 
 /* The lanes of the partitions owned now: out [SCORE_PARTITIONS_MAX]. */
@@ -318,14 +315,33 @@ enum err score_set_rules(struct score *s, const struct threshold_conf *c, int64_
     return err;
 }
 
+static void keep_label(struct score *s, const struct label *label)
+{
+    uint64_t held = 0;
+    if (s->label_count < s->label_max) {
+        s->label[s->label_count++] = *label;
+        return;
+    }
+    s->stats.labels_forgotten++;
+    if (log_limit_pass(&s->quiet, "labels_full", progress_now_us(), &held)) {
+        log_line(FD_LOG_ERROR, "labels_full",
+                 "remembered=%zu detail=\"a partition that comes later will not know the newer "
+                 "ones; shorten the labels topic's retention\"",
+                 s->label_max);
+    }
+}
+
 static void handle_label(struct score *s, const struct bus_message *m)
 {
     struct lane *lanes[SCORE_PARTITIONS_MAX];
     size_t n = lanes_of(s, lanes);
     /* one instance writes dead letters for labels: the one that owns partition 0 */
-    bool emit = s->owned[0].lane != NULL && m->offset >= s->labels_high;
-    pipeline_label_message(s->pipeline, lanes, n, m, emit);
-    s->labels_next = m->offset + 1;
+    bool emit = s->owned[0].lane != NULL && m->offset >= s->labels.high;
+    struct label label;
+    if (pipeline_label_message(s->pipeline, lanes, n, m, emit, &label)) {
+        keep_label(s, &label);
+    }
+    s->labels.next = m->offset + 1;
 }
 
 /* From the log's timestamps of messages just decided to now. */
@@ -368,10 +384,10 @@ static void handle_transactions(struct score *s, const struct bus_message *m, si
     s->flight_count++;
 }
 
-/* Holds transactions back until the labels of the start are read. */
+/* Holds transactions back until the labels and notices of the start are read. */
 static void pause_or_resume(struct score *s)
 {
-    bool wait = !labels_read(s);
+    bool wait = !caught_up(s);
     for (int32_t p = 0; p < s->partition_top; p++) {
         struct owned *o = &s->owned[p];
         if (o->lane != NULL && o->paused != wait) {
@@ -384,7 +400,6 @@ static void pause_or_resume(struct score *s)
 size_t score_turn(struct score *s)
 {
     size_t n = s->bus.poll(s->bus.self, s->messages, s->conf.batch_max, s->conf.poll_ms);
-    pause_or_resume(s);
     if (n > 0) {
         s->batch++;
         s->stats.batches++;
@@ -406,6 +421,7 @@ size_t score_turn(struct score *s)
         i = k;
     }
     s->bus.release(s->bus.self);
+    pause_or_resume(s);
     commit_acknowledged(s, s->bus.wait(s->bus.self, 0), false);
     return n;
 }
@@ -430,87 +446,6 @@ enum err score_finish(struct score *s, int timeout_ms, struct errmsg *e)
     return ERR_OK;
 }
 
-static void judge_ready(const struct score *s, struct score_stats *out)
-{
-    out->ready = false;
-    if (!labels_read(s)) {
-        snprintf(out->why, sizeof out->why, "reading labels: %" PRId64 " of %" PRId64,
-                 s->labels_next, s->labels_high);
-        return;
-    }
-    if (s->stats.partitions == 0) {
-        snprintf(out->why, sizeof out->why, "no partition is assigned");
-        return;
-    }
-    for (int32_t p = 0; p < s->partition_top; p++) {
-        const struct owned *o = &s->owned[p];
-        if (o->lane != NULL && o->next < o->emit_from) {
-            snprintf(out->why, sizeof out->why,
-                     "learning partition %" PRId32 ": offset %" PRId64 " of %" PRId64, p, o->next,
-                     o->emit_from);
-            return;
-        }
-    }
-    out->why[0] = '\0';
-    out->ready = true;
-}
-
-void score_stats(const struct score *s, struct score_stats *out)
-{
-    *out = s->stats;
-    out->pipeline = *pipeline_counters(s->pipeline);
-    s->bus.counters(s->bus.self, &out->bus);
-    judge_ready(s, out);
-    for (int32_t p = 0; p < s->partition_top; p++) {
-        const struct owned *o = &s->owned[p];
-        struct feat_counters c;
-        if (o->lane == NULL) {
-            continue;
-        }
-        count_lane(o->lane, out);
-        feat_counters(lane_features(o->lane), &c);
-        out->cards += (int64_t)c.cards;
-        out->places += (int64_t)c.places;
-        out->state_bytes += (int64_t)c.bytes;
-        out->labels_waiting += c.labels_queued;
-    }
-}
-
-size_t score_lanes(const struct score *s, struct score_lane *out, size_t max)
-{
-    size_t n = 0;
-    for (int32_t p = 0; p < s->partition_top && n < max; p++) {
-        const struct owned *o = &s->owned[p];
-        if (o->lane != NULL) {
-            const struct threshold *t = lane_threshold(o->lane);
-            double left = t->conf.budget - (double)t->alerts_today;
-            out[n++] = (struct score_lane){
-                .partition = p,
-                .next = o->next,
-                .committed = o->committed,
-                .threshold = t->probability < t->conf.floor ? t->probability : t->conf.floor,
-                .budget_left = left > 0 ? left : 0,
-                .suppressed = t->suppressed};
-        }
-    }
-    return n;
-}
-
-const struct latency *score_message_times(const struct score *s)
-{
-    return &s->message_time;
-}
-
-const struct pipeline *score_pipeline(const struct score *s)
-{
-    return s->pipeline;
-}
-
-bool score_failed(const struct score *s)
-{
-    return s->failed;
-}
-
 void score_free(struct score *s)
 {
     if (s == NULL) {
@@ -519,6 +454,7 @@ void score_free(struct score *s)
     for (int32_t p = 0; p < s->partition_top; p++) {
         lane_free(s->owned[p].lane);
     }
+    region_array_free(s->label, s->label_max, sizeof *s->label);
     notice_done(&s->notice);
     pipeline_free(s->pipeline);
     model_free(s->noticed);

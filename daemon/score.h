@@ -7,7 +7,9 @@
  *  2. A partition that comes to us is learnt first: its log is read from warm_us back (or its
  *     beginning) up to the committed offset without emitting, so it is never scored with empty
  * state by silence.
- *  3. No transaction is scored before the labels that were there at the start have been read.
+ *  3. No transaction is scored, and none learnt from, before the labels and the notices that were
+ *     there at the start have been read.  Labels are remembered, so a partition that comes later
+ *     gets those read before it came.
  * One thread. */
 #ifndef FD_DAEMON_SCORE_H
 #define FD_DAEMON_SCORE_H
@@ -42,6 +44,7 @@ struct score_stats {
     struct bus_counters bus;
     uint64_t warmed; /* messages learnt from without emitting */
     uint64_t model_switches, notices_refused;
+    uint64_t labels_forgotten; /* found no room to be remembered for later partitions */
     uint64_t batches;
     int64_t cards, places, state_bytes;
     uint64_t late, cards_evicted, places_evicted, labels_waiting;

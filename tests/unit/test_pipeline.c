@@ -601,7 +601,9 @@ static void test_labels_reach_every_lane_and_bad_ones_the_dead_letters(void **st
                             .timestamp_us = MESSAGES_START_US + 30 * TIME_DAY,
                             .value = GOOD,
                             .value_len = sizeof GOOD - 1};
-    pipeline_label_message(r.p, lanes, 2, &m, true);
+    struct label label;
+    assert_true(pipeline_label_message(r.p, lanes, 2, &m, true, &label));
+    assert_int_equal(label.number, 7);
     struct feat_counters c;
     for (size_t i = 0; i < 2; i++) {
         feat_counters(lane_features(lanes[i]), &c);
@@ -610,9 +612,10 @@ static void test_labels_reach_every_lane_and_bad_ones_the_dead_letters(void **st
     assert_int_equal(pipeline_counters(r.p)->labels, 1);
     assert_int_equal(r.out.n, 0);
     m.value_len -= 5;
-    pipeline_label_message(r.p, lanes, 2, &m, false); /* somebody else writes the dead letter */
+    /* somebody else writes the dead letter */
+    assert_false(pipeline_label_message(r.p, lanes, 2, &m, false, NULL));
     assert_int_equal(r.out.n, 0);
-    pipeline_label_message(r.p, lanes, 2, &m, true);
+    assert_false(pipeline_label_message(r.p, lanes, 2, &m, true, NULL));
     assert_int_equal(r.out.n, 1);
     assert_string_equal(r.out.r[0].reason, "not_json");
     assert_int_equal(pipeline_counters(r.p)->bad_labels, 2);

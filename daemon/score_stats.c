@@ -1,0 +1,104 @@
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "daemon/score_private.h"
+
+void score_count_lane(const struct lane *l, struct score_stats *to)
+{
+    struct feat_counters c;
+    feat_counters(lane_features(l), &c);
+    to->late += c.late;
+    to->cards_evicted += c.cards_evicted;
+    to->places_evicted += c.places_evicted;
+}
+
+const struct model *score_model(const struct score *s)
+{
+    return s->noticed != NULL ? s->noticed : s->conf.pipeline.model;
+}
+
+static void judge_ready(const struct score *s, struct score_stats *out)
+{
+    out->ready = false;
+    if (!followed(&s->labels)) {
+        snprintf(out->why, sizeof out->why, "reading labels: %" PRId64 " of %" PRId64,
+                 s->labels.next, s->labels.high);
+        return;
+    }
+    if (!followed(&s->notices)) {
+        snprintf(out->why, sizeof out->why, "reading notices: %" PRId64 " of %" PRId64,
+                 s->notices.next, s->notices.high);
+        return;
+    }
+    if (s->stats.partitions == 0) {
+        snprintf(out->why, sizeof out->why, "no partition is assigned");
+        return;
+    }
+    for (int32_t p = 0; p < s->partition_top; p++) {
+        const struct owned *o = &s->owned[p];
+        if (o->lane != NULL && o->next < o->emit_from) {
+            snprintf(out->why, sizeof out->why,
+                     "learning partition %" PRId32 ": offset %" PRId64 " of %" PRId64, p, o->next,
+                     o->emit_from);
+            return;
+        }
+    }
+    out->why[0] = '\0';
+    out->ready = true;
+}
+
+void score_stats(const struct score *s, struct score_stats *out)
+{
+    *out = s->stats;
+    out->pipeline = *pipeline_counters(s->pipeline);
+    s->bus.counters(s->bus.self, &out->bus);
+    judge_ready(s, out);
+    for (int32_t p = 0; p < s->partition_top; p++) {
+        const struct owned *o = &s->owned[p];
+        struct feat_counters c;
+        if (o->lane == NULL) {
+            continue;
+        }
+        score_count_lane(o->lane, out);
+        feat_counters(lane_features(o->lane), &c);
+        out->cards += (int64_t)c.cards;
+        out->places += (int64_t)c.places;
+        out->state_bytes += (int64_t)c.bytes;
+        out->labels_waiting += c.labels_queued;
+    }
+}
+
+size_t score_lanes(const struct score *s, struct score_lane *out, size_t max)
+{
+    size_t n = 0;
+    for (int32_t p = 0; p < s->partition_top && n < max; p++) {
+        const struct owned *o = &s->owned[p];
+        if (o->lane != NULL) {
+            const struct threshold *t = lane_threshold(o->lane);
+            double left = t->conf.budget - (double)t->alerts_today;
+            out[n++] = (struct score_lane){
+                .partition = p,
+                .next = o->next,
+                .committed = o->committed,
+                .threshold = t->probability < t->conf.floor ? t->probability : t->conf.floor,
+                .budget_left = left > 0 ? left : 0,
+                .suppressed = t->suppressed};
+        }
+    }
+    return n;
+}
+
+const struct latency *score_message_times(const struct score *s)
+{
+    return &s->message_time;
+}
+
+const struct pipeline *score_pipeline(const struct score *s)
+{
+    return s->pipeline;
+}
+
+bool score_failed(const struct score *s)
+{
+    return s->failed;
+}
