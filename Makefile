@@ -96,7 +96,7 @@ $(B)/%.o: %.c
 $(B)/%.o: %.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
-# The passes of training are loops over vectors (model/tape_clones.h).
+# The passes of training are loops over vectors (model/tape_lanes.h).
 ifeq ($(V),release)
 $(patsubst %.c,$(B)/%.o,$(wildcard model/tape*.c model/bins.c model/net.c model/train_adam.c)): CFLAGS += -O3
 endif

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "model/tape_clones.h"
+#include "model/tape_lanes.h"
 
 #define VARIANCE_MIN 1e-12
 #define RADIX_BITS 11U

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/tape_clones.h"
+#include "model/tape_lanes.h"
 #include "model/tape_math.h"
 
 #define ALIGN 64U

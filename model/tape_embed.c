@@ -4,7 +4,6 @@
 
 #include "model/bins.h"
 #include "model/tape.h"
-#include "model/tape_clones.h"
 #include "model/tape_lanes.h"
 #include "model/tape_math.h"
 #include "model/tape_parts.h"
