@@ -68,7 +68,7 @@ BENCH   := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz demo test unit integration e2e bench bench-quality asan tsan coverage \
+.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz demo test unit integration e2e bench bench-kafka bench-quality asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format install clean
 .SECONDARY:
 
@@ -135,6 +135,10 @@ bench: $(BENCH) $(B)/fraudd             ## print speed numbers
 	@for b in $(BENCH); do echo "== $$b"; $(RUN) $$b || exit 1; done
 bench-quality: $(B)/fraudd              ## quality on the handbook's stream: DATA=FILE [QUALITY="--seeds 1 --peers"]
 	@tests/bench/quality.sh "$(DATA)" $(QUALITY)
+$(B)/tests/bench/kafka_times: %: %.o $(SUPPORT) $(B)/libfraud.a
+	$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
+bench-kafka: $(B)/fraudd $(B)/tests/bench/kafka_times  ## latency, throughput and idle CPU with a real Kafka and PostgreSQL
+	tests/bench/kafka.sh
 # TSan runs unit tests only: it cannot follow the threads librdkafka makes.
 asan tsan coverage:                     ## unit tests of that build
 	@$(MAKE) --no-print-directory V=$@ unit

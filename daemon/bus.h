@@ -123,6 +123,7 @@ struct bus_plan {
     bool whole_topic[TOPIC_COUNT];
     const char *topic_name[TOPIC_COUNT];
     bool produces;
+    bool patient; /* group topics: fewer, larger answers, up to a quarter of a second later */
 };
 
 /* Connects to conf's "brokers" with every "kafka.*" property.  Does not wait for a broker: one that

@@ -14,6 +14,9 @@
 #define BUS_BATCHES 8192        /* batch numbers in flight */
 #define BUS_PARTITIONS_MAX 4096 /* of one topic */
 
+/* What a handle is for. */
+enum bus_use { USE_GROUP, USE_WHOLE, USE_WRITE, USE_COUNT };
+
 /* How we read one partition. */
 struct bus_part {
     int64_t next;       /* offset of the next message to hand out */
@@ -62,7 +65,7 @@ struct bus_kafka {
     char *names[TOPIC_COUNT]; /* owned copies */
     struct bus_events events;
     struct bus_counters counters;
-    rd_kafka_conf_t *base; /* brokers and kafka.* */
+    rd_kafka_conf_t *base[USE_COUNT]; /* defaults, brokers and kafka.* */
     bool closing;
 
     /* reading */
@@ -97,8 +100,8 @@ struct bus_kafka {
 
 /* Tells the owner, with the text formatted. */
 void bus_kafka_trouble(struct bus_kafka *b, bool fatal, const char *fmt, ...) FD_PRINTF(3, 4);
-/* A handle with the base properties and the given ones ({name, value, .., NULL}). */
-FD_MUSTCHECK enum err bus_kafka_handle(struct bus_kafka *b, rd_kafka_type_t type,
+/* A handle with the base properties of its use and the given ones ({name, value, .., NULL}). */
+FD_MUSTCHECK enum err bus_kafka_handle(struct bus_kafka *b, enum bus_use use,
                                        const char *const *properties, rd_kafka_t **out,
                                        struct errmsg *e);
 

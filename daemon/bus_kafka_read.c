@@ -220,9 +220,8 @@ static enum err open_group(struct bus_kafka *b, struct errmsg *e)
                                       "partition.assignment.strategy",
                                       "range",
                                       NULL};
-    rd_kafka_conf_set_rebalance_cb(b->base, on_rebalance);
-    enum err err = bus_kafka_handle(b, RD_KAFKA_CONSUMER, properties, &b->group, e);
-    rd_kafka_conf_set_rebalance_cb(b->base, NULL);
+    rd_kafka_conf_set_rebalance_cb(b->base[USE_GROUP], on_rebalance);
+    enum err err = bus_kafka_handle(b, USE_GROUP, properties, &b->group, e);
     if (err != ERR_OK) {
         return err;
     }
@@ -252,7 +251,7 @@ enum err bus_kafka_read_open(struct bus_kafka *b, struct errmsg *e)
     if (!groups && !wholes) {
         return ERR_OK;
     }
-    enum err err = bus_kafka_handle(b, RD_KAFKA_CONSUMER, WHOLE, &b->whole, e);
+    enum err err = bus_kafka_handle(b, USE_WHOLE, WHOLE, &b->whole, e);
     if (err == ERR_OK && groups) {
         err = open_group(b, e);
     }

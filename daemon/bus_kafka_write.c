@@ -159,9 +159,7 @@ static enum err open_producer(struct bus_kafka *b, struct errmsg *e)
                                       "message.max.bytes",
                                       message_bytes,
                                       NULL};
-    rd_kafka_conf_set_dr_msg_cb(b->base, on_delivery);
-    enum err err = bus_kafka_handle(b, RD_KAFKA_PRODUCER, properties, &b->producer, e);
-    rd_kafka_conf_set_dr_msg_cb(b->base, NULL);
+    enum err err = bus_kafka_handle(b, USE_WRITE, properties, &b->producer, e);
     for (int i = 0; err == ERR_OK && i < TOPIC_COUNT; i++) {
         if (b->names[i] != NULL) {
             b->topic[i] = rd_kafka_topic_new(b->producer, b->names[i], NULL);
@@ -220,6 +218,7 @@ enum err bus_kafka_write_open(struct bus_kafka *b, struct errmsg *e)
         b->slots[i].free_next = b->slot_free;
         b->slot_free = &b->slots[i];
     }
+    rd_kafka_conf_set_dr_msg_cb(b->base[USE_WRITE], on_delivery);
     return open_producer(b, e);
 }
 

@@ -106,6 +106,7 @@ static enum err open_bus(struct running *r, const struct sink_conf *sc, struct b
 {
     struct bus_plan plan = {.client = "fraudd-sink",
                             .group = conf_text(r->conf, "sink-group"),
+                            .patient = true,
                             .group_topic = {[TOPIC_TRANSACTIONS] = true,
                                             [TOPIC_LABELS] = true,
                                             [TOPIC_DECISIONS] = true,
