@@ -5,27 +5,34 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/timefmt.h"
+#include "daemon/backtest.h"
 #include "daemon/cmd.h"
-#include "daemon/evaluate.h"
 #include "daemon/options.h"
 #include "daemon/past.h"
-#include "daemon/replay.h"
+#include "daemon/rates.h"
 
 #define MODEL_MAX_BYTES ((size_t)256 << 20)
 
 static const struct conf_option OPTIONS[] = {
     {"input", CONF_TEXT, CONF_REQUIRED, NULL, 0, 0, "history in CSV, plain or .gz, .xz, .zst"},
     {"model", CONF_TEXT, 0, NULL, 0, 0, "model file; without one only --features are written"},
+    {"against", CONF_TEXT, 0, NULL, 0, 0, "another model file, to compare the first one with"},
     {"from", CONF_DATE, CONF_REQUIRED, NULL, 0, 0, "first UTC time to score"},
     {"to", CONF_DATE, CONF_REQUIRED, NULL, 0, 0, "end of it, not included"},
     {"label-delay", CONF_DURATION, 0, "7d", 0, 8.2e6,
      "after which a verdict is known, where the file does not say"},
-    {"scores", CONF_TEXT, 0, NULL, 0, 0, "file for tx_id,score"},
-    {"features", CONF_TEXT, 0, NULL, 0, 0, "file for tx_id and the 128 columns"},
     {"alert.budget", CONF_REAL, 0, "100", 0, 1e9, "alerts a day"},
+    {"top-cards", CONF_INT, 0, "100", 1, 1e9, "cards examined a day, for card precision (CP@k)"},
     {"leave-out-known-cards", CONF_BOOL, 0, "false", 0, 0,
      "also print the handbook's population: cards known to be defrauded left out"},
+    {"segment", CONF_TEXT, 0, NULL, 0, 0,
+     "calibration by channel, country, mcc, type or amount, too"},
+    {"bootstrap", CONF_INT, 0, "200", 0, EVALUATE_RESAMPLES_MAX,
+     "resamples of cards that the intervals come from; 0: no intervals"},
+    {"seed", CONF_INT, 0, "1", 0, 4e9, "of the resamples"},
+    {"json", CONF_BOOL, 0, "false", 0, 0, "print the figures as one JSON object"},
+    {"scores", CONF_TEXT, 0, NULL, 0, 0, "file for tx_id,score of --model"},
+    {"features", CONF_TEXT, 0, NULL, 0, 0, "file for tx_id and the 128 columns"},
     {NULL, CONF_TEXT, 0, NULL, 0, 0, NULL},
 };
 static const struct conf_option *const TABLES[] = {OPTIONS, NULL};
@@ -33,17 +40,15 @@ static const struct conf_option *const TABLES[] = {OPTIONS, NULL};
 static const struct verb VERB = {
     "backtest", "fraudd backtest --input FILE --model MODEL --from DATE --to DATE [OPTIONS]",
     "Replays the history before --from to build state, then scores every payment up to --to as\n"
-    "`score` would have, and prints what the scores were worth.",
+    "`score` would have, and prints what the scores were worth, with 95 % intervals.  With\n"
+    "--against it does the same for a second model and prints the differences.",
     "fraudd backtest --input history.csv.xz --model model.fraudd --from 2018-08-08 --to 2018-08-15 "
-    "--scores scores.csv"};
+    "--against last-week.fraudd"};
 
-struct test {
-    const struct past *past;
-    int64_t from_us;
-    FILE *scores;
-    FILE *features;
-    struct judged *judged;
-    size_t n;
+/* Files that are written payment by payment. */
+struct writing {
+    const char *scores_path, *features_path;
+    FILE *scores, *features;
 };
 
 static void write_features(FILE *f, const char *id, const float *x)
@@ -55,27 +60,18 @@ static void write_features(FILE *f, const char *id, const float *x)
     fputc('\n', f);
 }
 
-static void on_scored(void *ctx, const struct scored *s)
+static void on_payment(void *ctx, const struct past_row *row, const char *row_id,
+                       const struct scored *s)
 {
-    struct test *t = ctx;
-    const struct past_row *row = &t->past->rows[s->tag];
-    if (row->tx.event_us < t->from_us) {
-        return;
-    }
+    struct writing *w = ctx;
     char id[WIRE_ID_MAX + 1];
-    snprintf(id, sizeof id, "%.*s", (int)row->id_len, past_id(t->past, s->tag));
-    if (t->scores != NULL) {
-        fprintf(t->scores, "%s,%.9g\n", id, s->probability);
+    snprintf(id, sizeof id, "%.*s", (int)row->id_len, row_id);
+    if (w->scores != NULL) {
+        fprintf(w->scores, "%s,%.9g\n", id, (double)(float)s->probability);
     }
-    if (t->features != NULL) {
-        write_features(t->features, id, s->x);
+    if (w->features != NULL) {
+        write_features(w->features, id, s->x);
     }
-    t->judged[t->n++] = (struct judged){.card = row->tx.card,
-                                        .event_us = row->tx.event_us,
-                                        .score = s->probability,
-                                        .amount = (double)row->tx.amount_ref / 100,
-                                        .fraud = row->fraud,
-                                        .alert = s->outcome != OUTCOME_APPROVE};
 }
 
 static enum err open_out(const char *path, FILE **out, struct errmsg *e)
@@ -87,6 +83,30 @@ static enum err open_out(const char *path, FILE **out, struct errmsg *e)
     return *out != NULL ? ERR_OK : file_errno(e, errno, "write", path);
 }
 
+static enum err writing_begin(struct writing *w, const struct conf *c, struct errmsg *e)
+{
+    w->scores_path = conf_text(c, "scores");
+    w->features_path = conf_text(c, "features");
+    enum err err = open_out(w->scores_path, &w->scores, e);
+    if (err == ERR_OK) {
+        err = open_out(w->features_path, &w->features, e);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (w->scores != NULL) {
+        fputs("tx_id,score\n", w->scores);
+    }
+    if (w->features != NULL) {
+        fputs("tx_id", w->features);
+        for (size_t i = 0; i < FEAT_DIM; i++) {
+            fprintf(w->features, ",%s", feature_info(i)->name);
+        }
+        fputc('\n', w->features);
+    }
+    return ERR_OK;
+}
+
 static enum err close_out(FILE *f, const char *path, struct errmsg *e)
 {
     if (f != NULL && (ferror(f) | fclose(f)) != 0) {
@@ -95,78 +115,73 @@ static enum err close_out(FILE *f, const char *path, struct errmsg *e)
     return ERR_OK;
 }
 
-static void write_headers(const struct test *t)
+/* Closes both; keeps the first error. */
+static enum err writing_end(struct writing *w, enum err err, struct errmsg *e)
 {
-    if (t->scores != NULL) {
-        fputs("tx_id,score\n", t->scores);
-    }
-    if (t->features != NULL) {
-        fputs("tx_id", t->features);
-        for (size_t i = 0; i < FEAT_DIM; i++) {
-            fprintf(t->features, ",%s", feature_info(i)->name);
-        }
-        fputc('\n', t->features);
-    }
+    enum err closed = close_out(w->scores, w->scores_path, err == ERR_OK ? e : NULL);
+    err = err == ERR_OK ? closed : err;
+    closed = close_out(w->features, w->features_path, err == ERR_OK ? e : NULL);
+    return err == ERR_OK ? closed : err;
 }
 
-static enum err print_figures(struct test *t, bool book, struct errmsg *e)
-{
-    struct figures g;
-    enum err err = evaluate(t->judged, t->n, false, &g, e);
-    if (err != ERR_OK) {
-        return err;
-    }
-    figures_print(stdout, "all payments", &g);
-    if (!book) {
-        return ERR_OK;
-    }
-    size_t n = 0;
-    struct card_fraud *frauds = malloc((t->past->n + 1) * sizeof *frauds);
-    if (frauds == NULL) {
-        return err_set(e, ERR_NOMEM, "cannot evaluate: no memory");
-    }
-    for (size_t i = 0; i < t->past->n; i++) {
-        if (t->past->rows[i].fraud) {
-            frauds[n++] =
-                (struct card_fraud){t->past->rows[i].tx.card, t->past->rows[i].tx.event_us};
-        }
-    }
-    err = evaluate_mark_known(t->judged, t->n, frauds, n, t->from_us, e);
-    if (err == ERR_OK) {
-        err = evaluate(t->judged, t->n, true, &g, e);
-    }
-    if (err == ERR_OK) {
-        figures_print(stdout, "without cards known to be defrauded", &g);
-    }
-    free(frauds);
-    return err;
-}
-
-static enum err load(const struct conf *c, struct past *past, struct rates **rates,
-                     struct model **model, struct replay_conf *rc, struct errmsg *e)
+static enum err load_model(const char *path, struct model **out, struct errmsg *e)
 {
     uint8_t *bytes = NULL;
     size_t len = 0;
-    enum err err = rates_create_default(rates, e);
-    feature_params_default(&rc->params);
-    if (err == ERR_OK && conf_text(c, "model") != NULL) {
-        err = file_read(conf_text(c, "model"), MODEL_MAX_BYTES, &bytes, &len, e);
-        if (err == ERR_OK) {
-            err = model_load(bytes, len, model, e);
-        }
-        if (err == ERR_OK) {
-            const struct model_lineage *l = model_lineage(*model);
-            rc->params.maturity_us = l->maturity_us;
-            rc->params.blame_ratio = l->blame_ratio;
-            rc->params.blame_tail = l->blame_tail;
-        }
+    if (path == NULL) {
+        return ERR_OK;
     }
+    enum err err = file_read(path, MODEL_MAX_BYTES, &bytes, &len, e);
     if (err == ERR_OK) {
-        rc->params.rates_version = rates_version(*rates);
-        err = past_read_csv(past, conf_text(c, "input"), *rates, conf_date_us(c, "to"),
-                            conf_duration_us(c, "label-delay"), false, e);
+        err = model_load(bytes, len, out, e);
+        err = err == ERR_OK ? err : err_prefix(e, err, "%s", path);
     }
     free(bytes);
+    return err;
+}
+
+static enum err check(const struct conf *c, struct backtest_conf *out, struct errmsg *e)
+{
+    const char *segment = conf_text(c, "segment");
+    *out = (struct backtest_conf){
+        .from_us = conf_date_us(c, "from"),
+        .to_us = conf_date_us(c, "to"),
+        .input = conf_text(c, "input"),
+        .budget = conf_real(c, "alert.budget"),
+        .leave_out_known = conf_bool(c, "leave-out-known-cards"),
+        .segment = segment != NULL ? segment_find(segment) : -1,
+        .evaluate = {.top_cards = (size_t)conf_int(c, "top-cards"),
+                     .resamples = (size_t)conf_int(c, "bootstrap"),
+                     .seed = (uint64_t)conf_int(c, "seed")},
+    };
+    if (out->from_us >= out->to_us) {
+        return err_set(e, ERR_INVALID, "--from %s is not before --to %s", conf_text(c, "from"),
+                       conf_text(c, "to"));
+    }
+    if (conf_text(c, "model") == NULL &&
+        (conf_text(c, "features") == NULL || conf_text(c, "against") != NULL)) {
+        return err_set(e, ERR_INVALID, "--model is needed, or --features to write columns only");
+    }
+    if (segment != NULL && out->segment < 0) {
+        return err_set(e, ERR_INVALID,
+                       "--segment %s is not one of channel, country, mcc, type, amount", segment);
+    }
+    return ERR_OK;
+}
+
+/* Replays the first model, then the second. */
+static enum err replay(struct backtest *b, const struct conf *c, struct model *const model[],
+                       struct errmsg *e)
+{
+    struct writing w = {0};
+    enum err err = writing_begin(&w, c, e);
+    if (err == ERR_OK) {
+        err = backtest_replay(b, model[0], conf_text(c, "model"), on_payment, &w, e);
+    }
+    err = writing_end(&w, err, e);
+    if (err == ERR_OK && model[1] != NULL) {
+        err = backtest_replay(b, model[1], conf_text(c, "against"), NULL, NULL, e);
+    }
     return err;
 }
 
@@ -174,43 +189,39 @@ static enum err run(const struct conf *c, struct errmsg *e)
 {
     struct past past = {0};
     struct rates *rates = NULL;
-    struct model *model = NULL;
-    struct test t = {.past = &past, .from_us = conf_date_us(c, "from")};
-    struct replay_conf rc = {
-        .job = "backtest",
-        .threshold = {
-            .budget = conf_real(c, "alert.budget"), .burst = 1.5, .floor = 0.999, .decline = 2}};
-    if (t.from_us >= conf_date_us(c, "to")) {
-        return err_set(e, ERR_INVALID, "--from %s is not before --to %s", conf_text(c, "from"),
-                       conf_text(c, "to"));
+    struct model *model[BACKTEST_SIDES] = {NULL, NULL};
+    struct backtest_conf bc;
+    struct backtest b;
+    enum err err = check(c, &bc, e);
+    if (err != ERR_OK) {
+        return err;
     }
-    if (conf_text(c, "model") == NULL && conf_text(c, "features") == NULL) {
-        return err_set(e, ERR_INVALID, "--model is needed, or --features to write columns only");
-    }
-    enum err err = load(c, &past, &rates, &model, &rc, e);
-    if (err == ERR_OK && (t.judged = malloc((past.n + 1) * sizeof *t.judged)) == NULL) {
-        err = err_set(e, ERR_NOMEM, "cannot evaluate %zu payments: no memory", past.n);
+    backtest_init(&b, &bc);
+    b.conf.past = &past;
+    err = load_model(conf_text(c, "model"), &model[0], e);
+    if (err == ERR_OK) {
+        err = load_model(conf_text(c, "against"), &model[1], e);
     }
     if (err == ERR_OK) {
-        err = open_out(conf_text(c, "scores"), &t.scores, e);
+        err = rates_create_default(&rates, e);
     }
     if (err == ERR_OK) {
-        err = open_out(conf_text(c, "features"), &t.features, e);
+        b.conf.rates_version = rates_version(rates);
+        err = past_read_csv(&past, bc.input, rates, bc.to_us, conf_duration_us(c, "label-delay"),
+                            false, e);
     }
     if (err == ERR_OK) {
-        rc.model = model;
-        write_headers(&t);
-        err = replay_run(&past, &rc, on_scored, &t, e);
+        err = replay(&b, c, model, e);
     }
-    if (err == ERR_OK && model != NULL) {
-        err = print_figures(&t, conf_bool(c, "leave-out-known-cards"), e);
+    if (err == ERR_OK && b.sides > 0) {
+        err = backtest_measure(&b, e);
     }
-    enum err closed = close_out(t.scores, conf_text(c, "scores"), err == ERR_OK ? e : NULL);
-    err = err == ERR_OK ? closed : err;
-    closed = close_out(t.features, conf_text(c, "features"), err == ERR_OK ? e : NULL);
-    err = err == ERR_OK ? closed : err;
-    free(t.judged);
-    model_free(model);
+    if (err == ERR_OK && b.sides > 0) {
+        (conf_bool(c, "json") ? backtest_print_json : backtest_print)(&b, stdout);
+    }
+    backtest_done(&b);
+    model_free(model[0]);
+    model_free(model[1]);
     past_done(&past);
     rates_free(rates);
     return err;

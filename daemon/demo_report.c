@@ -11,6 +11,7 @@
 #include "daemon/settings.h"
 
 #define TOP_ALERTS 5
+#define TOP_CARDS 100 /* examined a day */
 
 const char *demo_number(char out[DEMO_NUMBER_MAX], uint64_t v)
 {
@@ -180,7 +181,7 @@ static enum err take_decision(void *ctx, char *text, size_t len, struct errmsg *
                        id != NULL ? id : "");
     }
     struct judged *j = &r->judged[row - d->stream_from];
-    j->score = strtod(score, NULL);
+    j->score = strtof(score, NULL);
     j->alert = strcmp(outcome, "approve") != 0;
     r->found++;
     return ERR_OK;
@@ -223,10 +224,16 @@ static enum err judge(const struct demo_stream *s, struct figures *out, struct e
                                     .amount = (double)t.amount_ref / 100,
                                     .fraud = d->rows[d->stream_from + i].pattern != SIM_LEGITIMATE};
     }
+    struct judged_set *set = NULL;
+    const struct evaluate_conf conf = {.top_cards = TOP_CARDS};
     enum err err = read_decisions(s, judged, e);
     if (err == ERR_OK) {
-        err = evaluate(judged, n, false, out, e);
+        err = judged_set_create(judged, n, NULL, NULL, &set, e);
     }
+    if (err == ERR_OK) {
+        err = evaluate(set, &conf, out, e);
+    }
+    judged_set_free(set);
     free(judged);
     return err;
 }
@@ -336,10 +343,10 @@ enum err demo_report_figures(const struct demo_stream *s, struct errmsg *e)
     printf("\nQuality on the streamed part: %s payments of %zu days, %s frauds\n",
            demo_number(a, g.payments), g.days, demo_number(b, g.frauds));
     printf("  average precision      %.3f (the share of fraud, which chance would reach: %.4f)\n",
-           g.ap, g.payments > 0 ? (double)g.frauds / (double)g.payments : 0.0);
-    printf("  area under ROC         %.3f\n", g.auc);
+           g.value[FIGURE_AP], g.payments > 0 ? (double)g.frauds / (double)g.payments : 0.0);
+    printf("  area under ROC         %.3f\n", g.value[FIGURE_AUC]);
     printf("  at the alert budget    recall %.3f, precision %.3f, %.3f of the fraud's value\n",
-           g.recall, g.precision, g.value_share);
+           g.value[FIGURE_RECALL], g.value[FIGURE_PRECISION], g.value[FIGURE_VALUE]);
     printf("  frauds expected        %.0f by the probabilities, %zu happened\n", g.expected,
            g.frauds);
     err = print_budget(s, e);
@@ -347,5 +354,6 @@ enum err demo_report_figures(const struct demo_stream *s, struct errmsg *e)
         print_speed(s);
         err = print_top(s, e);
     }
+    figures_done(&g);
     return err;
 }

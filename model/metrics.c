@@ -6,10 +6,7 @@
 
 struct entry {
     float score;
-    uint32_t label;
-    uint32_t day, card;
-    size_t row;
-    double weight;
+    uint32_t row;
 };
 
 static int highest_first(const void *a, const void *b)
@@ -22,64 +19,106 @@ static int highest_first(const void *a, const void *b)
     return x->row < y->row ? -1 : x->row > y->row;
 }
 
-/* Returns owned entries of weight > 0, their number in *out_n; NULL: failed, *out_err says why. */
-static struct entry *gather(const float *score, const uint8_t *label, const float *weight, size_t n,
-                            size_t *out_n, enum err *out_err, struct errmsg *e)
+enum err metrics_order(const float *score, size_t n, uint32_t *out_order, struct errmsg *e)
 {
-    struct entry *list = calloc(n + 1, sizeof *list);
-    if (list == NULL) {
-        *out_err = err_set(e, ERR_NOMEM, "no memory to measure %zu scores", n);
-        return NULL;
+    if (n > UINT32_MAX) {
+        return err_set(e, ERR_INVALID, "%zu scores are too many to measure", n);
     }
-    size_t count = 0;
+    struct entry *list = malloc((n + 1) * sizeof *list);
+    if (list == NULL) {
+        return err_set(e, ERR_NOMEM, "no memory to measure %zu scores", n);
+    }
     for (size_t i = 0; i < n; i++) {
-        double w = weight == NULL ? 1 : (double)weight[i];
-        if (!(w > 0)) {
-            continue;
-        }
         if (isnan(score[i])) {
             free(list);
-            *out_err = err_set(e, ERR_NUMERIC, "score %zu of %zu is not a number", i, n);
-            return NULL;
+            return err_set(e, ERR_NUMERIC, "score %zu of %zu is not a number", i, n);
         }
-        list[count++] = (struct entry){.score = score[i], .label = label[i], .row = i, .weight = w};
+        list[i] = (struct entry){score[i], (uint32_t)i};
     }
-    *out_n = count;
-    return list;
+    qsort(list, n, sizeof *list, highest_first);
+    for (size_t i = 0; i < n; i++) {
+        out_order[i] = list[i].row;
+    }
+    free(list);
+    return ERR_OK;
+}
+
+void metrics_rank_sorted(const float *score, const uint8_t *label, const float *weight, size_t n,
+                         double *out_auc, double *out_ap)
+{
+    double fraud = 0; /* weight so far, from the highest score down */
+    double other = 0;
+    double area = 0;
+    double precision = 0;
+    for (size_t i = 0; i < n;) {
+        double more[2] = {0, 0}; /* of this score: others, frauds */
+        size_t j = i;
+        for (; j < n && !(score[j] < score[i]); j++) {
+            double w = weight == NULL ? 1 : (double)weight[j];
+            more[label[j] != 0] += w > 0 ? w : 0;
+        }
+        area += more[0] * (fraud + more[1] / 2);
+        fraud += more[1];
+        other += more[0];
+        precision += more[1] > 0 ? more[1] * fraud / (fraud + other) : 0;
+        i = j;
+    }
+    bool both = fraud > 0 && other > 0;
+    *out_auc = both ? area / (fraud * other) : (double)NAN;
+    *out_ap = both ? precision / fraud : (double)NAN;
+}
+
+/* Rows of weight > 0, then the same in order. */
+struct ranked {
+    float *score, *weight; /* [2n] */
+    uint8_t *label;        /* [2n] */
+    uint32_t *order;       /* [n] */
+};
+
+static size_t keep_weighted(struct ranked *r, const float *score, const uint8_t *label,
+                            const float *weight, size_t n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        float w = weight == NULL ? 1 : weight[i];
+        if (w > 0) {
+            r->score[kept] = score[i];
+            r->weight[kept] = w;
+            r->label[kept++] = label[i];
+        }
+    }
+    return kept;
 }
 
 enum err metrics_rank(const float *score, const uint8_t *label, const float *weight, size_t n,
                       double *out_auc, double *out_ap, struct errmsg *e)
 {
-    size_t count = 0;
+    struct ranked r = {.score = calloc(2 * n + 1, sizeof *r.score),
+                       .weight = malloc((2 * n + 1) * sizeof *r.weight),
+                       .label = malloc(2 * n + 1),
+                       .order = calloc(n + 1, sizeof *r.order)};
     enum err rc = ERR_OK;
-    struct entry *list = gather(score, label, weight, n, &count, &rc, e);
-    if (list == NULL) {
-        return rc;
+    if (r.score == NULL || r.weight == NULL || r.label == NULL || r.order == NULL) {
+        rc = err_set(e, ERR_NOMEM, "no memory to measure %zu scores", n);
+        goto out;
     }
-    qsort(list, count, sizeof *list, highest_first);
-    double fraud = 0; /* weight so far, from the highest score down */
-    double other = 0;
-    double area = 0;
-    double precision = 0;
-    for (size_t i = 0; i < count;) {
-        double more_fraud = 0;
-        double more_other = 0;
-        size_t j = i;
-        for (; j < count && !(list[j].score < list[i].score); j++) {
-            *(list[j].label ? &more_fraud : &more_other) += list[j].weight;
-        }
-        area += more_other * (fraud + more_fraud / 2);
-        fraud += more_fraud;
-        other += more_other;
-        precision += more_fraud * fraud / (fraud + other);
-        i = j;
+    size_t kept = keep_weighted(&r, score, label, weight, n);
+    rc = metrics_order(r.score, kept, r.order, e);
+    if (rc != ERR_OK) {
+        goto out;
     }
-    free(list);
-    bool both = fraud > 0 && other > 0;
-    *out_auc = both ? area / (fraud * other) : (double)NAN;
-    *out_ap = both ? precision / fraud : (double)NAN;
-    return ERR_OK;
+    for (size_t i = 0; i < kept; i++) {
+        r.score[kept + i] = r.score[r.order[i]];
+        r.weight[kept + i] = r.weight[r.order[i]];
+        r.label[kept + i] = r.label[r.order[i]];
+    }
+    metrics_rank_sorted(r.score + kept, r.label + kept, r.weight + kept, kept, out_auc, out_ap);
+out:
+    free(r.score);
+    free(r.weight);
+    free(r.label);
+    free(r.order);
+    return rc;
 }
 
 double metrics_brier(const double *probability, const uint8_t *label, const float *weight, size_t n)
@@ -93,82 +132,4 @@ double metrics_brier(const double *probability, const uint8_t *label, const floa
         total += w > 0 ? w : 0;
     }
     return total > 0 ? sum / total : (double)NAN;
-}
-
-static int by_day_card_score(const void *a, const void *b)
-{
-    const struct entry *x = a;
-    const struct entry *y = b;
-    if (x->day != y->day) {
-        return x->day < y->day ? -1 : 1;
-    }
-    if (x->card != y->card) {
-        return x->card < y->card ? -1 : 1;
-    }
-    return highest_first(a, b);
-}
-
-/* Keeps of list[0, n) (one day) one entry a card not found yet: its highest score, with a label if
- * any of the card's payments of the day is a fraud, at the card's first row.  Returns how many. */
-static size_t merge_cards(struct entry *list, size_t n, const uint8_t *found)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < n;) {
-        struct entry best = list[i];
-        size_t j = i;
-        for (; j < n && list[j].card == best.card; j++) {
-            best.label |= list[j].label;
-            best.row = list[j].row < best.row ? list[j].row : best.row;
-        }
-        if (!found[best.card]) {
-            list[kept++] = best;
-        }
-        i = j;
-    }
-    return kept;
-}
-
-enum err metrics_card_precision(const float *score, const uint8_t *label, const uint32_t *day,
-                                const uint32_t *card, size_t n, size_t k, double *out,
-                                struct errmsg *e)
-{
-    size_t count = 0;
-    enum err rc = ERR_OK;
-    struct entry *list = gather(score, label, NULL, n, &count, &rc, e);
-    if (list == NULL) {
-        return rc;
-    }
-    size_t cards = 0;
-    for (size_t i = 0; i < n; i++) {
-        list[i].day = day[i];
-        list[i].card = card[i];
-        cards = card[i] >= cards ? (size_t)card[i] + 1 : cards;
-    }
-    uint8_t *found = calloc(cards + 1, 1);
-    if (found == NULL) {
-        free(list);
-        return err_set(e, ERR_NOMEM, "no memory for %zu cards", cards);
-    }
-    qsort(list, n, sizeof *list, by_day_card_score);
-    double sum = 0;
-    size_t days = 0;
-    for (size_t i = 0; i < n; days++) {
-        size_t j = i;
-        while (j < n && list[j].day == list[i].day) {
-            j++;
-        }
-        size_t left = merge_cards(list + i, j - i, found);
-        qsort(list + i, left, sizeof *list, highest_first);
-        size_t hits = 0;
-        for (size_t x = i; x < i + left && x < i + k; x++) {
-            hits += list[x].label != 0;
-            found[list[x].card] |= list[x].label != 0;
-        }
-        sum += (double)hits / (double)k;
-        i = j;
-    }
-    free(found);
-    free(list);
-    *out = days > 0 ? sum / (double)days : (double)NAN;
-    return ERR_OK;
 }

@@ -36,9 +36,9 @@ one_run() {
         --out "$model" "$@" >"$work/train.log" 2>&1 || { cat "$work/train.log" >&2; exit 1; }
     local took=$(($(date +%s) - start))
     build/release/fraudd backtest --input "$data" --model "$model" --from "$(day $((fold + 14)))" \
-        --to "$(day $((fold + 21)))" --leave-out-known-cards >"$work/test.log" 2>>"$work/train.log"
+        --to "$(day $((fold + 21)))" --leave-out-known-cards --bootstrap 0 >"$work/test.log" 2>>"$work/train.log"
     awk -v fold="$fold" -v seed="$seed" -v took="$took" '
-        /^  AUC / { n++; auc[n] = $2; ap[n] = $4; cp[n] = $6 }
+        /^  AUC / { auc[++n] = $2 } /^  AP / { ap[n] = $2 } /^  CP@/ { cp[n] = $2 }
         END { if (n != 2) exit 1
               printf "%4d %4d  %.4f %.4f %.4f   %.4f %.4f %.4f  %5d\n", fold, seed, auc[2], ap[2], cp[2],
                      auc[1], ap[1], cp[1], took }' "$work/test.log"

@@ -259,6 +259,93 @@ static void test_card_precision_leaves_found_cards_out(void **state)
     assert_true(isnan(got));
 }
 
+static void test_order_is_descending_and_stable(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct sample s;
+        uint32_t order[ROWS];
+        bool seen[ROWS] = {false};
+        struct errmsg e;
+        draw(&s, seed + 200);
+        assert_int_equal(metrics_order(s.score, ROWS, order, &e), ERR_OK);
+        for (size_t i = 0; i < ROWS; i++) {
+            assert_true(order[i] < ROWS && !seen[order[i]]);
+            seen[order[i]] = true;
+            if (i > 0) {
+                float before = s.score[order[i - 1]];
+                float now = s.score[order[i]];
+                assert_true(before > now || (!(before < now) && order[i - 1] < order[i]));
+            }
+        }
+        s.score[ROWS - 1] = NAN;
+        assert_int_equal(metrics_order(s.score, ROWS, order, &e), ERR_NUMERIC);
+    }
+}
+
+/* A card that counts twice is two cards with the same payments. */
+static void test_cards_precision_of_copies_is_that_of_more_cards(void **state)
+{
+    (void)state;
+    static struct sample s;
+    static float score[4 * ROWS];
+    static uint8_t label[4 * ROWS];
+    static uint32_t day[4 * ROWS];
+    static uint32_t card[4 * ROWS];
+    struct errmsg e;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct rng rng;
+        uint32_t copies[25];
+        struct metrics_cards *c = NULL;
+        size_t n = 0;
+        rng_init(&rng, seed);
+        draw(&s, seed + 300);
+        for (size_t k = 0; k < 25; k++) {
+            /* the first day keeps a card, so that every day is one of the longer list too */
+            copies[k] = k < 4 ? 1 : (uint32_t)rng_below(&rng, 4);
+        }
+        for (size_t i = 0; i < ROWS; i++) {
+            for (uint32_t copy = 0; copy < copies[s.card[i]]; copy++, n++) {
+                score[n] = s.score[i];
+                label[n] = s.label[i];
+                day[n] = s.day[i];
+                card[n] = s.card[i] + 25 * copy;
+            }
+        }
+        assert_int_equal(metrics_cards_create(s.score, s.label, s.day, s.card, ROWS, 25, &c, &e),
+                         ERR_OK);
+        for (size_t k = 1; k <= 40; k += 3) {
+            double longer;
+            assert_int_equal(metrics_card_precision(score, label, day, card, n, k, &longer, &e),
+                             ERR_OK);
+            /* twice: the first measuring must leave nothing behind */
+            (void)metrics_cards_precision(c, copies, k);
+            assert_true(fabs(metrics_cards_precision(c, copies, k) - longer) < 1e-12);
+            assert_true(fabs(metrics_cards_precision(c, NULL, k) - plain_card_precision(&s, k)) <
+                        1e-12);
+        }
+        metrics_cards_free(c);
+    }
+}
+
+static void test_cards_precision_of_no_card_left(void **state)
+{
+    (void)state;
+    const float score[] = {9, 1};
+    const uint8_t label[] = {1, 1};
+    const uint32_t day[] = {1, 2};
+    const uint32_t card[] = {0, 1};
+    const uint32_t copies[] = {0, 3};
+    struct metrics_cards *c = NULL;
+    struct errmsg e;
+    assert_int_equal(metrics_cards_create(score, label, day, card, 2, 2, &c, &e), ERR_OK);
+    /* day 1 has nobody, day 2 two of the three copies */
+    assert_true(fabs(metrics_cards_precision(c, copies, 2) - (0.0 + 1.0) / 2) < 1e-15);
+    metrics_cards_free(c);
+    const float bad[] = {1, NAN};
+    assert_int_equal(metrics_cards_create(bad, label, day, card, 2, 2, &c, &e), ERR_NUMERIC);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +356,9 @@ int main(void)
         cmocka_unit_test(test_brier_is_the_weighted_mean_square),
         cmocka_unit_test(test_card_precision_agrees_with_its_definition),
         cmocka_unit_test(test_card_precision_leaves_found_cards_out),
+        cmocka_unit_test(test_order_is_descending_and_stable),
+        cmocka_unit_test(test_cards_precision_of_copies_is_that_of_more_cards),
+        cmocka_unit_test(test_cards_precision_of_no_card_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
