@@ -41,7 +41,7 @@ static void print_value(FILE *f, double v, struct interval i, int digits, bool s
     if (has_interval) {
         number(i.low, digits, sign, low);
         number(i.high, digits, sign, high);
-        fprintf(f, "  %9s to %9s", low, high);
+        fprintf(f, "  %8s to %8s", low, high);
     }
 }
 
@@ -69,7 +69,7 @@ static void print_heading(FILE *f, const char *first, int width, const struct fi
     for (size_t i = 0; i < sides + (sides == 2); i++) {
         fprintf(f, "  %9s", i == 2 ? "difference" : SIDE[i]);
         if (g->resamples > 0) {
-            fprintf(f, "  %22s", "95 % interval");
+            fprintf(f, "  %20s", "95 % interval");
         }
     }
     fprintf(f, "%s\n", sides == 2 && g->resamples > 0 ? "  in favour" : "");
@@ -100,7 +100,7 @@ static void print_population(FILE *f, const struct backtest *b, const struct bac
 
 static void print_segments(FILE *f, const struct backtest *b)
 {
-    for (size_t k = 0; k < SEGMENT_FIGURES; k++) {
+    for (size_t k = 0; k < SEGMENT_FIGURES && b->segments > 0; k++) {
         char heading[2 * BACKTEST_TEXT_MAX];
         snprintf(heading, sizeof heading, "%s", FIGURES[SEGMENT_FIGURE[k]].text);
         fprintf(f, "%s by %s, all payments\n", heading, SEGMENT_KIND[b->conf.segment]);

@@ -18,7 +18,7 @@ const struct figure_info FIGURES[FIGURE_COUNT] = {
     [FIGURE_VALUE] = {"value", "fraud value found", AIM_HIGH, 4},
     [FIGURE_EXPECTED] = {"expected_over_observed", "expected/observed", AIM_ONE, 4},
     [FIGURE_SLOPE] = {"calibration_slope", "calibration slope", AIM_ONE, 4},
-    [FIGURE_ERROR] = {"calibration_error", "calibration error", AIM_LOW, 6},
+    [FIGURE_ERROR] = {"calibration_error", "calibration error", AIM_LOW, 5},
 };
 
 /* Sums over the rows, in weight. */
