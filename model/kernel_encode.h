@@ -17,8 +17,8 @@ typedef float eight_floats __attribute__((vector_size(32)));
 
 /* Sixteen columns: values that are not finite become the mean; standardised ones become two bytes;
  * each passes its edges towards its table row.  Returns where the edges of the next columns lie. */
-LANES_INLINE const float *read_columns(const struct model *m, struct model_work *w, size_t row,
-                                       const float *x, size_t at, const float *edges)
+LANES_INLINE const float *read_columns(const struct model *m, const struct model_work *w,
+                                       size_t row, const float *x, size_t at, const float *edges)
 {
     vf mean = vf_load(m->mean + at);
     vf inverse = vf_load(m->inv_sd + at);
@@ -33,8 +33,11 @@ LANES_INLINE const float *read_columns(const struct model *m, struct model_work 
     vi step = vi_all((int32_t)m->sizes.table_stride);
     vi to = vi_load(m->first + at);
     const float *end = edges + (size_t)m->edge_count[at / 16] * 16;
-    for (; edges < end; edges += 16) {
+    for (; edges < end; edges += 64) {
         to = vi_step(to, v, vf_load(edges), step);
+        to = vi_step(to, v, vf_load(edges + 16), step);
+        to = vi_step(to, v, vf_load(edges + 32), step);
+        to = vi_step(to, v, vf_load(edges + 48), step);
     }
     vi_store(w->table_row + at, to);
     return end;
@@ -59,7 +62,8 @@ LANES_INLINE void sum_rows(const struct model *m, const int32_t *row, const uint
     }
 }
 
-static inline void read_row(const struct model *m, struct model_work *w, size_t row, const float *x)
+LANES_INLINE void read_row(const struct model *m, const struct model_work *w, size_t row,
+                           const float *x)
 {
     const struct served_sizes *z = &m->sizes;
     uint32_t whole = m->shape.columns / 16 * 16;
@@ -80,11 +84,11 @@ static inline void read_row(const struct model *m, struct model_work *w, size_t 
 /* Cosine and sine of an event's angles, for every head and the key: net_rotation in plain products
  * and sums of doubles.  u = turns - nearest half turn, |u| <= 1/4, by Taylor's series; the error is
  * below 1e-9. */
-static inline void read_angles(const struct model *m, int64_t event_us, float *cosine, float *sine)
+LANES_INLINE void read_angles(struct dims d, const struct model *m, int64_t event_us, float *cosine,
+                              float *sine)
 {
     double days = (double)event_us / DAY_US;
-    uint32_t half = m->sizes.half;
-    for (uint32_t at = 0; at < half; at += 8) {
+    for (uint32_t at = 0; at < d.half; at += 8) {
         eight_doubles t;
         memcpy(&t, m->turns + at, sizeof t);
         t = t * days;
@@ -109,14 +113,16 @@ static inline void read_angles(const struct model *m, int64_t event_us, float *c
         memcpy(cosine + at, &cosines, sizeof cosines);
         memcpy(sine + at, &sines, sizeof sines);
     }
-    for (uint32_t head = 1; head <= m->shape.heads; head++) {
-        memcpy(cosine + head * half, cosine, half * sizeof *cosine);
-        memcpy(sine + head * half, sine, half * sizeof *sine);
+#pragma GCC unroll 4
+    for (uint32_t head = 1; head <= d.heads; head++) {
+        memcpy(cosine + (size_t)head * d.half, cosine, d.half * sizeof *cosine);
+        memcpy(sine + (size_t)head * d.half, sine, d.half * sizeof *sine);
     }
 }
 
-static inline void body_encode(const struct model *m, struct model_work *w, size_t n,
-                               const float *x, const int64_t *event_us)
+LANES_INLINE void encode_rows(struct dims d, const struct model *m, const struct model_work *w,
+                              size_t n, const float *x, const int64_t *event_us,
+                              const struct matrix *input)
 {
     const struct served_sizes *z = &m->sizes;
     for (size_t i = 0; i < n; i++) {
@@ -124,22 +130,38 @@ static inline void body_encode(const struct model *m, struct model_work *w, size
             __builtin_prefetch(w->cache[i] + at, 1, 3);
         }
         read_row(m, w, i, x + i * m->shape.columns);
-        read_angles(m, event_us[i], w->cosine + i * z->rotary_p, w->sine + i * z->rotary_p);
+        read_angles(d, m, event_us[i], w->cosine + i * d.rotary_p, w->sine + i * d.rotary_p);
     }
-    lanes_product(&m->input, n, w->high, z->columns_p, w->acc, w->acc_stride);
-    lanes_product(&m->input, n, w->low, z->columns_p, w->acc2, w->acc_stride);
+    lanes_product(input, n, w->high, z->columns_p, w->acc, d.acc_stride);
+    lanes_product(input, n, w->low, z->columns_p, w->acc2, d.acc_stride);
     vf step = vf_all(1.0F / SERVED_INPUT_STEPS);
     vf table_scale = vf_all(m->table_scale);
+    size_t table_stride = z->table_stride;
     for (size_t i = 0; i < n; i++) {
-        for (uint32_t at = 0; at < z->width_p; at += 16) {
-            vf high = vi_float(vi_load(w->acc + i * w->acc_stride + at));
-            vf low = vi_float(vi_load(w->acc2 + i * w->acc_stride + at));
+#pragma GCC unroll 4
+        for (uint32_t at = 0; at < d.width_p; at += 16) {
+            vf high = vi_float(vi_load(w->acc + i * d.acc_stride + at));
+            vf low = vi_float(vi_load(w->acc2 + i * d.acc_stride + at));
             vf linear = vf_add(vf_mul(high, vf_all(256.0F)), low);
             linear = vf_mul(vf_mul(linear, vf_load(m->input.scale + at)), step);
-            vf table = vi_float(vi_load(w->table_sum + i * z->table_stride + at));
+            vf table = vi_float(vi_load(w->table_sum + i * table_stride + at));
             vf sum = vf_add(vf_load(m->input_bias + at), vf_mul(table, table_scale));
-            vf_store(w->h + i * z->width_p + at, vf_add(sum, linear));
+            vf_store(w->h + i * d.width_p + at, vf_add(sum, linear));
         }
+    }
+}
+
+static inline void body_encode(const struct model *model, struct model_work *work, size_t n,
+                               const float *x, const int64_t *event_us)
+{
+    const struct model m = *model; /* copies of our own, which no store can change */
+    const struct model_work w = *work;
+    const struct dims usual = DIMS_USUAL;
+    const struct dims d = dims_of(&m);
+    if (dims_equal(&d, &usual)) {
+        encode_rows(DIMS_USUAL, &m, &w, n, x, event_us, &model->input);
+    } else {
+        encode_rows(d, &m, &w, n, x, event_us, &model->input);
     }
 }
 

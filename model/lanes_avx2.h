@@ -262,6 +262,7 @@ LANES_INLINE struct pairs pairs_zero(void)
 LANES_INLINE vi lanes_dot(vi acc, const int8_t *w, const uint8_t *bytes, uint32_t groups)
 {
     struct pairs s = pairs_zero();
+#pragma GCC unroll 4
     for (uint32_t g = 0; g < groups; g++) {
         pairs_add(&s, w + (size_t)g * 64, four_words(bytes + (size_t)g * 4));
     }
@@ -311,11 +312,12 @@ LANES_INLINE vi widen(vi sum, __m256i words, uint32_t count, int32_t shift)
 /* Words add up even bytes + 256 * odd bytes, without carries that matter: the odd ones are added by
  * themselves too, and taken out at the end. */
 LANES_INLINE void lanes_table(vi *sum, const uint8_t *table, const int32_t *row,
-                              const uint32_t *used, uint32_t count, int32_t shift)
+                              const uint16_t *used, uint32_t count, int32_t shift)
 {
     for (size_t half = 0; half < 2; half++) {
         __m256i all = _mm256_setzero_si256();
         __m256i odd = all;
+#pragma GCC unroll 4
         for (uint32_t i = 0; i < count; i++) {
             const uint8_t *at = table + row[used[i]] + half * 32;
             __m256i p = _mm256_loadu_si256((const __m256i *)(const void *)at);

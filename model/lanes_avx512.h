@@ -193,6 +193,7 @@ LANES_INLINE vi four_bytes(const uint8_t *p)
 
 LANES_INLINE vi lanes_dot(vi acc, const int8_t *w, const uint8_t *bytes, uint32_t groups)
 {
+#pragma GCC unroll 4
     for (uint32_t g = 0; g < groups; g++) {
         acc = dot4(acc, four_bytes(bytes + (size_t)g * 4), _mm512_loadu_si512(w + (size_t)g * 64));
     }
@@ -236,10 +237,11 @@ LANES_INLINE vi widen(vi sum, __m256i words, uint32_t count, int32_t shift)
 /* Words add up even bytes + 256 * odd bytes, without carries that matter: the odd ones are added by
  * themselves too, and taken out at the end. */
 LANES_INLINE void lanes_table(vi *sum, const uint8_t *table, const int32_t *row,
-                              const uint32_t *used, uint32_t count, int32_t shift)
+                              const uint16_t *used, uint32_t count, int32_t shift)
 {
     vi all = vi_all(0);
     vi odd = vi_all(0);
+#pragma GCC unroll 4
     for (uint32_t i = 0; i < count; i++) {
         vi p = _mm512_loadu_si512(table + row[used[i]]);
         all = _mm512_add_epi16(all, p);

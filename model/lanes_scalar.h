@@ -247,7 +247,7 @@ LANES_INLINE uint32_t lanes_sum(const uint8_t *bytes)
  * 2 i is output i and byte 2 i + 1 output 32 + i; they lie row[used[i]] bytes from the table's
  * begin. */
 LANES_INLINE void lanes_table(vi *sum, const uint8_t *table, const int32_t *row,
-                              const uint32_t *used, uint32_t count, int32_t shift)
+                              const uint16_t *used, uint32_t count, int32_t shift)
 {
     for (uint32_t i = 0; i < count; i++) {
         const uint8_t *p = table + row[used[i]];

@@ -77,7 +77,7 @@ static void carve_layer(struct carver *c, const struct model *m, struct served_l
     }
 }
 
-/* Edges of the column of a block of 16 that has most. */
+/* Edges of the column of a block of 16 that has most, to a multiple of 4. */
 static uint32_t edges_of(const struct model *m, uint32_t block)
 {
     uint32_t most = 0;
@@ -87,7 +87,7 @@ static uint32_t edges_of(const struct model *m, uint32_t block)
             most = n > most ? n : most;
         }
     }
-    return most;
+    return served_round(most, 4);
 }
 
 static size_t carve_model(struct model *m, char *base)
@@ -249,7 +249,7 @@ static void put_used(struct model *m, const uint8_t *multiplier)
     for (uint32_t k = 0; k < SERVED_TABLE_SHIFTS; k++) {
         for (uint32_t c = 0; c < m->shape.columns; c++) {
             if (multiplier[c] == 1U << k && enc->first_row[c + 1] - enc->first_row[c] > 1) {
-                m->used[at++] = c;
+                m->used[at++] = (uint16_t)c;
             }
         }
         m->used_end[k] = at;

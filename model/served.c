@@ -33,6 +33,8 @@ enum err served_sizes_init(struct served_sizes *z, const struct net_shape *s, st
     z->half_p = up(z->half);
     z->rotary_p = up((s->heads + 1) * z->half);
     z->query_p = z->content_p + 2 * z->rotary_p + z->rank_p;
+    z->bytes_stride = most(most(z->width_p, z->content_p), z->shared_p);
+    z->acc_stride = most(most(z->query_p, z->width_p), z->experts_p + 2 * z->shared_p);
     z->cache_times = CACHE_TIMES;
     z->cache_layer = CACHE_TIMES + (size_t)z->window_p * sizeof(int64_t);
     z->cache_layer = (z->cache_layer + SERVED_ALIGN - 1) / SERVED_ALIGN * SERVED_ALIGN;
@@ -68,18 +70,16 @@ static size_t carve_work(struct model_work *w, char *base)
         most(most(z->content_p + SERVED_LANES, 2 * z->half_p), z->rank_p) + 2 * z->rotary_p;
     vectors = most(most(vectors, z->width_p), most(2 * z->experts_p, 0));
     vectors = most(vectors, most(z->hidden_p, z->shared_p));
-    w->bytes_stride = most(most(z->width_p, z->content_p), z->shared_p);
-    w->acc_stride = most(most(z->query_p, z->width_p), z->experts_p + 2 * z->shared_p);
     uint32_t query = most(most(z->content_p + 2 * z->rotary_p, z->rank_p), 2 * z->half_p);
     w->h = served_carve(&c, rows * z->width_p, sizeof *w->h);
     w->table_row = served_carve(&c, z->columns_p, sizeof *w->table_row);
     w->table_sum = served_carve(&c, rows * z->table_stride, sizeof *w->table_sum);
     w->high = served_carve(&c, rows * z->columns_p, 1);
     w->low = served_carve(&c, rows * z->columns_p, 1);
-    w->bytes = served_carve(&c, rows * w->bytes_stride, 1);
+    w->bytes = served_carve(&c, rows * z->bytes_stride, 1);
     w->scale = served_carve(&c, rows, sizeof *w->scale);
-    w->acc = served_carve(&c, rows * w->acc_stride, sizeof *w->acc);
-    w->acc2 = served_carve(&c, rows * w->acc_stride, sizeof *w->acc2);
+    w->acc = served_carve(&c, rows * z->acc_stride, sizeof *w->acc);
+    w->acc2 = served_carve(&c, rows * z->acc_stride, sizeof *w->acc2);
     w->cosine = served_carve(&c, rows * z->rotary_p, sizeof *w->cosine);
     w->sine = served_carve(&c, rows * z->rotary_p, sizeof *w->sine);
     w->row = served_carve(&c, vectors, sizeof *w->row);
@@ -102,6 +102,7 @@ static size_t carve_work(struct model_work *w, char *base)
     w->expert_out = served_carve(&c, slots * z->width_p, sizeof *w->expert_out);
     w->place = served_carve(&c, rows, sizeof *w->place);
     w->visible = served_carve(&c, rows * (z->window_p / SERVED_LANES), sizeof *w->visible);
+    w->cache = served_carve(&c, rows, sizeof *w->cache);
     w->own = served_carve(&c, rows, z->cache_bytes);
     w->group = served_carve(&c, rows * m->shape.columns, sizeof *w->group);
     return c.at;

@@ -69,9 +69,10 @@ struct served_sizes {
     uint32_t query_p; /* outputs of struct served_layer.query */
     uint32_t experts_p, hidden_p, shared_p;
     uint32_t window_p;
-    /* the card cache */
-    size_t cache_times; /* int64 [window_p] */
-    size_t cache_layer; /* first layer's part */
+    uint32_t bytes_stride, acc_stride; /* of a row of scratch */
+                                       /* the card cache */
+    size_t cache_times;                /* int64 [window_p] */
+    size_t cache_layer;                /* first layer's part */
     size_t cache_layer_bytes;
     size_t cache_data;        /* in a layer's part, after a float a slot: the scale of its key */
     size_t cache_group_bytes; /* 16 slots: [(rank + 2 half) / 4][16 slots][4] signed bytes, at least
@@ -89,11 +90,11 @@ struct model {
     void *block;          /* all arrays below */
     float *mean, *inv_sd; /* [columns_p] */
     /* Bins: edge i of 16 columns side by side; a block of columns has as many as its column with
-     * most, the rest are +infinity. */
+     * most, to a multiple of 4; the rest are +infinity. */
     float *edges;         /* [sum of edge_count, 16] */
     uint32_t *edge_count; /* [columns_p / 16] */
     int32_t *first;       /* [columns_p] where the rows of each column begin, in bytes */
-    uint32_t *used; /* columns of more than one bin (others say nothing: training leaves their table
+    uint16_t *used; /* columns of more than one bin (others say nothing: training leaves their table
                        row zero), those with multiplier 2^k before used_end[k] */
     uint32_t used_end[SERVED_TABLE_SHIFTS];
     float table_scale;
@@ -138,10 +139,10 @@ struct model_work {
     int32_t *expert_out;    /* [ROWS top, width_p] */
     uint32_t *place;        /* [ROWS] slot of the event in its cache */
     uint16_t *visible;      /* [ROWS, window_p / 16] slots attended to */
-    char *cache[SERVED_ROWS];
+    char **cache;           /* [ROWS] */
     char *own; /* [ROWS, cache_bytes] caches of events that are not kept, and of model_attribute */
     float *group; /* [ROWS, columns] rows of model_attribute */
-    size_t row_floats, bytes_stride, acc_stride;
+    size_t row_floats;
 };
 
 /* One instruction set's step over up to SERVED_ROWS rows; all agree to the bit. */
