@@ -54,7 +54,7 @@ void train_conf_default(struct train_conf *c)
                              .bin_quantiles = 5,
                              .learning_rate = 2e-3F,
                              .weight_decay = 0.05F,
-                             .table_decay = 5,
+                             .table_decay = 0.05F,
                              .beta1 = 0.9F,
                              .beta2 = 0.98F,
                              .warmup_steps = 100,

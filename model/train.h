@@ -35,7 +35,7 @@ struct train_conf {
     uint32_t shards; /* parts of a batch whose gradients are summed in order */
     uint32_t bin_leaves, bin_quantiles;
     float learning_rate, weight_decay, beta1, beta2;
-    float table_decay; /* of the input tables: rows of rare bins must not learn by heart */
+    float table_decay; /* of the input tables */
     uint32_t warmup_steps;
     float dropout, input_dropout;
     float ema;
