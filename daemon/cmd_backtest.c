@@ -1,5 +1,4 @@
 /* fraudd backtest: a stretch of history through the path that serves. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +6,7 @@
 #include "base/file.h"
 #include "daemon/backtest.h"
 #include "daemon/cmd.h"
+#include "daemon/csv_out.h"
 #include "daemon/options.h"
 #include "daemon/past.h"
 #include "daemon/rates.h"
@@ -45,82 +45,64 @@ static const struct verb VERB = {
     "fraudd backtest --input history.csv.xz --model model.fraudd --from 2018-08-08 --to 2018-08-15 "
     "--against last-week.fraudd"};
 
-/* Files that are written payment by payment. */
+/* Files that are written payment by payment; NULL where not asked for. */
 struct writing {
-    const char *scores_path, *features_path;
-    FILE *scores, *features;
+    struct csv_out *scores, *features;
 };
 
-static void write_features(FILE *f, const char *id, const float *x)
-{
-    fputs(id, f);
-    for (size_t i = 0; i < FEAT_DIM; i++) {
-        fprintf(f, ",%.9g", (double)x[i]);
-    }
-    fputc('\n', f);
-}
-
-static void on_payment(void *ctx, const struct past_row *row, const char *row_id,
+static void on_payment(void *ctx, const struct past_row *row, const char *id,
                        const struct scored *s)
 {
     struct writing *w = ctx;
-    char id[WIRE_ID_MAX + 1];
-    snprintf(id, sizeof id, "%.*s", (int)row->id_len, row_id);
     if (w->scores != NULL) {
-        fprintf(w->scores, "%s,%.9g\n", id, (double)(float)s->probability);
+        csv_out_text(w->scores, id, row->id_len);
+        csv_out_real(w->scores, (float)s->probability);
+        csv_out_end_row(w->scores);
     }
     if (w->features != NULL) {
-        write_features(w->features, id, s->x);
+        csv_out_text(w->features, id, row->id_len);
+        for (size_t i = 0; i < FEAT_DIM; i++) {
+            csv_out_real(w->features, s->x[i]);
+        }
+        csv_out_end_row(w->features);
     }
 }
 
-static enum err open_out(const char *path, FILE **out, struct errmsg *e)
+static void put_word(struct csv_out *c, const char *word)
 {
-    if (path == NULL) {
-        return ERR_OK;
-    }
-    *out = fopen(path, "we");
-    return *out != NULL ? ERR_OK : file_errno(e, errno, "write", path);
+    csv_out_text(c, word, strlen(word));
 }
 
 static enum err writing_begin(struct writing *w, const struct conf *c, struct errmsg *e)
 {
-    w->scores_path = conf_text(c, "scores");
-    w->features_path = conf_text(c, "features");
-    enum err err = open_out(w->scores_path, &w->scores, e);
-    if (err == ERR_OK) {
-        err = open_out(w->features_path, &w->features, e);
+    enum err err = ERR_OK;
+    if (conf_text(c, "scores") != NULL) {
+        err = csv_out_open(conf_text(c, "scores"), &w->scores, e);
     }
-    if (err != ERR_OK) {
-        return err;
+    if (err == ERR_OK && conf_text(c, "features") != NULL) {
+        err = csv_out_open(conf_text(c, "features"), &w->features, e);
     }
     if (w->scores != NULL) {
-        fputs("tx_id,score\n", w->scores);
+        put_word(w->scores, "tx_id");
+        put_word(w->scores, "score");
+        csv_out_end_row(w->scores);
     }
     if (w->features != NULL) {
-        fputs("tx_id", w->features);
+        put_word(w->features, "tx_id");
         for (size_t i = 0; i < FEAT_DIM; i++) {
-            fprintf(w->features, ",%s", feature_info(i)->name);
+            put_word(w->features, feature_info(i)->name);
         }
-        fputc('\n', w->features);
+        csv_out_end_row(w->features);
     }
-    return ERR_OK;
-}
-
-static enum err close_out(FILE *f, const char *path, struct errmsg *e)
-{
-    if (f != NULL && (ferror(f) | fclose(f)) != 0) {
-        return file_errno(e, errno, "write", path);
-    }
-    return ERR_OK;
+    return err;
 }
 
 /* Closes both; keeps the first error. */
 static enum err writing_end(struct writing *w, enum err err, struct errmsg *e)
 {
-    enum err closed = close_out(w->scores, w->scores_path, err == ERR_OK ? e : NULL);
+    enum err closed = csv_out_close(w->scores, err == ERR_OK ? e : NULL);
     err = err == ERR_OK ? closed : err;
-    closed = close_out(w->features, w->features_path, err == ERR_OK ? e : NULL);
+    closed = csv_out_close(w->features, err == ERR_OK ? e : NULL);
     return err == ERR_OK ? closed : err;
 }
 

@@ -5,12 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/realfmt.h"
 #include "base/timefmt.h"
 #include "daemon/decode_fields.h"
-
-#define REAL_LIMIT 1e9 /* what a threshold, weight or ratio may be */
-#define REAL_TINY 1e-9 /* below this a number is written as 0 */
-#define REAL_DIGITS UINT64_C(1000000000)
 
 /* The text so far.  Past the end only len grows, so that one check at the end tells. */
 struct text {
@@ -53,57 +50,13 @@ static void put_int(struct text *o, int64_t v)
     put_uint(o, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
 }
 
-/* v >= 0 as at most 9 significant digits: digits * 10^-scale. */
-static void put_digits(struct text *o, uint64_t digits, int scale)
-{
-    char out[32];
-    size_t at = sizeof out;
-    while (scale > 0 && digits % 10 == 0) {
-        digits /= 10;
-        scale--;
-    }
-    for (; scale > 0; scale--) {
-        out[--at] = (char)('0' + digits % 10);
-        digits /= 10;
-        if (scale == 1) {
-            out[--at] = '.';
-        }
-    }
-    do {
-        out[--at] = (char)('0' + digits % 10);
-        digits /= 10;
-    } while (digits > 0);
-    put(o, out + at, sizeof out - at);
-}
-
-/* A number with 9 significant digits.  Powers of ten up to 10^22 are exact doubles, so there is one
- * rounded multiplication, the same everywhere.  A float comes back from it bit for bit. */
+/* What a threshold, weight or ratio may be is within real_format's limits. */
 static void put_real(struct text *o, double v)
 {
-    static const double POWER[] = {1e0, 1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,
-                                   1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17};
-    double size = fabs(v);
-    if (!(size <= REAL_LIMIT)) {
-        o->bad = true;
-        return;
-    }
-    if (size < REAL_TINY) {
-        PUT(o, "0");
-        return;
-    }
-    int scale = 0;
-    while (scale < 17 && size * POWER[scale] < 1e8) {
-        scale++;
-    }
-    uint64_t digits = (uint64_t)(size * POWER[scale] + 0.5);
-    if (digits >= REAL_DIGITS && scale > 0) { /* .999999999999 became 1.00000000 */
-        scale--;
-        digits = (uint64_t)(size * POWER[scale] + 0.5);
-    }
-    if (v < 0) {
-        PUT(o, "-");
-    }
-    put_digits(o, digits, scale);
+    char digits[REAL_TEXT_MAX];
+    size_t len = real_format(digits, v);
+    o->bad = o->bad || len == 0;
+    put(o, digits, len);
 }
 
 /* The same bytes as base/timefmt.h's time_format, without a format string to interpret.  (Dates
