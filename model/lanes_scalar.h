@@ -215,8 +215,10 @@ LANES_INLINE void vi_store_high(uint8_t *p, vi a)
 LANES_INLINE vi lanes_dot(vi acc, const int8_t *w, const uint8_t *bytes, uint32_t groups)
 {
     for (uint32_t g = 0; g < groups; g++) {
-        for (uint32_t i = 0; i < 64; i++) {
-            acc.v[i / 4] += (int32_t)w[g * 64 + i] * (int32_t)bytes[g * 4 + i % 4];
+        const uint8_t *b = bytes + (size_t)g * 4;
+        for (uint32_t lane = 0; lane < 16; lane++) {
+            const int8_t *p = w + (size_t)g * 64 + (size_t)lane * 4;
+            acc.v[lane] += p[0] * b[0] + p[1] * b[1] + p[2] * b[2] + p[3] * b[3];
         }
     }
     return acc;
@@ -226,8 +228,11 @@ LANES_INLINE vi lanes_dot(vi acc, const int8_t *w, const uint8_t *bytes, uint32_
 LANES_INLINE vi lanes_mix(vi acc, const int8_t *w, const uint8_t *bytes)
 {
     for (uint32_t g = 0; g < 4; g++) {
-        for (uint32_t i = 0; i < 64; i++) {
-            acc.v[g * 4 + i % 4] += (int32_t)w[g * 64 + i] * (int32_t)bytes[i / 4];
+        for (uint32_t slot = 0; slot < 16; slot++) {
+            const int8_t *p = w + (size_t)g * 64 + (size_t)slot * 4;
+            for (uint32_t i = 0; i < 4; i++) {
+                acc.v[g * 4 + i] += p[i] * bytes[slot];
+            }
         }
     }
     return acc;
@@ -251,8 +256,11 @@ LANES_INLINE void lanes_table(vi *sum, const uint8_t *table, const int32_t *row,
 {
     for (uint32_t i = 0; i < count; i++) {
         const uint8_t *p = table + row[used[i]];
-        for (int k = 0; k < 64; k++) {
-            sum[k / 16].v[k % 16] += (p[k % 32 * 2 + k / 32] - 128) * (1 << shift);
+        for (int k = 0; k < 16; k++) {
+            sum[0].v[k] += (p[2 * k] - 128) * (1 << shift);
+            sum[1].v[k] += (p[2 * k + 32] - 128) * (1 << shift);
+            sum[2].v[k] += (p[2 * k + 1] - 128) * (1 << shift);
+            sum[3].v[k] += (p[2 * k + 33] - 128) * (1 << shift);
         }
     }
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
+#include "model/kernel_math.h"
 #include "model/model_format.h"
 #include "tests/support/net_twin.h"
 
@@ -525,6 +526,18 @@ static void test_probability_rises_with_the_logit(void **state)
     done(&s);
 }
 
+/* The loops that are compiled for the usual sizes are those of the product's own network. */
+static void test_default_shape_is_the_usual_one(void **state)
+{
+    (void)state;
+    struct net_shape shape = default_shape();
+    struct served s = serve(&shape, 128, 95);
+    const struct dims usual = DIMS_USUAL;
+    const struct dims own = dims_of(s.m);
+    assert_true(dims_equal(&own, &usual));
+    done(&s);
+}
+
 static void test_cache_of_the_default_shape_is_small(void **state)
 {
     (void)state;
@@ -551,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_step_is_finite_for_hostile_rows),
         cmocka_unit_test(test_attribute_is_the_change_of_the_logit),
         cmocka_unit_test(test_probability_rises_with_the_logit),
+        cmocka_unit_test(test_default_shape_is_the_usual_one),
         cmocka_unit_test(test_cache_of_the_default_shape_is_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
