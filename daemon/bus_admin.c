@@ -102,8 +102,9 @@ static rd_kafka_event_t *answer(rd_kafka_queue_t *queue, rd_kafka_event_type_t t
     return ev;
 }
 
-/* Fills what DescribeConfigs tells; a cluster that declines leaves the defaults. */
-static void ask_settings(rd_kafka_t *rk, const char *const *names, size_t n,
+/* Fills what DescribeConfigs tells; a cluster that declines leaves the defaults.  Any broker knows;
+ * without a choice the library waits for the controller, which a cluster may not name. */
+static void ask_settings(rd_kafka_t *rk, int32_t broker, const char *const *names, size_t n,
                          struct bus_topic_facts *out, int timeout_ms)
 {
     rd_kafka_ConfigResource_t *asked[FACTS_MAX];
@@ -117,7 +118,7 @@ static void ask_settings(rd_kafka_t *rk, const char *const *names, size_t n,
             asked[count++] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, names[i]);
         }
     }
-    if (count > 0 &&
+    if (count > 0 && rd_kafka_AdminOptions_set_broker(options, broker, text, sizeof text) == 0 &&
         rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, text, sizeof text) == 0) {
         rd_kafka_DescribeConfigs(rk, asked, count, options, queue);
         rd_kafka_event_t *ev =
@@ -175,8 +176,12 @@ enum err bus_admin_facts_of(struct rd_kafka_s *rk, const char *const *names, siz
             }
         }
     }
+    int32_t broker = meta->orig_broker_id;
+    if (broker < 0 && meta->broker_cnt > 0) {
+        broker = meta->brokers[0].id; /* the one that answered was not known by its id yet */
+    }
     rd_kafka_metadata_destroy(meta);
-    ask_settings(rk, names, n, out, timeout_ms);
+    ask_settings(rk, broker, names, n, out, timeout_ms);
     return ERR_OK;
 }
 
