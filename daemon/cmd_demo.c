@@ -65,16 +65,8 @@ static void make_plan(const struct conf *c, struct demo_plan *out)
     out->end_us = (int64_t)time(NULL) * TIME_S / TIME_DAY * TIME_DAY;
     out->sim.start_us = out->end_us - days * TIME_DAY;
     out->stream_us = out->end_us - streamed * TIME_DAY;
+    out->update_us = out->end_us - TIME_DAY;
     out->until_us = out->stream_us - DEMO_MATURITY_DAYS * TIME_DAY;
-}
-
-static void print_dates(int64_t from_us, int64_t to_us)
-{
-    char from[TIME_TEXT_MAX];
-    char to[TIME_TEXT_MAX];
-    time_format_date(from, from_us);
-    time_format_date(to, to_us - 1);
-    printf("%s to %s", from, to);
 }
 
 static double seconds_since(int64_t start_us)
@@ -86,6 +78,7 @@ static enum err prepare(const struct demo_plan *p, struct demo_servers *servers,
                         struct demo_data *data, struct errmsg *e)
 {
     char number[DEMO_NUMBER_MAX];
+    char days[DEMO_DAYS_MAX];
     int64_t start_us = progress_now_us();
     enum err err = demo_servers_start(servers, e);
     if (err != ERR_OK) {
@@ -99,31 +92,32 @@ static enum err prepare(const struct demo_plan *p, struct demo_servers *servers,
     start_us = progress_now_us();
     err = demo_data_make(p, data, e);
     if (err == ERR_OK) {
-        printf("Payments (%.1f s)\n  %s simulated payments of %" PRIu32 " people, %.2f %% fraud, ",
+        printf("Payments (%.1f s)\n  %s simulated payments of %" PRIu32
+               " people, %.2f %% fraud, %s\n\n",
                seconds_since(start_us), demo_number(number, data->n), p->sim.cards,
-               100.0 * (double)data->frauds / (double)data->n);
-        print_dates(p->sim.start_us, p->end_us);
-        printf("\n\n");
+               100.0 * (double)data->frauds / (double)data->n,
+               demo_days(days, p->sim.start_us, p->end_us));
         fflush(stdout);
     }
     return err;
 }
 
-static enum err train(const struct demo_plan *p, const struct demo_data *data, const char *path,
-                      struct errmsg *e)
+static enum err train(const struct demo_plan *p, const struct demo_servers *servers,
+                      const struct demo_data *data, const char *path, struct errmsg *e)
 {
     char number[DEMO_NUMBER_MAX];
+    char days[DEMO_DAYS_MAX];
     struct learnt learnt = {0};
     int64_t start_us = progress_now_us();
-    enum err err = demo_data_learn(p, data, path, &learnt, e);
+    enum err err = demo_data_learn(p, data, p->until_us, p->stream_us, path, &learnt, e);
     if (err == ERR_OK) {
-        printf("Training (%.1f s)\n  model %s from %s payments, ", seconds_since(start_us),
-               learnt.version, demo_number(number, learnt.rows));
-        print_dates(p->sim.start_us, p->until_us);
-        printf(", with the labels known a week later\n  %" PRIu64
-               " frauds; held-out week: AUC %.3f, AP %.3f; %zu bytes\n\n",
-               learnt.frauds, learnt.holdout_auc, learnt.holdout_ap, learnt.model_len);
+        printf("Training (%.1f s)\n  model %s from %s payments, %s, with the labels known a week "
+               "later\n  %" PRIu64 " frauds; held-out week: AUC %.3f, AP %.3f; %zu bytes\n\n",
+               seconds_since(start_us), learnt.version, demo_number(number, learnt.rows),
+               demo_days(days, p->sim.start_us, p->until_us), learnt.frauds, learnt.holdout_auc,
+               learnt.holdout_ap, learnt.model_len);
         fflush(stdout);
+        err = demo_model_promote(servers, path, learnt.version, e);
     }
     learnt_done(&learnt);
     return err;
@@ -149,6 +143,7 @@ static enum err stream(const struct demo_plan *p, struct demo_servers *servers,
 {
     char a[DEMO_NUMBER_MAX];
     char b[DEMO_NUMBER_MAX];
+    char days[DEMO_DAYS_MAX];
     struct demo_stream s = {.plan = p, .data = data, .servers = servers};
     int64_t start_us = progress_now_us();
     enum err err = demo_processes_start(servers, p, model, e);
@@ -157,12 +152,15 @@ static enum err stream(const struct demo_plan *p, struct demo_servers *servers,
     }
     if (err == ERR_OK) {
         printf("Stream (%.1f s)\n  %s payments of the days that fill the cards' histories, then %s "
-               "of ",
+               "of %s, which are judged\n",
                seconds_since(start_us), demo_number(a, data->stream_from),
-               demo_number(b, data->n - data->stream_from));
-        print_dates(p->stream_us, p->end_us);
-        printf(", which are judged\n");
+               demo_number(b, s.next - data->stream_from),
+               demo_days(days, p->stream_us, p->update_us));
         err = demo_analyst_run(&s, e);
+    }
+    if (err == ERR_OK) {
+        fflush(stdout);
+        err = demo_update_run(&s, e);
     }
     if (err == ERR_OK) {
         err = demo_report_counts(&s, out_agree, e);
@@ -185,7 +183,7 @@ static enum err run(const struct demo_plan *p, bool *out_agree, struct errmsg *e
     enum err err = prepare(p, &servers, &data, e);
     snprintf(model, sizeof model, "%s/model.fraudd", servers.folder);
     if (err == ERR_OK) {
-        err = train(p, &data, model, e);
+        err = train(p, &servers, &data, model, e);
     }
     if (err == ERR_OK) {
         err = stream(p, &servers, &data, model, out_agree, e);

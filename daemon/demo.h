@@ -11,6 +11,8 @@
  *
  * demo_analyst.c: alerts claimed and judged, labels that come back.
  *
+ * demo_update.c: another model, promoted while `score` runs.
+ *
  * demo_report.c: counts, quality, budget, latency and top alerts, from PostgreSQL. */
 #ifndef FD_DAEMON_DEMO_H
 #define FD_DAEMON_DEMO_H
@@ -50,6 +52,7 @@ struct demo_plan {
     const volatile int *stop; /* a signal came */
     int64_t until_us;         /* training reads nothing at or after this */
     int64_t stream_us;        /* the streamed part begins: until_us plus the maturity of labels */
+    int64_t update_us;        /* payments from here on are sent after the update of the model */
     int64_t end_us;           /* the last midnight */
 };
 
@@ -66,10 +69,13 @@ struct demo_data {
 
 FD_MUSTCHECK enum err demo_data_make(const struct demo_plan *p, struct demo_data *out,
                                      struct errmsg *e);
-/* Trains on what was known when the streamed part began and writes the model to `path`.
- * ERR_REFUSED: stopped by a signal. */
+/* Trains on the payments before until_us with the labels known by known_by_us and writes the model
+ * to `path`.  ERR_REFUSED: stopped by a signal. */
 FD_MUSTCHECK enum err demo_data_learn(const struct demo_plan *p, const struct demo_data *d,
-                                      const char *path, struct learnt *out, struct errmsg *e);
+                                      int64_t until_us, int64_t known_by_us, const char *path,
+                                      struct learnt *out, struct errmsg *e);
+/* First row at or after a time. */
+size_t demo_data_find(const struct demo_data *d, int64_t at_us);
 /* Row `i` as its payment; the strings hold until the next call. */
 void demo_data_decode(const struct demo_data *d, size_t i, char json[SIM_ROW_MAX], size_t *out_len,
                       struct tx *out, struct tx_strings *out_strings);
@@ -108,6 +114,13 @@ FD_MUSTCHECK enum err demo_processes_start(struct demo_servers *s, const struct 
 FD_MUSTCHECK enum err demo_processes_check(struct demo_servers *s, struct errmsg *e);
 /* SIGTERM, and waits for both. ERR_UNAVAILABLE: one did not end well. */
 FD_MUSTCHECK enum err demo_processes_stop(struct demo_servers *s, struct errmsg *e);
+/* Runs this very program with other arguments (args[0]: "fraudd") to its end.  ERR_UNAVAILABLE it
+ * did not end well; told with the last line it wrote. */
+FD_MUSTCHECK enum err demo_verb_run(const struct demo_servers *s, const char *const *args, size_t n,
+                                    struct errmsg *e);
+/* Takes a model file into the registry and makes it champion, by `fraudd model`. */
+FD_MUSTCHECK enum err demo_model_promote(const struct demo_servers *s, const char *path,
+                                         const char *version, struct errmsg *e);
 /* Ends everything and removes the folders. */
 void demo_servers_stop(struct demo_servers *s);
 
@@ -140,9 +153,11 @@ struct demo_stream {
     struct latency latency;
 };
 
-/* Sends everything and waits until it is stored.  ERR_UNAVAILABLE a process ended, or nothing moved
- * for half a minute; ERR_REFUSED: stopped by a signal. */
+/* Sends the payments before the update and waits until they are stored.  ERR_UNAVAILABLE a process
+ * ended, or nothing moved for half a minute; ERR_REFUSED: stopped by a signal. */
 FD_MUSTCHECK enum err demo_stream_run(struct demo_stream *s, struct errmsg *e);
+/* The same with the rest. */
+FD_MUSTCHECK enum err demo_stream_rest(struct demo_stream *s, struct errmsg *e);
 void demo_stream_done(struct demo_stream *s);
 /* First and next offset of a topic. */
 FD_MUSTCHECK enum err demo_stream_bounds(const struct demo_stream *s, enum bus_topic topic,
@@ -156,6 +171,12 @@ FD_MUSTCHECK enum err demo_stream_look(struct demo_stream *s, struct errmsg *e);
 
 /* Claims the most urgent alerts, judges them and waits for their labels. */
 FD_MUSTCHECK enum err demo_analyst_run(struct demo_stream *s, struct errmsg *e);
+
+/* ---- demo_update.c ---- */
+
+/* The weekly update: trains on what has matured, promotes the new model while `score` runs, sends
+ * the rest of the payments. */
+FD_MUSTCHECK enum err demo_update_run(struct demo_stream *s, struct errmsg *e);
 
 /* ---- demo_hostile.c ---- */
 
@@ -175,6 +196,9 @@ FD_MUSTCHECK enum err demo_report_counts(const struct demo_stream *s, bool *out_
 /* Quality, budget, speed and the top alerts. */
 FD_MUSTCHECK enum err demo_report_figures(const struct demo_stream *s, struct errmsg *e);
 
+/* "2026-09-15 to 2026-10-26": the days in [from_us, to_us); returns out. */
+#define DEMO_DAYS_MAX 32
+const char *demo_days(char out[DEMO_DAYS_MAX], int64_t from_us, int64_t to_us);
 /* "1,234,567"; returns out. */
 #define DEMO_NUMBER_MAX 32
 const char *demo_number(char out[DEMO_NUMBER_MAX], uint64_t v);

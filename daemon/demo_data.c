@@ -1,8 +1,8 @@
 /* What a demo is about: simulated payments, the history that training may see, and labels.
  *
  * 1. A payment is trained on as it is served: every row goes through its JSON and the decoder.
- * 2. Training sees labels that were known when the streamed part began, and no others; a fraud that
- *    nobody had noticed by then is a good payment to it, as it would be to a bank. */
+ * 2. Training sees labels that were known at its time, and no others; a fraud that nobody had
+ * noticed by then is a good payment to it, as it would be to a bank. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -56,7 +56,6 @@ static enum err simulate(const struct demo_plan *p, struct demo_data *d, struct 
     enum err err = sim_create(&p->sim, &sim, e);
     progress_begin(&progress, "simulating", sim_expected_rows(&p->sim));
     while (err == ERR_OK && (err = sim_next(sim, &t, e)) == ERR_OK) {
-        d->stream_from += t.event_us < p->stream_us;
         err = add_row(d, &room, &t, e);
         if (d->n % 16384 == 0) {
             progress_update(&progress, (double)d->n, NULL);
@@ -105,6 +104,7 @@ enum err demo_data_make(const struct demo_plan *p, struct demo_data *out, struct
     }
     if (err == ERR_OK) {
         err = simulate(p, &d, e);
+        d.stream_from = demo_data_find(&d, p->stream_us);
     }
     if (err != ERR_OK) {
         demo_data_free(&d);
@@ -131,23 +131,29 @@ static int on_progress(void *ctx, const struct train_progress *p)
     return *t->stop;
 }
 
-enum err demo_data_learn(const struct demo_plan *p, const struct demo_data *d, const char *path,
-                         struct learnt *out, struct errmsg *e)
+size_t demo_data_find(const struct demo_data *d, int64_t at_us)
+{
+    size_t n = 0;
+    while (n < d->n && d->rows[n].event_us < at_us) {
+        n++;
+    }
+    return n;
+}
+
+enum err demo_data_learn(const struct demo_plan *p, const struct demo_data *d, int64_t until_us,
+                         int64_t known_by_us, const char *path, struct learnt *out,
+                         struct errmsg *e)
 {
     struct past past = {0};
     struct learn_conf c;
     struct training training = {.stop = p->stop};
-    size_t n = 0;
-    while (n < d->n && d->rows[n].event_us < p->until_us) {
-        n++;
-    }
     learn_conf_default(&c);
     demo_data_params(d, &c.params);
-    c.until_us = p->until_us;
+    c.until_us = until_us;
     c.train.threads = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
     c.train.seed = p->sim.seed;
     c.train.epochs = p->epochs > 0 ? p->epochs : c.train.epochs;
-    enum err err = make_past(d, n, p->stream_us, &past, e);
+    enum err err = make_past(d, demo_data_find(d, until_us), known_by_us, &past, e);
     if (err == ERR_OK) {
         progress_begin(&training.progress, "training", 0);
         err = learn(&past, &c, on_progress, &training, out, e);

@@ -28,6 +28,16 @@ const char *demo_number(char out[DEMO_NUMBER_MAX], uint64_t v)
     return out;
 }
 
+const char *demo_days(char out[DEMO_DAYS_MAX], int64_t from_us, int64_t to_us)
+{
+    char from[TIME_TEXT_MAX];
+    char to[TIME_TEXT_MAX];
+    time_format_date(from, from_us);
+    time_format_date(to, to_us - 1);
+    snprintf(out, DEMO_DAYS_MAX, "%.12s to %.12s", from, to);
+    return out;
+}
+
 /* ---- counts ---- */
 
 struct counts {

@@ -289,6 +289,33 @@ static enum err told_end(const struct demo_process *p, int status, struct errmsg
                    WEXITSTATUS(status), line);
 }
 
+enum err demo_verb_run(const struct demo_servers *s, const char *const *args, size_t n,
+                       struct errmsg *e)
+{
+    struct demo_process p = {0};
+    int status = 0;
+    enum err err = spawn(s, &p, args[1], args, n, e);
+    if (err == ERR_OK && waitpid(p.pid, &status, 0) != p.pid) {
+        err = err_set(e, ERR_IO, "cannot wait for `fraudd %s`: %s", p.verb, strerror(errno));
+    } else if (err == ERR_OK && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
+        err = told_end(&p, status, e);
+    }
+    free(p.command);
+    return err;
+}
+
+enum err demo_model_promote(const struct demo_servers *s, const char *path, const char *version,
+                            struct errmsg *e)
+{
+    const char *const import[] = {"fraudd", "model",      "import",
+                                  path,     "--database", s->postgres.conninfo};
+    const char *const promote[] = {"fraudd",    "model",      "promote",
+                                   version,     "--database", s->postgres.conninfo,
+                                   "--brokers", s->brokers};
+    enum err err = demo_verb_run(s, import, sizeof import / sizeof import[0], e);
+    return err == ERR_OK ? demo_verb_run(s, promote, sizeof promote / sizeof promote[0], e) : err;
+}
+
 static enum err check(struct demo_process *p, struct errmsg *e)
 {
     int status = 0;

@@ -383,13 +383,13 @@ static void measure(struct demo_stream *s, struct bus *watcher, int timeout_ms)
 
 /* Sends the rows that are due.  Holds back (and says so in the end) where the broker could no
  * longer keep what waits. */
-static enum err send_due(struct demo_stream *s, size_t first, int64_t start_us, int64_t wall_start,
-                         struct errmsg *e)
+static enum err send_due(struct demo_stream *s, size_t first, size_t end, int64_t start_us,
+                         int64_t wall_start, struct errmsg *e)
 {
     enum err err = ERR_OK;
     double elapsed = (double)(progress_now_us() - start_us) / 1e6;
     size_t due = first + (size_t)(elapsed * s->plan->rate);
-    due = due < s->data->n ? due : s->data->n;
+    due = due < end ? due : end;
     if (unstored(s) > 2 * (int64_t)DEMO_WINDOW) {
         s->rate_held = false;
         return ERR_OK;
@@ -402,7 +402,7 @@ static enum err send_due(struct demo_stream *s, size_t first, int64_t start_us, 
     return err;
 }
 
-static enum err send_paced(struct demo_stream *s, struct errmsg *e)
+static enum err send_paced(struct demo_stream *s, size_t end, struct errmsg *e)
 {
     int started = 0;
     struct bus watcher = {0};
@@ -416,9 +416,9 @@ static enum err send_paced(struct demo_stream *s, struct errmsg *e)
     int64_t start_us = progress_now_us();
     int64_t wall_start = wall_us();
     s->rate_held = true;
-    progress_begin(&p, "open loop", (double)(s->data->n - first));
-    while (err == ERR_OK && s->next < s->data->n) {
-        err = send_due(s, first, start_us, wall_start, e);
+    progress_begin(&p, "open loop", (double)(end - first));
+    while (err == ERR_OK && s->next < end) {
+        err = send_due(s, first, end, start_us, wall_start, e);
         if (err == ERR_OK) {
             err = look(s, e);
         }
@@ -428,7 +428,7 @@ static enum err send_paced(struct demo_stream *s, struct errmsg *e)
         }
     }
     s->paced_s = (double)(progress_now_us() - start_us) / 1e6;
-    for (int i = 0; err == ERR_OK && s->latency.count < s->data->n - first && i < 1000; i++) {
+    for (int i = 0; err == ERR_OK && s->latency.count < end - first && i < 1000; i++) {
         measure(s, &watcher, 10);
         err = look(s, e);
     }
@@ -463,10 +463,10 @@ static enum err begin(struct demo_stream *s, struct errmsg *e)
     return err == ERR_OK ? wait_for(s, 0, e) : err;
 }
 
-/* Waits until the sink has read every topic to its end. */
-static enum err drain(struct demo_stream *s, struct errmsg *e)
+/* Sends the labels known by now and waits until the sink has read every topic to its end. */
+static enum err drain(struct demo_stream *s, int64_t now_us, struct errmsg *e)
 {
-    enum err err = send_labels(s, s->plan->end_us, e);
+    enum err err = send_labels(s, now_us, e);
     if (err == ERR_OK) {
         err = wait_for(s, 0, e);
     }
@@ -484,8 +484,8 @@ static enum err drain(struct demo_stream *s, struct errmsg *e)
 
 enum err demo_stream_run(struct demo_stream *s, struct errmsg *e)
 {
-    size_t n = s->data->n;
-    size_t streamed = n - s->data->stream_from;
+    size_t end = demo_data_find(s->data, s->plan->update_us);
+    size_t streamed = end - s->data->stream_from;
     size_t paced = (size_t)s->plan->rate * PACED_S;
     paced = paced < streamed / 2 ? paced : streamed / 2;
     enum err err = begin(s, e);
@@ -493,15 +493,23 @@ enum err demo_stream_run(struct demo_stream *s, struct errmsg *e)
         err = send_fast(s, s->data->stream_from, "history", &s->history_per_s, e);
     }
     if (err == ERR_OK) {
-        err = send_fast(s, n - paced, "stream", &s->fast_per_s, e);
+        err = send_fast(s, end - paced, "stream", &s->fast_per_s, e);
     }
     if (err == ERR_OK) {
         err = wait_for(s, 0, e); /* the open loop begins with nothing on its way */
     }
     if (err == ERR_OK) {
-        err = send_paced(s, e);
+        err = send_paced(s, end, e);
     }
-    return err == ERR_OK ? drain(s, e) : err;
+    return err == ERR_OK ? drain(s, s->plan->update_us, e) : err;
+}
+
+enum err demo_stream_rest(struct demo_stream *s, struct errmsg *e)
+{
+    double per_s = 0; /* of a moment: not told */
+    s->changed_us = progress_now_us();
+    enum err err = send_fast(s, s->data->n, "after the update", &per_s, e);
+    return err == ERR_OK ? drain(s, s->plan->end_us, e) : err;
 }
 
 void demo_stream_done(struct demo_stream *s)
