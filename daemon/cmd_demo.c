@@ -108,8 +108,9 @@ static enum err train(const struct demo_plan *p, const struct demo_servers *serv
     char number[DEMO_NUMBER_MAX];
     char days[DEMO_DAYS_MAX];
     struct learnt learnt = {0};
+    const struct demo_lesson lesson = {p->until_us, p->stream_us, true, path};
     int64_t start_us = progress_now_us();
-    enum err err = demo_data_learn(p, data, p->until_us, p->stream_us, path, &learnt, e);
+    enum err err = demo_data_learn(p, data, &lesson, &learnt, e);
     if (err == ERR_OK) {
         printf("Training (%.1f s)\n  model %s from %s payments, %s, with the labels known a week "
                "later\n  %" PRIu64 " frauds; held-out week: AUC %.3f, AP %.3f; %zu bytes\n\n",

@@ -69,11 +69,18 @@ struct demo_data {
 
 FD_MUSTCHECK enum err demo_data_make(const struct demo_plan *p, struct demo_data *out,
                                      struct errmsg *e);
-/* Trains on the payments before until_us with the labels known by known_by_us and writes the model
- * to `path`.  ERR_REFUSED: stopped by a signal. */
+/* What one training may see, and where its model goes. */
+struct demo_lesson {
+    int64_t until_us;    /* payments before this */
+    int64_t known_by_us; /* labels known by then */
+    bool final_fit;      /* also learns the held-out week, which takes as long again */
+    const char *path;    /* of the model file */
+};
+
+/* ERR_REFUSED: stopped by a signal. */
 FD_MUSTCHECK enum err demo_data_learn(const struct demo_plan *p, const struct demo_data *d,
-                                      int64_t until_us, int64_t known_by_us, const char *path,
-                                      struct learnt *out, struct errmsg *e);
+                                      const struct demo_lesson *lesson, struct learnt *out,
+                                      struct errmsg *e);
 /* First row at or after a time. */
 size_t demo_data_find(const struct demo_data *d, int64_t at_us);
 /* Row `i` as its payment; the strings hold until the next call. */

@@ -140,27 +140,27 @@ size_t demo_data_find(const struct demo_data *d, int64_t at_us)
     return n;
 }
 
-enum err demo_data_learn(const struct demo_plan *p, const struct demo_data *d, int64_t until_us,
-                         int64_t known_by_us, const char *path, struct learnt *out,
-                         struct errmsg *e)
+enum err demo_data_learn(const struct demo_plan *p, const struct demo_data *d,
+                         const struct demo_lesson *lesson, struct learnt *out, struct errmsg *e)
 {
     struct past past = {0};
     struct learn_conf c;
     struct training training = {.stop = p->stop};
     learn_conf_default(&c);
     demo_data_params(d, &c.params);
-    c.until_us = until_us;
+    c.until_us = lesson->until_us;
+    c.train.final_fit = lesson->final_fit;
     c.train.threads = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
     c.train.seed = p->sim.seed;
     c.train.epochs = p->epochs > 0 ? p->epochs : c.train.epochs;
-    enum err err = make_past(d, demo_data_find(d, until_us), known_by_us, &past, e);
+    enum err err = make_past(d, demo_data_find(d, lesson->until_us), lesson->known_by_us, &past, e);
     if (err == ERR_OK) {
         progress_begin(&training.progress, "training", 0);
         err = learn(&past, &c, on_progress, &training, out, e);
         progress_end(&training.progress, training.progress.total);
     }
     if (err == ERR_OK) {
-        err = learnt_write(out, path, e);
+        err = learnt_write(out, lesson->path, e);
     }
     past_done(&past);
     return err;

@@ -40,8 +40,10 @@ enum err demo_update_run(struct demo_stream *s, struct errmsg *e)
     char number[DEMO_NUMBER_MAX];
     char days[DEMO_DAYS_MAX];
     struct learnt learnt = {0};
+    /* without the second fit: an update is a week's news, and a demo has minutes */
+    const struct demo_lesson lesson = {until_us, p->update_us, false, path};
     snprintf(path, sizeof path, "%s/update.fraudd", s->servers->folder);
-    enum err err = demo_data_learn(p, s->data, until_us, p->update_us, path, &learnt, e);
+    enum err err = demo_data_learn(p, s->data, &lesson, &learnt, e);
     if (err == ERR_OK) {
         printf("\nUpdate (%.1f s)\n  model %s from %s payments, %s; held-out week: AUC %.3f, "
                "AP %.3f\n",
