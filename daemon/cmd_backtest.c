@@ -10,6 +10,7 @@
 #include "daemon/options.h"
 #include "daemon/past.h"
 #include "daemon/rates.h"
+#include "daemon/report.h"
 
 #define MODEL_MAX_BYTES ((size_t)256 << 20)
 
@@ -31,6 +32,7 @@ static const struct conf_option OPTIONS[] = {
      "resamples of cards that the intervals come from; 0: no intervals"},
     {"seed", CONF_INT, 0, "1", 0, 4e9, "of the resamples"},
     {"json", CONF_BOOL, 0, "false", 0, 0, "print the figures as one JSON object"},
+    {"report", CONF_TEXT, 0, NULL, 0, 0, "HTML page to write, with curves"},
     {"scores", CONF_TEXT, 0, NULL, 0, 0, "file for tx_id,score of --model"},
     {"features", CONF_TEXT, 0, NULL, 0, 0, "file for tx_id and the 128 columns"},
     {NULL, CONF_TEXT, 0, NULL, 0, 0, NULL},
@@ -197,6 +199,9 @@ static enum err run(const struct conf *c, struct errmsg *e)
     }
     if (err == ERR_OK && b.sides > 0) {
         err = backtest_measure(&b, e);
+    }
+    if (err == ERR_OK && b.sides > 0 && conf_text(c, "report") != NULL) {
+        err = report_write(&b, conf_text(c, "report"), e);
     }
     if (err == ERR_OK && b.sides > 0) {
         (conf_bool(c, "json") ? backtest_print_json : backtest_print)(&b, stdout);

@@ -10,49 +10,18 @@
 
 #include <cmocka.h>
 
-#include "base/rng.h"
 #include "base/timefmt.h"
 #include "daemon/backtest.h"
-#include "daemon/rates.h"
 #include "tests/support/random_model.h"
-
-#define FIRST_US (20000 * TIME_DAY)
-#define ROWS 3000
-#define STEP_US (10 * TIME_MIN)
-#define MCCS 40
+#include "tests/support/toy_past.h"
 
 static struct past past;
 static struct model *model[2];
 
-/* Payments of 50 cards, some refunds, some without a verdict; more MCCs than segments. */
 static int begin(void **state)
 {
     (void)state;
-    struct rng rng;
-    struct errmsg e;
-    rng_init(&rng, 11);
-    for (size_t i = 0; i < ROWS; i++) {
-        char id[16];
-        int len = snprintf(id, sizeof id, "t%zu", i);
-        uint32_t cents = 100 + (uint32_t)rng_below(&rng, 30000);
-        struct tx t = {.id = i + 1,
-                       .card = 1 + rng_below(&rng, 50),
-                       .terminal = 1000 + rng_below(&rng, 30),
-                       .event_us = FIRST_US + (int64_t)i * STEP_US,
-                       .amount_minor = cents,
-                       .amount_ref = cents,
-                       .currency = "EUR",
-                       .mcc = (uint16_t)(5000 + rng_below(&rng, rng_below(&rng, MCCS) + 1)),
-                       .type = i % 20 == 7   ? TX_REFUND
-                               : i % 20 == 9 ? TX_CHECK
-                                             : TX_PURCHASE};
-        bool fraud = t.type == TX_PURCHASE && rng_below(&rng, 20) == 0;
-        if (past_add(&past, &t, (struct slice){id, (size_t)len}, i % 50 != 3, fraud,
-                     t.event_us + 7 * TIME_DAY, &e) != ERR_OK) {
-            return 1;
-        }
-    }
-    past_sort(&past);
+    toy_past(&past);
     model[0] = random_model(1);
     model[1] = random_model(2);
     return 0;
@@ -70,8 +39,8 @@ static int end(void **state)
 static struct backtest_conf plain_conf(void)
 {
     return (struct backtest_conf){.past = &past,
-                                  .from_us = FIRST_US + 15 * TIME_DAY,
-                                  .to_us = FIRST_US + 30 * TIME_DAY,
+                                  .from_us = TOY_PAST_FIRST_US + 15 * TIME_DAY,
+                                  .to_us = TOY_PAST_FIRST_US + 30 * TIME_DAY,
                                   .input = "history \"one\".csv",
                                   .rates_version = random_model_params().rates_version,
                                   .budget = 10,
@@ -173,14 +142,14 @@ static void test_segments_beyond_the_most_used_are_others(void **state)
     c.evaluate.resamples = 0;
     backtest_init(&b, &c);
     replay(&b, 0, NULL, NULL);
-    size_t by_mcc[MCCS] = {0};
+    size_t by_mcc[TOY_PAST_MCCS] = {0};
     for (size_t i = 0; i < b.n; i++) {
-        by_mcc[b.judged[0][i].segment - 5000]++;
+        by_mcc[b.judged[0][i].segment - TOY_PAST_MCC]++;
     }
     assert_int_equal(backtest_measure(&b, &e), ERR_OK);
     assert_int_equal(b.segments, BACKTEST_SEGMENTS);
     for (size_t i = 0; i + 1 < b.segments; i++) {
-        unsigned long mcc = strtoul(b.segment[i].name, NULL, 10) - 5000;
+        unsigned long mcc = strtoul(b.segment[i].name, NULL, 10) - TOY_PAST_MCC;
         assert_int_equal(b.segment[i].figures[0].payments, by_mcc[mcc]);
         smallest = by_mcc[mcc] < smallest ? by_mcc[mcc] : smallest;
         payments += by_mcc[mcc];
@@ -188,7 +157,7 @@ static void test_segments_beyond_the_most_used_are_others(void **state)
     }
     assert_string_equal(b.segment[b.segments - 1].name, "other");
     assert_int_equal(payments + b.segment[b.segments - 1].figures[0].payments, b.n);
-    for (size_t i = 0; i < MCCS; i++) {
+    for (size_t i = 0; i < TOY_PAST_MCCS; i++) {
         assert_true(by_mcc[i] <= smallest);
     }
     backtest_done(&b);
