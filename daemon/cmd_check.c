@@ -120,7 +120,12 @@ static void check_database(struct check *c, const struct conf *conf)
         check_privileges(c, db);
     } else {
         check_wrong(c, service_exit_code(err), "schema: %s", e.text);
-        check_remedy(c, "fraudd migrate --database CONNINFO (as the tables' owner)");
+        const char *path = conf_text(conf, "config");
+        if (path != NULL && path[0] != '\0') {
+            check_remedy(c, "fraudd migrate --config '%s'", path);
+        } else { /* the connection string may hold a password */
+            check_remedy(c, "fraudd migrate --database CONNINFO");
+        }
     }
     db_close(db);
 }

@@ -241,7 +241,7 @@ int cmd_score(int argc, char **argv)
 {
     struct conf *c = NULL;
     struct errmsg e = {""};
-    int code = settings_begin(&VERB, TABLES, argc, argv, &c);
+    int code = settings_begin(&VERB, TABLES, TABLES, argc, argv, &c);
     if (code >= 0) {
         return code;
     }

@@ -334,14 +334,14 @@ int settings_fail(const char *verb, enum err err, bool usage, const struct errms
     return err == ERR_INVALID && !usage ? EXIT_CONFIG : code;
 }
 
-int settings_begin(const struct verb *v, const struct conf_option *const *tables, int argc,
-                   char **argv, struct conf **out)
+int settings_begin(const struct verb *v, const struct conf_option *const *tables,
+                   const struct conf_option *const *shown, int argc, char **argv, struct conf **out)
 {
     struct errmsg e = {""};
     bool usage = false;
     enum err err = settings_load(tables, argc, argv, out, &usage, &e);
     if (err == ERR_END) {
-        options_print_help(v, tables);
+        options_print_help(v, shown);
         return EXIT_OK;
     }
     return err == ERR_OK ? -1 : settings_fail(v->name, err, usage, &e);

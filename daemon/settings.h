@@ -29,10 +29,11 @@ FD_MUSTCHECK enum err settings_load(const struct conf_option *const *tables, int
  * EXIT_CONFIG for file and environment, otherwise cmd_exit_code. */
 int settings_fail(const char *verb, enum err err, bool usage, const struct errmsg *e);
 
-/* Both for a verb: shows the help or prints one clear line.  Returns -1 and an owned conf, or
- * the exit code to end with. */
-int settings_begin(const struct verb *v, const struct conf_option *const *tables, int argc,
-                   char **argv, struct conf **out);
+/* Both for a verb: shows the help (of the tables `shown`) or prints one clear line.  Returns -1 and
+ * an owned conf, or the exit code to end with. */
+int settings_begin(const struct verb *v, const struct conf_option *const *tables,
+                   const struct conf_option *const *shown, int argc, char **argv,
+                   struct conf **out);
 
 /* What must agree between settings.  out_bad (may be NULL): the option that is refused, static. */
 FD_MUSTCHECK enum err settings_check(const struct conf *c, const char **out_bad, struct errmsg *e);
