@@ -7,6 +7,9 @@ static void *reserve(size_t bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                    -1, 0);
+    if (p != MAP_FAILED && bytes >= (size_t)1 << 21) {
+        (void)madvise(p, bytes, MADV_HUGEPAGE);
+    }
     return p == MAP_FAILED ? NULL : p;
 }
 

@@ -12,6 +12,22 @@
 /* the weight of a new location in the card's home is at least one in so many */
 #define HOME_EVENTS 50
 
+static const float MISSING[FEAT_DIM] = {
+#define COLUMN(name, group, unit, missing, low, high, formula) missing,
+#include "features/columns.def"
+#undef COLUMN
+};
+static const float LOW[FEAT_DIM] = {
+#define COLUMN(name, group, unit, missing, low, high, formula) low,
+#include "features/columns.def"
+#undef COLUMN
+};
+static const float HIGH[FEAT_DIM] = {
+#define COLUMN(name, group, unit, missing, low, high, formula) high,
+#include "features/columns.def"
+#undef COLUMN
+};
+
 void count_column(struct work *w, size_t column, const struct sums *others)
 {
     ln1p_later(w, column, sums_n(others) + w->self);
@@ -60,16 +76,6 @@ static void amount_columns(struct work *w)
     x[FEAT_is_refund] = t->type == TX_REFUND || t->type == TX_REVERSAL ? 1 : 0;
 }
 
-static void calendar_columns(struct work *w)
-{
-    int64_t day = time_day(w->t->event_us);
-    double angle =
-        2 * 3.14159265358979323846 * (double)(w->t->event_us - day * TIME_DAY) / (double)TIME_DAY;
-    w->x[FEAT_day_sin] = (float)det_sin(angle);
-    w->x[FEAT_day_cos] = (float)det_cos(angle);
-    w->x[FEAT_weekday] = (float)(((day + 3) % 7 + 7) % 7);
-}
-
 /* These tables are brought up to date here, because what they say includes this event. */
 static void device_columns(struct work *w)
 {
@@ -100,37 +106,70 @@ static void device_columns(struct work *w)
     }
 }
 
-/* Great-circle distance (haversine). */
-static double distance_km(double lat1, double lon1, double lat2, double lon2)
-{
-    double a = det_sin((lat2 - lat1) * RADIANS / 2);
-    double b = det_sin((lon2 - lon1) * RADIANS / 2);
-    double h = a * a + det_cos(lat1 * RADIANS) * det_cos(lat2 * RADIANS) * b * b;
-    double root = sqrt(h < 1 ? h : 1);
-    return 2 * EARTH_KM * det_asin(root);
-}
-
 static bool has_location(const struct tx *t)
 {
     return t->has_location && fabsf(t->lat) <= 90.0F && fabsf(t->lon) <= 180.0F;
 }
 
-static void geography_columns(struct work *w)
+/* Angles whose sines and cosines the event needs, taken all at once. */
+enum {
+    ANGLE_DAY,
+    ANGLE_LAT,      /* this event's */
+    ANGLE_LAST_LAT, /* of the card's latest location */
+    ANGLE_LAST_DLAT,
+    ANGLE_LAST_DLON, /* half the differences to it */
+    ANGLE_HOME_LAT,
+    ANGLE_HOME_DLAT,
+    ANGLE_HOME_DLON,
+    ANGLES
+};
+
+struct angles {
+    double sine[ANGLES], cosine[ANGLES];
+};
+
+/* Great-circle distance by the haversine formula; place: ANGLE_LAST_LAT or ANGLE_HOME_LAT. */
+static double distance_km(const struct angles *a, size_t place)
 {
-    struct card *c = w->at->card;
+    double lat = a->sine[place + 1];
+    double lon = a->sine[place + 2];
+    double h = lat * lat + a->cosine[ANGLE_LAT] * a->cosine[place] * lon * lon;
+    double root = sqrt(h < 1 ? h : 1);
+    return 2 * EARTH_KM * det_asin(root);
+}
+
+static void place_angles(const struct tx *t, double lat, double lon, double *out)
+{
+    out[0] = lat * RADIANS;
+    out[1] = ((double)t->lat - lat) * RADIANS / 2;
+    out[2] = ((double)t->lon - lon) * RADIANS / 2;
+}
+
+static void angle_columns(struct work *w)
+{
+    const struct card *c = w->at->card;
     const struct tx *t = w->t;
-    if (!has_location(t)) {
-        return;
+    bool located = c->located > 0 && has_location(t);
+    int64_t day = time_day(t->event_us);
+    double angle[ANGLES] = {2 * 3.14159265358979323846 * (double)(t->event_us - day * TIME_DAY) /
+                            (double)TIME_DAY};
+    struct angles a;
+    if (located) {
+        angle[ANGLE_LAT] = (double)t->lat * RADIANS;
+        place_angles(t, (double)c->lat, (double)c->lon, &angle[ANGLE_LAST_LAT]);
+        place_angles(t, (double)c->home_lat, (double)c->home_lon, &angle[ANGLE_HOME_LAT]);
     }
-    if (c->located > 0) {
-        double km = distance_km((double)c->lat, (double)c->lon, (double)t->lat, (double)t->lon);
+    det_sincos_many(angle, a.sine, a.cosine, ANGLES);
+    w->x[FEAT_day_sin] = (float)a.sine[ANGLE_DAY];
+    w->x[FEAT_day_cos] = (float)a.cosine[ANGLE_DAY];
+    w->x[FEAT_weekday] = (float)(((day + 3) % 7 + 7) % 7);
+    if (located) {
+        double km = distance_km(&a, ANGLE_LAST_LAT);
         double hours = (double)(t->event_us - c->located_us) / (double)TIME_HOUR;
         hours = hours < 0 ? -hours : hours;
         ln1p_later(w, FEAT_geo_distance, km);
         ln1p_later(w, FEAT_geo_speed, km / (hours > 1.0 / 60 ? hours : 1.0 / 60));
-        ln1p_later(
-            w, FEAT_geo_home,
-            distance_km((double)c->home_lat, (double)c->home_lon, (double)t->lat, (double)t->lon));
+        ln1p_later(w, FEAT_geo_home, distance_km(&a, ANGLE_HOME_LAT));
     }
 }
 
@@ -173,9 +212,8 @@ static void finish(struct work *w)
         x[w->ln_column[i]] = (float)w->ln_of[i];
     }
     for (size_t i = 0; i < FEAT_DIM; i++) {
-        const struct feature_info *c = feature_info(i);
-        float v = x[i] >= c->low ? x[i] : c->low;
-        x[i] = v <= c->high ? v : c->high;
+        float v = x[i] > LOW[i] ? x[i] : LOW[i]; /* not a number counts as low */
+        x[i] = v < HIGH[i] ? v : HIGH[i];
     }
 }
 
@@ -190,15 +228,12 @@ void columns_compute(struct feat_state *s, const struct tx *t, const struct touc
     w.amount = (double)t->amount_ref / 100;
     w.self = tx_is_payment(t);
     w.ln_count = 0;
-    for (size_t i = 0; i < FEAT_DIM; i++) {
-        out[i] = feature_info(i)->missing;
-    }
+    memcpy(out, MISSING, sizeof MISSING);
     amount_columns(&w);
-    calendar_columns(&w);
     columns_card(&w, facts);
     columns_places(&w);
     device_columns(&w);
-    geography_columns(&w);
+    angle_columns(&w);
     category_columns(&w);
     finish(&w);
 }

@@ -10,71 +10,98 @@ enum { W_1H, W_6H, W_1D, W_3D, W_7D, W_14D, W_30D, W_90D, W_COUNT };
 static const int64_t WINDOWS[W_COUNT] = {TIME_HOUR,    6 * TIME_HOUR, TIME_DAY,      3 * TIME_DAY,
                                          7 * TIME_DAY, 14 * TIME_DAY, 30 * TIME_DAY, 90 * TIME_DAY};
 
-/* What one look through the card's entries of 90 days finds besides sums of windows. */
+/* What one look through the card's entries finds besides sums of windows. */
 struct glance {
-    struct sums fraud;     /* of payments known to be fraud */
+    struct sums fraud;     /* of payments known to be fraud, 90 days */
     uint32_t largest_30d;  /* where payments_30d > 0 */
     uint32_t payments_30d; /* kept one by one */
-    uint32_t same_1d, checks_1d, refunds_30d, near_hour, pair_30d, pair_90d, events;
-    int64_t pair_last_us; /* INT64_MIN: none */
-    int64_t gap_us[GAPS]; /* to the k-th event back; the first `events` of them */
+    uint32_t same_1d, checks_1d, refunds_30d, near_hour;
+    uint32_t gaps;        /* how many of these there are */
+    int64_t gap_us[GAPS]; /* to the k-th event back */
 };
 
-static bool near_in_day(int64_t later_us, int64_t earlier_us)
+static void glance_gaps(const struct view *v, struct glance *g)
 {
-    int64_t d = (later_us - earlier_us) % TIME_DAY;
-    return d <= NEAR_US || d >= TIME_DAY - NEAR_US;
-}
-
-static void glance_payment(const struct work *w, const struct entry *e, uint32_t place,
-                           struct glance *g)
-{
-    int64_t age = w->t->event_us - e->time_us;
-    bool here = place != 0 && e->tag >> 8 == place;
-    if (age < 30 * TIME_DAY) {
-        g->payments_30d++;
-        g->near_hour += near_in_day(w->t->event_us, e->time_us);
-        g->largest_30d = e->amount > g->largest_30d ? e->amount : g->largest_30d;
-        g->pair_30d += here;
-        g->same_1d += age < TIME_DAY && e->amount == w->t->amount_ref;
-    }
-    if (here) {
-        g->pair_90d++;
-        g->pair_last_us = e->time_us > g->pair_last_us ? e->time_us : g->pair_last_us;
-    }
-    if ((e->tag & ENTRY_FRAUD) != 0) {
-        g->fraud.n++;
-        g->fraud.sum += e->amount;
-        g->fraud.square += (uint64_t)e->amount * e->amount;
-    }
-}
-
-static void glance_card(const struct work *w, const struct view *v, struct glance *g)
-{
-    uint32_t place = place_tag(w->t->terminal, w->t->merchant);
-    *g = (struct glance){.pair_last_us = INT64_MIN};
-    for (const struct chunk *c = history_chunk(v->region, v->history->newest); c != NULL;
-         c = history_chunk(v->region, c->older)) {
-        for (uint32_t i = c->n; i-- > 0;) {
-            const struct entry *e = &c->entry[i];
-            int64_t age = v->at_us - e->time_us;
-            if (age < 0) {
-                continue;
-            }
-            if (age >= 90 * TIME_DAY || e->time_us <= v->after_us) {
+    for (const struct chunk *c = v->top; c != NULL; c = view_older(v, c)) {
+        for (uint32_t i = view_count_in(v, c); i-- > 0;) {
+            int64_t age = v->at_us - c->entry[i].time_us;
+            if (g->gaps == GAPS || age >= 90 * TIME_DAY || c->entry[i].time_us <= v->after_us) {
                 return;
             }
-            if (g->events < GAPS) {
-                g->gap_us[g->events] = age;
-            }
-            g->events++;
-            if ((e->tag & ENTRY_PAYMENT) != 0) {
-                glance_payment(w, e, place, g);
-            }
-            g->checks_1d += age < TIME_DAY && (e->tag & ENTRY_IS_CHECK) != 0;
-            g->refunds_30d += age < 30 * TIME_DAY && (e->tag & ENTRY_IS_REFUND) != 0;
+            g->gap_us[g->gaps++] = age;
         }
     }
+}
+
+/* Everything that looks back a day: same amounts and checks. */
+static void glance_day(const struct view *v, uint32_t amount, struct glance *g)
+{
+    for (const struct chunk *c = v->top; c != NULL; c = view_older(v, c)) {
+        for (uint32_t i = view_count_in(v, c); i-- > 0;) {
+            const struct entry *e = &c->entry[i];
+            if (v->at_us - e->time_us >= TIME_DAY || e->time_us <= v->after_us) {
+                return;
+            }
+            g->same_1d += (e->tag & ENTRY_PAYMENT) != 0 && e->amount == amount;
+            g->checks_1d += (e->tag & ENTRY_IS_CHECK) != 0;
+        }
+    }
+}
+
+/* Everything that looks back 30 days.  The age within its day (near: at most 90 min from either
+ * end) is kept by subtracting whole days as they pass, newest first. */
+static void glance_month(const struct view *v, struct glance *g)
+{
+    int64_t day_us = v->at_us;
+    for (const struct chunk *c = v->top; c != NULL; c = view_older(v, c)) {
+        for (uint32_t i = view_count_in(v, c); i-- > 0;) {
+            const struct entry *e = &c->entry[i];
+            if (v->at_us - e->time_us >= 30 * TIME_DAY || e->time_us <= v->after_us) {
+                return;
+            }
+            if ((e->tag & ENTRY_PAYMENT) == 0) {
+                g->refunds_30d += (e->tag & ENTRY_IS_REFUND) != 0;
+                continue;
+            }
+            while (day_us - e->time_us >= TIME_DAY) {
+                day_us -= TIME_DAY;
+            }
+            int64_t part = day_us - e->time_us;
+            g->near_hour += (part <= NEAR_US) | (part >= TIME_DAY - NEAR_US);
+            g->payments_30d++;
+            g->largest_30d = e->amount > g->largest_30d ? e->amount : g->largest_30d;
+        }
+    }
+}
+
+/* Known frauds of 90 days. */
+static void glance_frauds(const struct view *v, struct glance *g)
+{
+    for (const struct chunk *c = v->top; c != NULL; c = view_older(v, c)) {
+        if (c->frauds == 0) {
+            continue;
+        }
+        for (uint32_t i = view_count_in(v, c); i-- > 0;) {
+            const struct entry *e = &c->entry[i];
+            if (v->at_us - e->time_us >= 90 * TIME_DAY || e->time_us <= v->after_us) {
+                return;
+            }
+            if ((e->tag & ENTRY_FRAUD) != 0) {
+                g->fraud.n++;
+                g->fraud.sum += e->amount;
+                g->fraud.square += (uint64_t)e->amount * e->amount;
+            }
+        }
+    }
+}
+
+static void glance_card(const struct view *v, uint32_t amount, struct glance *g)
+{
+    *g = (struct glance){.gaps = 0};
+    glance_gaps(v, g);
+    glance_day(v, amount, g);
+    glance_month(v, g);
+    glance_frauds(v, g);
 }
 
 static void interval_columns(struct work *w, const struct glance *g)
@@ -84,11 +111,11 @@ static void interval_columns(struct work *w, const struct glance *g)
         uint32_t back;
     } GAP[] = {{FEAT_card_gap, 1}, {FEAT_card_gap2, 2}, {FEAT_card_gap5, 5}};
     for (size_t i = 0; i < sizeof GAP / sizeof *GAP; i++) {
-        if (g->events >= GAP[i].back) {
+        if (g->gaps >= GAP[i].back) {
             ln_time_later(w, GAP[i].column, g->gap_us[GAP[i].back - 1], TIME_S);
         }
     }
-    if (g->events > 0) {
+    if (g->gaps > 0) {
         uint32_t n = g->payments_30d + w->self;
         double usual_gap = 30 * 86400.0 / (n > 1 ? n : 1);
         ln_later(w, FEAT_card_gap_ratio, (1 + (double)g->gap_us[0] / 1e6) / (1 + usual_gap));
@@ -104,14 +131,13 @@ static uint32_t small_payments(const struct work *w, const struct view *v, const
     double sum = (double)month->sum + month->pane_sum + (double)w->self * w->t->amount_ref;
     double bound = n > 0 ? sum / n / 10 : 0; /* in 1/100 units */
     uint32_t small = w->self > 0 && w->t->amount_ref < bound;
-    for (const struct chunk *c = history_chunk(v->region, v->history->newest); c != NULL;
-         c = history_chunk(v->region, c->older)) {
-        for (uint32_t i = c->n; i-- > 0;) {
+    for (const struct chunk *c = v->top; c != NULL; c = view_older(v, c)) {
+        for (uint32_t i = view_count_in(v, c); i-- > 0;) {
             const struct entry *e = &c->entry[i];
             if (v->at_us - e->time_us >= TIME_DAY || e->time_us <= v->after_us) {
                 return small;
             }
-            small += e->time_us <= v->at_us && (e->tag & ENTRY_PAYMENT) != 0 && e->amount < bound;
+            small += (e->tag & ENTRY_PAYMENT) != 0 && e->amount < bound;
         }
     }
     return small;
@@ -163,16 +189,20 @@ static void usual_columns(struct work *w, const struct glance *g, const struct s
     facts->usual_ratio = (float)(w->amount / (mean > MEAN_MIN ? mean : MEAN_MIN));
 }
 
-static void pair_columns(struct work *w, const struct glance *g)
+static void pair_columns(struct work *w, const struct view *v)
 {
-    if (place_tag(w->t->terminal, w->t->merchant) == 0) {
+    static const int64_t WINDOW[] = {30 * TIME_DAY, 90 * TIME_DAY};
+    uint32_t place = place_tag(w->t->terminal, w->t->merchant);
+    uint32_t n[2];
+    if (place == 0) {
         w->x[FEAT_pair_days] = -1;
         return;
     }
-    ln1p_later(w, FEAT_pair_count_30d, g->pair_30d + w->self);
-    ln1p_later(w, FEAT_pair_count_90d, g->pair_90d + w->self);
-    if (g->pair_last_us != INT64_MIN) {
-        ln_time_later(w, FEAT_pair_days, w->t->event_us - g->pair_last_us, TIME_DAY);
+    int64_t last_us = view_place(v, place, WINDOW, 2, n);
+    ln1p_later(w, FEAT_pair_count_30d, n[0] + w->self);
+    ln1p_later(w, FEAT_pair_count_90d, n[1] + w->self);
+    if (last_us != INT64_MIN) {
+        ln_time_later(w, FEAT_pair_days, v->at_us - last_us, TIME_DAY);
     }
 }
 
@@ -194,11 +224,11 @@ void columns_card(struct work *w, struct feat_facts *facts)
     struct sums s[W_COUNT];
     struct glance g;
     view_windows(&v, WINDOWS, W_COUNT, s);
-    glance_card(w, &v, &g);
+    glance_card(&v, w->t->amount_ref, &g);
     facts->card_events = w->at->card->events;
     interval_columns(w, &g);
     window_columns(w, &v, &g, s);
     usual_columns(w, &g, &s[W_90D], facts);
-    pair_columns(w, &g);
+    pair_columns(w, &v);
     label_columns(w, &v, &e->frauds);
 }

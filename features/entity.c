@@ -56,14 +56,6 @@ void *entities_find(const struct entities *t, uint64_t id)
     return at != 0 ? record(t, at - 1) : NULL;
 }
 
-void entities_prefetch(const struct entities *t, uint64_t id)
-{
-    const void *p = entities_find(t, id);
-    if (p != NULL) {
-        __builtin_prefetch(p);
-    }
-}
-
 /* Deletes without tombstones: later members of the probe chain move up (Knuth 6.4, algorithm R). */
 static void unlink_slot(struct entities *t, uint64_t hole)
 {

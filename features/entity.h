@@ -83,7 +83,6 @@ void *entities_get(struct entities *t, struct region *r, uint64_t id, const stru
 /* Gives the longest unseen of the next few up, pinned ones excepted; false: there is none. */
 bool entities_evict(struct entities *t, struct region *r, const struct pinned *pinned);
 uint32_t entities_number(const struct entities *t, const void *record);
-void entities_prefetch(const struct entities *t, uint64_t id);
 
 /* Moves id to the front of the latest; returns how it was before (id 0: not there). */
 struct seen seen_touch(struct seen *latest, uint32_t id, int64_t at_us);

@@ -3,9 +3,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "features/chunk_kernel.h"
 #include "features/panes.h"
 
-/* 512 B: 31 entries */
+/* 512 B: 30 entries */
 #define CHUNK_CLASS_MAX 3U
 /* of the entries, this share is folded at once when the limit is reached */
 #define FOLD_SHARE 4U
@@ -18,6 +19,29 @@ static uint32_t capacity(const struct chunk *c)
 static struct chunk *chunk_at(struct region *r, uint32_t block)
 {
     return region_at(r, block);
+}
+
+static wide_sum square_of(const struct chunk *c)
+{
+    return (wide_sum)c->square_high << 64 | c->square_low;
+}
+
+/* Takes an entry into the chunk's sums, or out of them. */
+static void account(struct chunk *c, const struct entry *e, bool in)
+{
+    if ((e->tag & ENTRY_PAYMENT) == 0) {
+        return;
+    }
+    uint8_t fraud = (e->tag & ENTRY_FRAUD) != 0;
+    uint8_t blamed = (e->tag & ENTRY_BLAMED) != 0;
+    wide_sum square = (uint64_t)e->amount * e->amount;
+    square = in ? square_of(c) + square : square_of(c) - square;
+    c->square_low = (uint64_t)square;
+    c->square_high = (uint8_t)(square >> 64);
+    c->sum = in ? c->sum + e->amount : c->sum - e->amount;
+    c->payments = (uint8_t)(in ? c->payments + 1 : c->payments - 1);
+    c->frauds = (uint8_t)(in ? c->frauds + fraud : c->frauds - fraud);
+    c->blamed = (uint8_t)(in ? c->blamed + blamed : c->blamed - blamed);
 }
 
 static void free_oldest_chunk(struct region *r, struct history *h)
@@ -42,8 +66,11 @@ static void drop_entries(struct region *r, struct history *h, uint32_t count)
         free_oldest_chunk(r, h);
         return;
     }
+    for (uint32_t i = 0; i < count; i++) {
+        account(c, &c->entry[i], false);
+    }
     memmove(c->entry, c->entry + count, (c->n - count) * sizeof c->entry[0]);
-    c->n = (uint16_t)(c->n - count);
+    c->n = (uint8_t)(c->n - count);
     h->n -= count;
 }
 
@@ -106,8 +133,9 @@ static bool grow_chunk(struct region *r, struct history *h, uint32_t block)
         return false;
     }
     struct chunk *to = chunk_at(r, larger);
-    memcpy(to->entry, c->entry, c->n * sizeof c->entry[0]);
-    to->n = c->n;
+    uint8_t size_class = to->size_class;
+    memcpy(to, c, sizeof *c + c->n * sizeof c->entry[0]);
+    to->size_class = size_class;
     region_free(r, block, c->size_class);
     return true;
 }
@@ -121,9 +149,13 @@ static bool split_chunk(struct region *r, struct history *h, uint32_t block)
         return false;
     }
     struct chunk *to = chunk_at(r, half);
-    to->n = (uint16_t)(c->n / 2);
-    c->n = (uint16_t)(c->n - to->n);
+    to->n = (uint8_t)(c->n / 2);
+    c->n = (uint8_t)(c->n - to->n);
     memcpy(to->entry, c->entry + c->n, to->n * sizeof c->entry[0]);
+    for (uint32_t i = 0; i < to->n; i++) {
+        account(c, &to->entry[i], false);
+        account(to, &to->entry[i], true);
+    }
     return true;
 }
 
@@ -166,6 +198,7 @@ static void insert(struct chunk *c, const struct entry *e)
     memmove(c->entry + at + 1, c->entry + at, (c->n - at) * sizeof *e);
     c->entry[at] = *e;
     c->n++;
+    account(c, e, true);
 }
 
 bool history_add(struct region *r, struct history *h, const struct history_limits *l,
@@ -210,24 +243,25 @@ struct view history_view(const struct region *r, const struct history *h,
                          const struct history_limits *l, int64_t at_us)
 {
     const struct chunk *c = history_chunk(r, h->newest);
-    int64_t now_us = at_us;
-    if (c != NULL && c->entry[c->n - 1].time_us > now_us) {
-        now_us = c->entry[c->n - 1].time_us;
+    struct view v = {r, h, at_us, at_us - l->horizon_us, NULL, 0};
+    if (c == NULL) {
+        return v;
     }
-    return (struct view){r, h, at_us, now_us - l->horizon_us};
-}
-
-int64_t view_newest(const struct view *v)
-{
-    for (const struct chunk *c = history_chunk(v->region, v->history->newest); c != NULL;
-         c = history_chunk(v->region, c->older)) {
-        for (uint32_t i = c->n; i-- > 0;) {
-            if (c->entry[i].time_us <= v->at_us) {
-                return c->entry[i].time_us > v->after_us ? c->entry[i].time_us : INT64_MIN;
-            }
+    int64_t newest_us = c->entry[c->n - 1].time_us;
+    if (newest_us > at_us) {
+        v.after_us = newest_us - l->horizon_us;
+    }
+    while (c != NULL && c->entry[0].time_us > at_us) {
+        c = history_chunk(r, c->older);
+    }
+    if (c != NULL) {
+        v.top = c;
+        v.top_n = c->n;
+        while (c->entry[v.top_n - 1].time_us > at_us) {
+            v.top_n--;
         }
     }
-    return INT64_MIN;
+    return v;
 }
 
 /* Where the window begins that ends at the view's event. */
@@ -237,44 +271,78 @@ static int64_t window_edge(const struct view *v, int64_t window_us)
     return edge > v->after_us ? edge : v->after_us;
 }
 
+static inline void add_chunk(struct sums *s, const struct chunk *c)
+{
+    s->n += c->payments;
+    s->sum += c->sum;
+    s->square += square_of(c);
+}
+
 void view_windows(const struct view *v, const int64_t *window_us, size_t count, struct sums *out)
 {
-    struct sums s = {0};
-    size_t k = 0;
-    int64_t edge_us = window_edge(v, window_us[0]);
-    for (const struct chunk *c = history_chunk(v->region, v->history->newest);
-         c != NULL && k < count; c = history_chunk(v->region, c->older)) {
-        for (uint32_t i = c->n; i-- > 0;) {
-            const struct entry *e = &c->entry[i];
-            while (e->time_us <= edge_us) {
-                out[k++] = s;
-                if (k == count) {
-                    goto panes;
-                }
-                edge_us = window_edge(v, window_us[k]);
-            }
-            if ((e->tag & ENTRY_PAYMENT) != 0 && e->time_us <= v->at_us) {
-                s.n++;
-                s.sum += e->amount;
-                s.square += (uint64_t)e->amount * e->amount;
+    const struct chunk_kernel *kernel = chunk_kernel_best();
+    const struct chunk *c = v->top;
+    struct sums s = {0}; /* of the chunks that lie wholly inside the window */
+    for (size_t k = 0; k < count; k++) {
+        int64_t edge_us = window_edge(v, window_us[k]);
+        for (; c != NULL && c->entry[0].time_us > edge_us; c = view_older(v, c)) {
+            if (view_count_in(v, c) == c->n) {
+                add_chunk(&s, c);
+            } else {
+                kernel->window_part(c->entry, view_count_in(v, c), edge_us, &s);
             }
         }
+        out[k] = s;
+        if (c != NULL && c->entry[view_count_in(v, c) - 1].time_us > edge_us) {
+            kernel->window_part(c->entry, view_count_in(v, c), edge_us, &out[k]);
+        }
     }
-    while (k < count) {
-        out[k++] = s;
-    }
-panes:
-    for (k = 0; k < count && v->history->pane_count > 0; k++) {
+    for (size_t k = 0; k < count && v->history->pane_count > 0; k++) {
         panes_sum(v, window_edge(v, window_us[k]), v->at_us, &out[k]);
     }
 }
 
-double view_count(const struct view *v, int64_t from_us, int64_t to_us, uint32_t without)
+int64_t view_place(const struct view *v, uint32_t place, const int64_t *window_us, size_t count,
+                   uint32_t *out)
+{
+    const struct chunk_kernel *kernel = chunk_kernel_best();
+    int64_t end_us = window_edge(v, window_us[count - 1]);
+    int64_t latest_us = INT64_MIN;
+    memset(out, 0, count * sizeof *out);
+    for (const struct chunk *c = v->top; c != NULL; c = view_older(v, c)) {
+        uint32_t n = view_count_in(v, c);
+        if (c->entry[n - 1].time_us <= end_us) {
+            break;
+        }
+        for (uint32_t found = kernel->at_place(c->entry, n, place); found != 0;) {
+            uint32_t i = 31U - (uint32_t)__builtin_clz(found);
+            int64_t age = v->at_us - c->entry[i].time_us;
+            found &= ~(1U << i);
+            if (c->entry[i].time_us <= end_us) {
+                break;
+            }
+            latest_us = latest_us == INT64_MIN ? c->entry[i].time_us : latest_us;
+            for (size_t k = 0; k < count; k++) {
+                out[k] += age < window_us[k];
+            }
+        }
+    }
+    return latest_us;
+}
+
+double view_count(const struct view *v, int64_t from_us, int64_t to_us, enum entry_flag without)
 {
     struct sums s = {0};
     from_us = from_us > v->after_us ? from_us : v->after_us;
-    for (const struct chunk *c = history_chunk(v->region, v->history->newest); c != NULL;
-         c = history_chunk(v->region, c->older)) {
+    for (const struct chunk *c = v->top; c != NULL; c = view_older(v, c)) {
+        if (c->entry[0].time_us > to_us) {
+            continue;
+        }
+        if (c->entry[0].time_us > from_us && c->entry[c->n - 1].time_us <= to_us) {
+            uint32_t marked = without == ENTRY_FRAUD ? c->frauds : c->blamed;
+            s.n += c->payments - marked;
+            continue;
+        }
         for (uint32_t i = c->n; i-- > 0;) {
             if (c->entry[i].time_us <= from_us) {
                 return (double)s.n; /* panes lie before */
@@ -287,16 +355,18 @@ double view_count(const struct view *v, int64_t from_us, int64_t to_us, uint32_t
     return sums_n(&s);
 }
 
-int64_t view_latest(const struct view *v, int64_t to_us, uint32_t without)
+int64_t view_latest_legitimate(const struct view *v, int64_t to_us)
 {
-    for (const struct chunk *c = history_chunk(v->region, v->history->newest); c != NULL;
-         c = history_chunk(v->region, c->older)) {
+    for (const struct chunk *c = v->top; c != NULL; c = view_older(v, c)) {
+        if (c->entry[0].time_us > to_us || c->payments == c->blamed) {
+            continue;
+        }
         for (uint32_t i = c->n; i-- > 0;) {
             if (c->entry[i].time_us <= v->after_us) {
                 return INT64_MIN;
             }
             if (c->entry[i].time_us <= to_us &&
-                (c->entry[i].tag & (ENTRY_PAYMENT | without)) == ENTRY_PAYMENT) {
+                (c->entry[i].tag & (ENTRY_PAYMENT | ENTRY_BLAMED)) == ENTRY_PAYMENT) {
                 return c->entry[i].time_us;
             }
         }
@@ -319,7 +389,9 @@ static void change(struct region *r, const struct history *h, const struct entry
             if (e->time_us == key->time_us && e->amount == key->amount &&
                 (e->tag & (ENTRY_PAYMENT | flags)) == (ENTRY_PAYMENT | from) &&
                 (key->place == 0 || e->tag >> 8 == key->place)) {
+                account(c, e, false);
                 e->tag = (e->tag & ~flags) | to;
+                account(c, e, true);
                 return;
             }
         }

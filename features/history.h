@@ -2,8 +2,9 @@
  * folded into panes (count, sum, sum of squares over a stretch of time).
  *
  * Events lie in a chain of small chunks: adding one touches the newest chunk only, forgetting old
- * ones frees whole chunks.  n events in order take at most 16.6 n + 1,100 bytes, below 32 events
- * 32 n + 64; late ones may leave chunks half full.
+ * ones frees whole chunks.  Each chunk knows its own sums, so a window adds up chunks and looks
+ * only at the entries of those that its edge cuts.  n events in order take at most 17.1 n + 1,100
+ * bytes, below 31 events 32 n + 64; late ones may leave chunks half full.
  *
  * Invariants
  *  1. Entries ascend by time, inside a chunk and along the chain; equal times stay in order of
@@ -37,12 +38,17 @@ struct entry {
     uint32_t tag;    /* low 8 bits: flags; high 24: of the place */
 };
 
-/* A stretch of the chain. */
+/* A stretch of the chain, and the sums of its payments (1/100 units). */
 struct chunk {
     uint32_t older, newer; /* blocks; 0: none */
-    uint16_t n;
-    uint8_t size_class;
-    uint8_t spare[5];
+    uint8_t n, size_class;
+    uint8_t payments; /* among its entries */
+    uint8_t frauds;   /* payments marked ENTRY_FRAUD */
+    uint8_t blamed;   /* payments marked ENTRY_BLAMED */
+    uint8_t square_high;
+    uint8_t spare[2];
+    uint64_t sum;
+    uint64_t square_low;  /* of square_high * 2^64 + square_low: 31 squares do not fit in 64 bits */
     struct entry entry[]; /* [n], ascending */
 };
 
@@ -74,12 +80,17 @@ struct sums {
     double pane_n, pane_sum, pane_square;
 };
 
-/* A history as an event at at_us sees it: entries in (after_us, at_us]. */
+/* A history as an event at at_us sees it: entries in (after_us, at_us].  Loops over them go
+ *     for (const struct chunk *c = v->top; c != NULL; c = view_older(v, c))
+ *         for (uint32_t i = view_count_in(v, c); i-- > 0;)
+ * newest first, and stop by themselves at after_us. */
 struct view {
     const struct region *region;
     const struct history *history;
     int64_t at_us;
-    int64_t after_us; /* forgotten at and before this */
+    int64_t after_us;        /* forgotten at and before this */
+    const struct chunk *top; /* with the newest entry at or before at_us; NULL: none */
+    uint32_t top_n;          /* entries of it that are */
 };
 
 /* Puts an event in its place.  Returns false where it is forgotten already, or older than the
@@ -95,19 +106,38 @@ static inline const struct chunk *history_chunk(const struct region *r, uint32_t
     return block != 0 ? region_at(r, block) : NULL;
 }
 
+static inline const struct chunk *view_older(const struct view *v, const struct chunk *c)
+{
+    return history_chunk(v->region, c->older);
+}
+
+static inline uint32_t view_count_in(const struct view *v, const struct chunk *c)
+{
+    return c == v->top ? v->top_n : c->n;
+}
+
 /* Time of the newest event the view holds, or INT64_MIN. */
-int64_t view_newest(const struct view *v);
+static inline int64_t view_newest(const struct view *v)
+{
+    int64_t newest_us = v->top != NULL ? v->top->entry[v->top_n - 1].time_us : INT64_MIN;
+    return newest_us > v->after_us ? newest_us : INT64_MIN;
+}
 
 /* Payments in (at - window[k], at] for ascending windows; out: [count]. */
 void view_windows(const struct view *v, const int64_t *window_us, size_t count, struct sums *out);
 
-/* Payments with time in (from, to], to <= at, that carry none of the `without` flags.  Panes know
- * no flags: theirs all count. */
-double view_count(const struct view *v, int64_t from_us, int64_t to_us, uint32_t without);
+/* Counts payments at a place in (at - window[k], at] for ascending windows; returns the time of the
+ * latest in the longest, or INT64_MIN. */
+int64_t view_place(const struct view *v, uint32_t place, const int64_t *window_us, size_t count,
+                   uint32_t *out);
 
-/* Time of the latest payment at or before to_us <= at that carries none of the `without` flags (or
- * of the latest moment of a pane with payments), or INT64_MIN. */
-int64_t view_latest(const struct view *v, int64_t to_us, uint32_t without);
+/* Payments with time in (from, to], to <= at, without the flag (ENTRY_FRAUD or ENTRY_BLAMED).
+ * Panes know no flags: theirs all count. */
+double view_count(const struct view *v, int64_t from_us, int64_t to_us, enum entry_flag without);
+
+/* Time of the latest payment at or before to_us <= at without ENTRY_BLAMED (or of the latest moment
+ * of a pane with payments), or INT64_MIN. */
+int64_t view_latest_legitimate(const struct view *v, int64_t to_us);
 
 /* Whether an entry is the one that a label means: payments of this time and amount; where `place`
  * is not 0, with this place.  Two events alike in all of these are interchangeable. */

@@ -133,7 +133,7 @@ void known_state(const struct view *v, const struct frauds *f, int64_t maturity_
 {
     int64_t known_to = v->at_us - maturity_us;
     int64_t fraud = f->n > 0 ? latest(v->region, f, v->at_us, true) : INT64_MIN;
-    int64_t legit = view_latest(v, known_to, ENTRY_BLAMED);
+    int64_t legit = view_latest_legitimate(v, known_to);
     out[0] = days_between(fraud, v->at_us);
     out[1] = days_between(legit, v->at_us);
     out[2] = NEVER_DAYS;
@@ -144,7 +144,7 @@ void known_state(const struct view *v, const struct frauds *f, int64_t maturity_
         return;
     }
     /* the run: blamed frauds after the last known legitimate payment before the latest of them */
-    int64_t before = view_latest(v, fraud < known_to ? fraud : known_to, ENTRY_BLAMED);
+    int64_t before = view_latest_legitimate(v, fraud < known_to ? fraud : known_to);
     before = before > v->after_us ? before : v->after_us;
     int64_t first = fraud;
     uint32_t length = 0;

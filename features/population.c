@@ -84,12 +84,15 @@ static void category_advance(struct category *c, int64_t day)
         c->frauds[(uint64_t)d % CATEGORY_DAYS] = 0;
     }
     c->day = day;
+    c->risk_fits = false;
 }
 
 void category_add_payment(struct category *c, int64_t clock_day)
 {
     category_advance(c, clock_day + DAY_OFFSET);
     c->payments[(uint64_t)c->day % CATEGORY_DAYS]++;
+    /* today's payments count where the maturity is less than a day */
+    c->risk_fits &= c->risk_maturity_days > 0;
 }
 
 void category_add_fraud(struct category *c, int64_t clock_day, int64_t known_day, int count)
@@ -101,11 +104,11 @@ void category_add_fraud(struct category *c, int64_t clock_day, int64_t known_day
     }
     uint32_t *f = &c->frauds[(uint64_t)day % CATEGORY_DAYS];
     *f = count > 0 ? *f + 1 : *f - (*f > 0);
+    c->risk_fits = false;
 }
 
-float category_risk(struct category *c, int64_t clock_day, int64_t maturity_days)
+static float compute_risk(const struct category *c, int64_t maturity_days)
 {
-    category_advance(c, clock_day + DAY_OFFSET);
     uint64_t frauds = 0;
     uint64_t payments = 0;
     for (int64_t d = 0; d < RISK_DAYS; d++) {
@@ -116,4 +119,15 @@ float category_risk(struct category *c, int64_t clock_day, int64_t maturity_days
         return 0;
     }
     return frauds < payments ? (float)((double)frauds / (double)payments) : 1.0F;
+}
+
+float category_risk(struct category *c, int64_t clock_day, int64_t maturity_days)
+{
+    category_advance(c, clock_day + DAY_OFFSET);
+    if (!c->risk_fits || c->risk_maturity_days != maturity_days) {
+        c->risk = compute_risk(c, maturity_days);
+        c->risk_maturity_days = maturity_days;
+        c->risk_fits = true;
+    }
+    return c->risk;
 }

@@ -4,6 +4,7 @@
 #ifndef FD_FEATURES_POPULATION_H
 #define FD_FEATURES_POPULATION_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -24,6 +25,9 @@ struct amounts {
 
 struct category {
     int64_t day;
+    int64_t risk_maturity_days; /* what `risk` was computed for */
+    float risk;
+    bool risk_fits;                   /* nothing that it depends on has changed since */
     uint32_t payments[CATEGORY_DAYS]; /* by day modulo CATEGORY_DAYS */
     uint32_t frauds[CATEGORY_DAYS];   /* by the day they became known */
 };

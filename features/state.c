@@ -234,17 +234,6 @@ void *feat_card_extra(const struct feat_state *s, uint64_t card)
     return c != NULL ? extra_of(s, c) : NULL;
 }
 
-void feat_prefetch(const struct feat_state *s, const struct tx *t)
-{
-    entities_prefetch(&s->cards, t->card);
-    if (t->terminal != 0) {
-        entities_prefetch(&s->places, place_id(t->terminal, PLACE_TERMINAL));
-    }
-    if (t->merchant != 0) {
-        entities_prefetch(&s->places, place_id(t->merchant, PLACE_MERCHANT));
-    }
-}
-
 int64_t feat_clock_us(const struct feat_state *s)
 {
     return s->clock_us;

@@ -62,8 +62,10 @@ void feat_extract(struct feat_state *s, const struct tx *t, float *out_x, struct
 /* The caller's bytes of a card, or NULL if the card is not known.  Does not touch the state. */
 void *feat_card_extra(const struct feat_state *s, uint64_t card);
 
-/* Starts loading a card's and its places' memory into the cache ahead of feat_extract. */
-void feat_prefetch(const struct feat_state *s, const struct tx *t);
+/* Starts loading what the next n events (FEAT_PREFETCH_MAX at most; t: [n]) need into the cache.
+ * Changes nothing; best called with as many as possible, then feat_extract for each. */
+#define FEAT_PREFETCH_MAX 16
+void feat_prefetch(const struct feat_state *s, const struct tx *t, size_t n);
 
 /* Takes a label (a copy); it waits until the clock reaches known_us.  A number not above the last
  * one of its source is a repeat: counted, ignored.  A changed verdict takes the old one back when

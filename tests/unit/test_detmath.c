@@ -118,6 +118,46 @@ static void test_log_many_bits_depend_on_nothing(void **state)
     assert_true(bits_of(zero) == 0);
 }
 
+static void test_sincos_many_matches_libm(void **state)
+{
+    (void)state;
+    double x[11];
+    double s[11];
+    double c[11];
+    for (int i = -50000; i < 50000; i++) {
+        size_t n = (size_t)(i + 50000) % 11 + 1;
+        for (size_t k = 0; k < n; k++) {
+            x[k] = (double)i * 0.0019 + (double)k * 1e-5 * (double)(i % 7);
+        }
+        det_sincos_many(x, s, c, n);
+        for (size_t k = 0; k < n; k++) {
+            assert_true(fabs(s[k] - sin(x[k])) <= 3e-16);
+            assert_true(fabs(c[k] - cos(x[k])) <= 3e-16);
+        }
+    }
+}
+
+static void test_sincos_many_bits_depend_on_nothing(void **state)
+{
+    (void)state;
+    for (int i = -20000; i <= 20000; i++) {
+        double x[19];
+        double s[3][19];
+        double c[3][19];
+        for (size_t k = 0; k < 19; k++) {
+            x[k] = (double)i * 0.00031 * (double)(k + 1);
+        }
+        size_t one = (size_t)(i + 20000) % 19;
+        det_sincos_many(x, s[0], c[0], 19);
+        det_sincos_many_portable(x, s[1], c[1], 19);
+        det_sincos_many(&x[one], &s[2][one], &c[2][one], 1);
+        assert_memory_equal(s[0], s[1], sizeof s[0]);
+        assert_memory_equal(c[0], c[1], sizeof c[0]);
+        assert_memory_equal(&s[2][one], &s[0][one], sizeof s[0][0]);
+        assert_memory_equal(&c[2][one], &c[0][one], sizeof c[0][0]);
+    }
+}
+
 static void test_sigmoid_stays_inside(void **state)
 {
     (void)state;
@@ -185,6 +225,8 @@ int main(void)
         cmocka_unit_test(test_double_functions_keep_their_bits),
         cmocka_unit_test(test_log_many_matches_libm),
         cmocka_unit_test(test_log_many_bits_depend_on_nothing),
+        cmocka_unit_test(test_sincos_many_matches_libm),
+        cmocka_unit_test(test_sincos_many_bits_depend_on_nothing),
         cmocka_unit_test(test_sigmoid_stays_inside),
         cmocka_unit_test(test_expf_relative_error),
         cmocka_unit_test(test_expf_clamps),
