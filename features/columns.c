@@ -153,7 +153,7 @@ static void angle_columns(struct work *w)
     int64_t day = time_day(t->event_us);
     double angle[ANGLES] = {2 * 3.14159265358979323846 * (double)(t->event_us - day * TIME_DAY) /
                             (double)TIME_DAY};
-    struct angles a;
+    struct angles a = {0};
     if (located) {
         angle[ANGLE_LAT] = (double)t->lat * RADIANS;
         place_angles(t, (double)c->lat, (double)c->lon, &angle[ANGLE_LAST_LAT]);
