@@ -123,7 +123,7 @@ test: deps-test                         ## everything: unit, integration, saniti
 	@tests/run.sh all
 build-unit: $(UNIT)
 build-tests: $(UNIT) $(INTEG) $(B)/fraudd
-unit: $(UNIT)                           ## unit tests of this build ($(V))
+unit: $(UNIT) $(if $(filter release,$(V)),$(B)/fraudd) ## unit tests of this build ($(V))
 	@tests/run.sh programs $(UNIT) $(if $(filter release,$(V)),$(wildcard tests/unit/test_*.sh tests/unit/test_*.py))
 integration: $(INTEG) $(B)/fraudd       ## against a real Kafka and a throwaway PostgreSQL
 	@tests/run.sh programs $(INTEG) $(wildcard tests/integration/test_*.sh)

@@ -17,6 +17,7 @@
 #include "base/progress.h"
 
 #define ASK_TIMEOUT_MS 5000
+#define CLOSE_MS 1200
 
 void bus_kafka_trouble(struct bus_kafka *b, bool fatal, const char *fmt, ...)
 {
@@ -211,7 +212,7 @@ static enum err ask_facts(struct bus_kafka *b, struct errmsg *e)
     }
     struct errmsg away;
     err = n > 0 ? bus_admin_facts_of(rk, names, n, facts, 1000, &away) : ERR_UNAVAILABLE;
-    rd_kafka_destroy(rk);
+    bus_kafka_end(rk);
     if (err != ERR_OK) {
         return ERR_OK;
     }
@@ -270,6 +271,9 @@ static void bus_free(struct bus_kafka *b)
     b->closing = true;
     bus_kafka_read_close(b);
     bus_kafka_write_close(b);
+    if (!bus_kafka_ended(CLOSE_MS)) {
+        return; /* a broker hangs: the handles' callbacks may still look at b */
+    }
     for (size_t i = 0; i < USE_COUNT; i++) {
         if (b->base[i] != NULL) {
             rd_kafka_conf_destroy(b->base[i]);

@@ -105,6 +105,13 @@ FD_MUSTCHECK enum err bus_kafka_handle(struct bus_kafka *b, enum bus_use use,
                                        const char *const *properties, rd_kafka_t **out,
                                        struct errmsg *e);
 
+/* Ends a handle in the background; everything taken from it has been given back.  leave: of a
+ * consumer, which leaves its group first; callbacks may come from the background then. */
+void bus_kafka_end(rd_kafka_t *rk);
+void bus_kafka_leave(rd_kafka_t *group);
+/* Waits for all handles of the process that are ending; false: some still are. */
+bool bus_kafka_ended(int timeout_ms);
+
 /* The topic of that name that is read, or -1; a partition's entry, or NULL. */
 int bus_kafka_topic_of(const struct bus_kafka *b, const char *name);
 struct bus_part *bus_kafka_part(const struct bus_kafka *b, int topic, int32_t partition);
@@ -113,6 +120,8 @@ FD_MUSTCHECK enum err bus_kafka_read_open(struct bus_kafka *b, struct errmsg *e)
 void bus_kafka_read_close(struct bus_kafka *b);
 size_t bus_kafka_poll(void *self, struct bus_message *out, size_t max, int timeout_ms);
 void bus_kafka_release(void *self);
+/* Commits what waits and waits for the answer, a second at most. */
+FD_MUSTCHECK enum err bus_kafka_commit_now(struct bus_kafka *b, struct errmsg *e);
 enum err bus_kafka_commit(void *self, enum bus_topic topic, int32_t partition, int64_t next_offset,
                           bool sync, struct errmsg *e);
 void bus_kafka_tend_commits(struct bus_kafka *b); /* sends what waits, when it is time */

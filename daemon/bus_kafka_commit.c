@@ -7,7 +7,9 @@
 
 #include "base/progress.h"
 
-#define COMMIT_TIMEOUT_MS 10000
+/* Waited for when a partition goes away or the process ends: what is not committed then is decided
+ * again, identically, and SIGTERM must end a process within 5 s whatever the broker does. */
+#define COMMIT_TIMEOUT_MS 1000
 /* A commit is a request that the broker writes to a log of its own: not one a batch.  What is not
  * committed yet when a process dies is decided again, identically. */
 #define COMMIT_EVERY_US 200000
@@ -74,9 +76,8 @@ void bus_kafka_tend_commits(struct bus_kafka *b)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* Commits what waits and waits for the answer, COMMIT_TIMEOUT_MS at most (rd_kafka_commit has no
- * bound). */
-static enum err commit_now(struct bus_kafka *b, struct errmsg *e)
+/* COMMIT_TIMEOUT_MS at most: rd_kafka_commit has no bound. */
+enum err bus_kafka_commit_now(struct bus_kafka *b, struct errmsg *e)
 {
     rd_kafka_topic_partition_list_t *list = take_commits(b);
     if (list == NULL) {
@@ -115,5 +116,5 @@ enum err bus_kafka_commit(void *self, enum bus_topic topic, int32_t partition, i
     }
     p->commit = next_offset;
     b->commit_wanted = true;
-    return sync ? commit_now(b, e) : ERR_OK;
+    return sync ? bus_kafka_commit_now(b, e) : ERR_OK;
 }

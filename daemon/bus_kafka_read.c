@@ -179,7 +179,10 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what,
                          rd_kafka_topic_partition_list_t *list, void *opaque)
 {
     struct bus_kafka *b = opaque;
-    (void)rk;
+    if (b->closing) { /* from the background: everything was given up before */
+        rd_kafka_assign(rk, NULL);
+        return;
+    }
     b->counters.rebalances++;
     if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         assign(b, list);
@@ -556,9 +559,31 @@ int64_t bus_kafka_lag(const struct bus_kafka *b)
     return known ? lag : -1;
 }
 
+/* Everything of ours goes away, as in a rebalance: the owner commits. */
+static void give_up_all(struct bus_kafka *b)
+{
+    struct errmsg e;
+    for (int t = 0; t < TOPIC_COUNT; t++) {
+        for (int32_t p = 0; b->plan.group_topic[t] && p < b->parts[t].count; p++) {
+            if (b->parts[t].part[p].ours && b->events.revoked != NULL) {
+                b->events.revoked(b->events.ctx, (enum bus_topic)t, p, false);
+            }
+        }
+    }
+    if (b->group != NULL && b->commit_wanted && bus_kafka_commit_now(b, &e) != ERR_OK) {
+        bus_kafka_trouble(b, false, "closing: %s; its messages will be read again", e.text);
+    }
+    for (int t = 0; t < TOPIC_COUNT; t++) {
+        for (int32_t p = 0; b->plan.group_topic[t] && p < b->parts[t].count; p++) {
+            b->parts[t].part[p].ours = false;
+        }
+    }
+}
+
 void bus_kafka_read_close(struct bus_kafka *b)
 {
     bus_kafka_release(b);
+    give_up_all(b);
     for (int t = 0; t < TOPIC_COUNT; t++) {
         for (int32_t p = 0; b->whole_topic[t] != NULL && p < b->parts[t].count; p++) {
             if (b->parts[t].part[p].ours && !b->parts[t].part[p].refused) {
@@ -577,10 +602,9 @@ void bus_kafka_read_close(struct bus_kafka *b)
         rd_kafka_queue_destroy(b->queue);
     }
     if (b->group != NULL) {
-        rd_kafka_consumer_close(b->group);
-        rd_kafka_destroy(b->group);
+        bus_kafka_leave(b->group);
     }
     if (b->whole != NULL) {
-        rd_kafka_destroy(b->whole);
+        bus_kafka_end(b->whole);
     }
 }

@@ -18,8 +18,8 @@
 #include "base/progress.h"
 
 #define RESEND_PAUSE_US 500000
-#define CLOSE_PATIENCE_MS 10000
-#define RECORD_OVERHEAD 128 /* a batch's and a record's own fields, generously */
+#define CLOSE_PATIENCE_MS 300 /* who wants everything acknowledged has waited before */
+#define RECORD_OVERHEAD 128   /* a batch's and a record's own fields, generously */
 
 static void batch_done(struct bus_kafka *b, struct bus_slot *slot)
 {
@@ -181,7 +181,7 @@ static void close_producer(struct bus_kafka *b)
         }
     }
     if (b->producer != NULL) {
-        rd_kafka_destroy(b->producer);
+        bus_kafka_end(b->producer);
         b->producer = NULL;
     }
 }
@@ -406,7 +406,7 @@ void bus_kafka_write_close(struct bus_kafka *b)
     b->abandon = true;
     if (b->producer != NULL) {
         rd_kafka_purge(b->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        rd_kafka_flush(b->producer, 1000);
+        rd_kafka_flush(b->producer, 300);
     }
     close_producer(b);
     while (b->failed != NULL) {

@@ -15,7 +15,7 @@
 #include "daemon/settings.h"
 
 #define MODEL_MAX_BYTES ((size_t)256 << 20)
-#define FINISH_MS 3000
+#define FINISH_MS 1500
 #define POLL_MS 100 /* a message ends the wait at once; only commits and signals wait so long */
 
 static const struct conf_option *const TABLES[] = {SETTINGS_FILE, SETTINGS, NULL};

@@ -198,16 +198,23 @@ static void commit_acknowledged(struct score *s, uint64_t first_open, bool sync)
         s->flight_first++;
         s->flight_count--;
     }
+    int32_t last = -1;
     for (int32_t p = 0; p < s->partition_top; p++) {
-        struct owned *o = &s->owned[p];
-        if (next[p] > o->committed && next[p] > o->emit_from && o->lane != NULL) {
-            enum err err = s->bus.commit(s->bus.self, TOPIC_TRANSACTIONS, p, next[p], sync, &e);
-            if (err == ERR_OK) {
-                o->committed = next[p];
-            } else {
-                log_line(FD_LOG_WARN, "commit_failed", "partition=%" PRId32 " offset=%" PRId64, p,
-                         next[p]);
-            }
+        const struct owned *o = &s->owned[p];
+        if (next[p] <= o->committed || next[p] <= o->emit_from || o->lane == NULL) {
+            next[p] = -1;
+        } else {
+            last = p;
+        }
+    }
+    for (int32_t p = 0; p <= last; p++) {
+        /* the last one waits for the broker, and with it all before: one request */
+        if (next[p] >= 0 && s->bus.commit(s->bus.self, TOPIC_TRANSACTIONS, p, next[p],
+                                          sync && p == last, &e) == ERR_OK) {
+            s->owned[p].committed = next[p];
+        } else if (next[p] >= 0) {
+            log_line(FD_LOG_WARN, "commit_failed", "partition=%" PRId32 " offset=%" PRId64, p,
+                     next[p]);
         }
     }
 }

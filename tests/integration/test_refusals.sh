@@ -200,7 +200,7 @@ took=$(awk "BEGIN { print int(($EPOCHREALTIME - $begun) * 1000) }")
 [ "$sink_code" -eq 0 ] || fail "the sink's exit code $sink_code"
 [ "$took" -lt 5500 ] || fail "$took ms from SIGTERM to the end while the broker hangs"
 echo "with a broker that hangs: score ended with $code, both after $took ms"
-kill -9 "$producer" 2>/dev/null
+kill -9 "$producer" 2>/dev/null; wait "$producer" 2>/dev/null
 kill -CONT "$(cat "$SERVERS_KAFKA_HOME/pid")"
 
 # ---- a file system that may only be read ----

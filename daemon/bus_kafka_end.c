@@ -1,0 +1,100 @@
+/* Ending the library's handles.  rd_kafka_destroy waits until every request on its way has been
+ * answered or has timed out, a minute where a broker hangs; a process that is told to stop has 5 s.
+ * So each handle is ended by a thread of its own, and who closes the bus waits for them a bounded
+ * time.  What is still ending then is left to the end of the process. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "daemon/bus_kafka.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
+static int ending; /* handles not ended yet */
+
+/* A handle on its way out. */
+struct leaver {
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *queue; /* of a consumer that leaves its group, or NULL */
+};
+
+/* Leaves the group.  Destroying a handle that is in the middle of it makes the library spin. */
+static void leave(const struct leaver *l)
+{
+    while (!rd_kafka_consumer_closed(l->rk)) {
+        rd_kafka_event_t *ev = rd_kafka_queue_poll(l->queue, 20); /* callbacks run inside */
+        if (ev != NULL) {
+            rd_kafka_event_destroy(ev);
+        }
+    }
+    rd_kafka_queue_destroy(l->queue);
+}
+
+static void *end(void *arg)
+{
+    struct leaver *l = arg;
+    if (l->queue != NULL) {
+        leave(l);
+    }
+    rd_kafka_destroy_flags(l->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    free(l);
+    pthread_mutex_lock(&lock);
+    ending--;
+    pthread_cond_broadcast(&ended);
+    pthread_mutex_unlock(&lock);
+    return NULL;
+}
+
+static void start(rd_kafka_t *rk, rd_kafka_queue_t *queue)
+{
+    pthread_t thread;
+    struct leaver *l = malloc(sizeof *l);
+    if (l == NULL) {
+        return; /* left to the end of the process */
+    }
+    *l = (struct leaver){rk, queue};
+    pthread_mutex_lock(&lock);
+    ending++;
+    pthread_mutex_unlock(&lock);
+    if (pthread_create(&thread, NULL, end, l) == 0) {
+        pthread_detach(thread);
+    } else {
+        (void)end(l);
+    }
+}
+
+void bus_kafka_end(rd_kafka_t *rk)
+{
+    start(rk, NULL);
+}
+
+void bus_kafka_leave(rd_kafka_t *group)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(group);
+    rd_kafka_error_t *error = rd_kafka_consumer_close_queue(group, queue);
+    if (error != NULL) { /* a fatal error closed it already */
+        rd_kafka_error_destroy(error);
+        rd_kafka_queue_destroy(queue);
+        queue = NULL;
+    }
+    start(group, queue);
+}
+
+bool bus_kafka_ended(int timeout_ms)
+{
+    struct timespec until;
+    int why = 0;
+    clock_gettime(CLOCK_REALTIME, &until); /* the clock of condition variables */
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += timeout_ms % 1000 * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&lock);
+    while (ending > 0 && why != ETIMEDOUT) {
+        why = pthread_cond_timedwait(&ended, &lock, &until);
+    }
+    bool all = ending == 0;
+    pthread_mutex_unlock(&lock);
+    return all;
+}
