@@ -34,6 +34,9 @@ void bus_kafka_trouble(struct bus_kafka *b, bool fatal, const char *fmt, ...)
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
     struct bus_kafka *b = opaque;
+    if (b->closing) { /* maybe from the background, when the owner is gone */
+        return;
+    }
     b->counters.broker_errors++;
     if ((rd_kafka_resp_err_t)code == RD_KAFKA_RESP_ERR__FATAL) {
         char text[256];
