@@ -1,22 +1,29 @@
 #include "base/region.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 
-static void *reserve(size_t bytes)
+/* Pages of this size, where the kernel has them, spare most TLB misses. */
+#define HUGE_PAGE ((size_t)2 << 20)
+
+static void *reserve(size_t bytes, bool huge_pages)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                    -1, 0);
-    if (p != MAP_FAILED && bytes >= (size_t)1 << 21) {
-        (void)madvise(p, bytes, MADV_HUGEPAGE);
+    if (p == MAP_FAILED) {
+        return NULL;
     }
-    return p == MAP_FAILED ? NULL : p;
+    if (huge_pages && bytes >= HUGE_PAGE) {
+        (void)madvise(p, bytes, MADV_HUGEPAGE); /* a wish */
+    }
+    return p;
 }
 
 enum err region_init(struct region *r, size_t bytes_max, struct errmsg *e)
 {
     memset(r, 0, sizeof *r);
-    r->base = reserve(bytes_max);
+    r->base = reserve(bytes_max, true);
     if (r->base == NULL) {
         return err_set(e, ERR_NOMEM,
                        "cannot reserve %zu bytes of memory; lower the state's ceiling", bytes_max);
@@ -65,7 +72,12 @@ void region_free(struct region *r, uint32_t block, unsigned size_class)
 
 void *region_array(size_t count, size_t size)
 {
-    return count > 0 && size <= SIZE_MAX / count ? reserve(count * size) : NULL;
+    return count > 0 && size <= SIZE_MAX / count ? reserve(count * size, true) : NULL;
+}
+
+void *region_array_sparse(size_t count, size_t size)
+{
+    return count > 0 && size <= SIZE_MAX / count ? reserve(count * size, false) : NULL;
 }
 
 void region_array_free(void *p, size_t count, size_t size)

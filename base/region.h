@@ -36,8 +36,11 @@ static inline void *region_at(const struct region *r, uint32_t block)
     return r->base + (size_t)block * REGION_UNIT;
 }
 
-/* A zeroed array of `count` elements that takes memory as it is touched; NULL: refused. */
+/* A zeroed array of `count` elements that takes memory as it is touched, by huge pages where the
+ * kernel has them; NULL: refused. */
 void *region_array(size_t count, size_t size);
+/* The same by small pages: for an array of which few elements, far apart, are ever touched. */
+void *region_array_sparse(size_t count, size_t size);
 void region_array_free(void *p, size_t count, size_t size);
 
 #endif

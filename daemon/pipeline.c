@@ -5,80 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/encode.h"
-#include "daemon/reasons.h"
-#include "daemon/version.h"
-#include "daemon/wire.h"
+#include "daemon/pipeline_private.h"
 #include "features/schema.h"
 
-#define WAVE_MAX 64
-#define ANSWERS_MAX 32
-#define CACHE_ALIGN 64
-#define KEY_MAX 1024 /* bytes of a refused message's key that its dead letter keeps */
-
 const char *const PIPELINE_STAGE_NAMES[STAGE_COUNT] = {"decode", "features", "model", "decide"};
-
-/* What a repeat of this payment gets again. */
-struct answer {
-    uint64_t tx; /* hash of its id; 0: empty */
-    float probability;
-    float threshold;
-    float amount_ratio;
-    uint8_t outcome;
-};
-
-/* The latest answers of a card, behind its latent cache in the card's caller bytes. */
-struct answers {
-    uint32_t next;
-    struct answer ring[ANSWERS_MAX];
-};
-
-struct slot {
-    struct tx tx;
-    struct feat_facts facts;
-    struct answer repeat; /* tx != 0: an old answer, nothing to compute */
-    uint64_t tag;
-    int64_t offset;
-    int64_t clock_us;
-    const struct bus_message *message; /* NULL: from pipeline_tx */
-    char id[WIRE_ID_MAX];
-    size_t id_len;
-    bool emit;
-};
-
-struct lane {
-    struct feat_state *features;
-    struct threshold *threshold;
-    int32_t partition;
-    size_t card_max;
-};
-
-struct pipeline {
-    struct pipeline_conf conf;
-    struct pipeline_out out;
-    struct decoder *decoder;
-    struct model_work *work;
-    size_t cache_bytes;
-    uint64_t schema_hash;
-    uint64_t (*clock_ns)(void);
-    struct lane *lane; /* of the waiting wave */
-    size_t n;
-    struct slot slot[WAVE_MAX];
-    float *x;                 /* [WAVE_MAX, FEAT_DIM] */
-    size_t scoring[WAVE_MAX]; /* slots that go through the model */
-    float logit[WAVE_MAX];
-    char *orphan; /* a cache for a card whose record is gone */
-    char json[ENCODE_MAX];
-    uint8_t group_of[FEAT_DIM];
-    struct pipeline_counters counters;
-    struct latency stage[STAGE_COUNT];
-    uint64_t stage_ns[STAGE_COUNT]; /* of the messages since the last flush */
-};
-
-static uint64_t now(const struct pipeline *p)
-{
-    return p->clock_ns != NULL ? p->clock_ns() : 0;
-}
 
 enum err pipeline_check_model(const struct model *m, const struct feature_params *params,
                               struct errmsg *e)
@@ -278,75 +208,6 @@ static void keep_answer(const struct pipeline *p, void *extra, const struct answ
     a->next++;
 }
 
-static void send_record(struct pipeline *p, enum bus_topic topic, const struct slot *s,
-                        const char *bytes, size_t len)
-{
-    if (p->out.record == NULL) {
-        return;
-    }
-    const struct bus_record r = {.topic = topic,
-                                 .partition = topic == TOPIC_DECISIONS ? p->lane->partition : -1,
-                                 .key = s->message->key,
-                                 .key_len = s->message->key_len,
-                                 .value = bytes,
-                                 .value_len = len};
-    p->out.record(p->out.ctx, &r);
-}
-
-static void explain(struct pipeline *p, const struct slot *s, const float *x, const void *cache,
-                    struct decision *d)
-{
-    float group[GROUP_COUNT];
-    const struct model_groups groups = {p->group_of, GROUP_COUNT, NULL};
-    model_attribute(p->conf.model, p->work, x, s->tx.event_us, cache, &groups, group);
-    d->reason_count = (uint32_t)reasons_make(x, group, &s->facts, d->reasons);
-}
-
-/* Alerts carry the payment; its text is read again from the message, because alerts are rare. */
-static void emit_alert(struct pipeline *p, const struct slot *s, const struct decision *d)
-{
-    struct tx t;
-    struct tx_strings strings;
-    const struct bus_message *m = s->message;
-    size_t len = 0;
-    if (decode_tx(p->decoder, m->value, m->value_len, m->key, m->key_len, m->timestamp_us, -1, &t,
-                  &strings) == DEAD_NONE &&
-        encode_alert(d, &t, &strings, p->json, sizeof p->json, &len) == ERR_OK) {
-        send_record(p, TOPIC_ALERTS, s, p->json, len);
-    }
-}
-
-static void emit_decision(struct pipeline *p, const struct slot *s, const struct answer *a,
-                          const float *x, const void *cache)
-{
-    struct decision d = {.tx = {s->id, s->id_len},
-                         .log = p->conf.log,
-                         .partition = p->lane->partition,
-                         .offset = s->offset,
-                         .event_us = s->tx.event_us,
-                         .probability = (double)a->probability,
-                         .threshold = (double)a->threshold,
-                         .outcome = (enum decision_outcome)a->outcome,
-                         .schema_hash = p->schema_hash,
-                         .revision = FD_DECISION_REVISION,
-                         .repeat = s->repeat.tx != 0,
-                         .amount_ratio = a->amount_ratio};
-    const char *version = model_lineage(p->conf.model)->version;
-    d.model = (struct slice){version, strlen(version)};
-    bool alert = decision_is_alert(&d) && !d.repeat;
-    if (alert && cache != NULL) {
-        explain(p, s, x, cache, &d);
-    }
-    size_t len = 0;
-    if (encode_decision(&d, p->json, sizeof p->json, &len) == ERR_OK) {
-        send_record(p, TOPIC_DECISIONS, s, p->json, len);
-    }
-    if (alert) {
-        p->counters.alerts++;
-        emit_alert(p, s, &d);
-    }
-}
-
 /* Threshold and answer of one slot, in order. */
 static void decide(struct pipeline *p, struct slot *s, const float *x, double probability)
 {
@@ -382,7 +243,7 @@ static void decide(struct pipeline *p, struct slot *s, const float *x, double pr
     p->counters.decided++;
     p->counters.repeats += s->repeat.tx != 0;
     p->counters.declined += s->repeat.tx == 0 && a.outcome == OUTCOME_DECLINE;
-    emit_decision(p, s, &a, x, extra);
+    pipeline_emit_decision(p, s, &a, x, extra);
 }
 
 static void run_model(struct pipeline *p, size_t n)
@@ -421,11 +282,11 @@ void pipeline_flush(struct pipeline *p)
             p->scoring[scoring++] = i; /* x holds rows of these only, in this order */
         }
     }
-    uint64_t start = now(p);
+    uint64_t start = pipeline_now(p);
     if (p->conf.model != NULL && scoring > 0) {
         run_model(p, scoring);
     }
-    uint64_t scored = now(p);
+    uint64_t scored = pipeline_now(p);
     p->stage_ns[STAGE_MODEL] += scored - start;
     size_t row = 0;
     for (size_t i = 0; i < p->n; i++) {
@@ -444,14 +305,12 @@ void pipeline_flush(struct pipeline *p)
         }
         row += fresh;
     }
-    p->stage_ns[STAGE_DECIDE] += now(p) - scored;
+    p->stage_ns[STAGE_DECIDE] += pipeline_now(p) - scored;
     add_stage_times(p, p->n);
     p->n = 0;
 }
 
-/* Whether the wave must be finished before this payment: its card waits already, or is new and
- * could take the place of one that waits. */
-static bool must_flush(const struct pipeline *p, const struct lane *l, const struct tx *t)
+bool pipeline_must_flush(const struct pipeline *p, const struct lane *l, const struct tx *t)
 {
     if (p->n == WAVE_MAX || (p->n > 0 && p->lane != l)) {
         return true;
@@ -469,10 +328,9 @@ static bool must_flush(const struct pipeline *p, const struct lane *l, const str
     return false;
 }
 
-/* Puts a payment into the wave.  Returns its slot. */
-static struct slot *push(struct pipeline *p, struct lane *l, const struct tx *t)
+struct slot *pipeline_push(struct pipeline *p, struct lane *l, const struct tx *t)
 {
-    if (must_flush(p, l, t)) {
+    if (pipeline_must_flush(p, l, t)) {
         pipeline_flush(p);
     }
     p->lane = l;
@@ -494,105 +352,16 @@ static struct slot *push(struct pipeline *p, struct lane *l, const struct tx *t)
     return s;
 }
 
+void pipeline_prefetch(const struct lane *l, const struct tx *t, size_t n)
+{
+    feat_prefetch(l->features, t, n);
+}
+
 void pipeline_tx(struct pipeline *p, struct lane *l, const struct tx *t, uint64_t tag)
 {
-    struct slot *s = push(p, l, t);
+    struct slot *s = pipeline_push(p, l, t);
     s->message = NULL;
     s->tag = tag;
-}
-
-static void dead_letter(struct pipeline *p, enum dead_reason reason, const struct bus_message *m)
-{
-    struct dead_letter d;
-    encode_dead_letter(reason, decode_detail(p->decoder), p->conf.log, m->partition, m->offset,
-                       m->value, m->value_len, &d);
-    struct bus_header headers[DEAD_LETTER_HEADERS];
-    for (size_t i = 0; i < DEAD_LETTER_HEADERS; i++) {
-        headers[i] =
-            (struct bus_header){d.header[i].name, d.header[i].text, strlen(d.header[i].text)};
-    }
-    p->counters.dead_letters++;
-    p->counters.dead_by_reason[reason]++;
-    if (p->out.record != NULL) {
-        const struct bus_record r = {.topic = TOPIC_DEAD_LETTERS,
-                                     .partition = -1,
-                                     .key = m->key,
-                                     .key_len = m->key_len < KEY_MAX ? m->key_len : KEY_MAX,
-                                     .value = d.value,
-                                     .value_len = d.value_len,
-                                     .headers = headers,
-                                     .header_count = DEAD_LETTER_HEADERS,
-                                     .cut = true};
-        p->out.record(p->out.ctx, &r);
-    }
-}
-
-static void one_message(struct pipeline *p, struct lane *l, const struct bus_message *m, bool emit)
-{
-    struct tx t;
-    struct tx_strings strings;
-    uint64_t start = now(p);
-    enum dead_reason reason =
-        decode_tx(p->decoder, m->value, m->value_len, m->key != NULL ? m->key : "", m->key_len,
-                  m->timestamp_us, p->conf.max_future_us, &t, &strings);
-    uint64_t decoded = now(p);
-    p->stage_ns[STAGE_DECODE] += decoded - start;
-    p->counters.received += emit;
-    if (reason != DEAD_NONE) {
-        if (emit) {
-            dead_letter(p, reason, m);
-        }
-        return;
-    }
-    char id[WIRE_ID_MAX];
-    size_t id_len = strings.id.len;
-    memcpy(id, strings.id.at, id_len);
-    if (must_flush(p, l, &t)) { /* here, so that its time is not counted as the features' */
-        pipeline_flush(p);
-        decoded = now(p);
-    }
-    struct slot *s = push(p, l, &t);
-    memcpy(s->id, id, id_len);
-    s->id_len = id_len;
-    s->message = m;
-    s->offset = m->offset;
-    s->emit = emit;
-    p->stage_ns[STAGE_FEATURES] += now(p) - decoded;
-}
-
-void pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_message *m, size_t n,
-                       int64_t emit_from)
-{
-    for (size_t i = 0; i < n; i++) {
-        one_message(p, l, &m[i], m[i].offset >= emit_from);
-    }
-    pipeline_flush(p);
-}
-
-bool pipeline_label_message(struct pipeline *p, struct lane *const *lanes, size_t n,
-                            const struct bus_message *m, bool emit, struct label *out)
-{
-    struct label label;
-    struct label_strings strings;
-    enum dead_reason reason = decode_label(p->decoder, m->value, m->value_len, m->timestamp_us,
-                                           p->conf.max_future_us, &label, &strings);
-    if (reason != DEAD_NONE) {
-        p->counters.bad_labels++;
-        if (emit) {
-            dead_letter(p, reason, m);
-        }
-        return false;
-    }
-    p->counters.labels++;
-    for (size_t i = 0; i < n; i++) {
-        /* a full label queue drops the label of that lane only; feat_counters shows it */
-        enum err err = feat_label(lanes[i]->features, &label);
-        p->counters.bad_labels += err != ERR_OK;
-    }
-    if (out != NULL) {
-        *out = label;
-    }
-    return true;
 }
 
 const struct pipeline_counters *pipeline_counters(const struct pipeline *p)

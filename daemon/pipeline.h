@@ -108,6 +108,8 @@ void pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_mess
 
 /* Takes one decoded payment (history, backtest, training); `tag` comes back in struct scored. */
 void pipeline_tx(struct pipeline *p, struct lane *l, const struct tx *t, uint64_t tag);
+/* Has the memory of the next payments fetched; changes nothing, as feat_prefetch. */
+void pipeline_prefetch(const struct lane *l, const struct tx *t, size_t n);
 
 /* Finishes what waits in the wave.  Called by pipeline_messages at its end. */
 void pipeline_flush(struct pipeline *p);

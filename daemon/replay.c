@@ -35,6 +35,16 @@ static void queue_label(struct replay *r, const struct past_row *row, float usua
     r->refused += lane_label(r->lane, &l) != ERR_OK;
 }
 
+static void look_ahead(const struct replay *r, size_t from)
+{
+    struct tx next[FEAT_PREFETCH_MAX];
+    size_t n = 0;
+    for (; n < FEAT_PREFETCH_MAX && from + n < r->past->n; n++) {
+        next[n] = r->past->rows[from + n].tx;
+    }
+    pipeline_prefetch(r->lane, next, n);
+}
+
 static void on_scored(void *ctx, const struct scored *s)
 {
     struct replay *r = ctx;
@@ -64,6 +74,9 @@ enum err replay_run(const struct past *past, const struct replay_conf *c,
     }
     progress_begin(&progress, c->job, (double)past->n);
     for (size_t i = 0; i < past->n; i++) {
+        if (i % FEAT_PREFETCH_MAX == 0) {
+            look_ahead(&r, i);
+        }
         pipeline_tx(p, r.lane, &past->rows[i].tx, i);
         if (i % 4096 == 0) {
             progress_update(&progress, (double)i, NULL);

@@ -57,8 +57,8 @@ static enum err reserve(struct feat_state *s, struct errmsg *e)
     if (err != ERR_OK) {
         return err;
     }
-    s->mccs = region_array(CATEGORY_MAX, sizeof *s->mccs);
-    s->countries = region_array(CATEGORY_MAX, sizeof *s->countries);
+    s->mccs = region_array_sparse(CATEGORY_MAX, sizeof *s->mccs);
+    s->countries = region_array_sparse(CATEGORY_MAX, sizeof *s->countries);
     if (l->card_extra_bytes > 0) {
         s->extra = region_array(l->card_max, l->card_extra_bytes);
     }

@@ -5,6 +5,7 @@
  * in random order with every field: nothing of a card is in a cache Prefetched as the pipeline
  * does, and not.  CPU time of this thread; best of RUNS for `sparse` and `simulated`, whose state
  * is made anew each time. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,9 @@
 #include "features/state.h"
 
 #define RUNS 3
+#define MATURITY_US (7 * TIME_DAY)
+/* what the pipeline keeps in a card: latents of two layers, the latest answers */
+#define CALLER_BYTES 2048
 
 struct events {
     struct tx *tx;
@@ -170,8 +174,10 @@ static struct feat_state *create(void)
     struct feat_state *s = NULL;
     struct errmsg e;
     feature_params_default(&p);
+    p.maturity_us = MATURITY_US;
     feat_limits_default(&l);
     l.place_max = 4000000;
+    l.card_extra_bytes = CALLER_BYTES;
     if (feat_state_create(&p, &l, &s, &e) != ERR_OK) {
         fprintf(stderr, "%s\n", e.text);
         exit(1);
@@ -206,38 +212,58 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static int by_id(const void *a, const void *b)
+struct of_card {
+    uint64_t card;
+    int64_t event_us;
+};
+
+static int by_card(const void *a, const void *b)
 {
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
+    const struct of_card *x = a;
+    const struct of_card *y = b;
+    if (x->card != y->card) {
+        return x->card < y->card ? -1 : 1;
+    }
+    return x->event_us < y->event_us ? -1 : x->event_us > y->event_us;
 }
 
-/* Bytes of every card and of the largest merchant. */
+/* Bytes of every card and of the largest merchant; how many cards are over their bound. */
 static void print_bytes(const struct feat_state *s, const struct events *e)
 {
-    uint64_t *id = must(malloc(e->n * sizeof *id));
-    size_t *bytes = must(malloc(e->n * sizeof *bytes));
+    struct of_card *all = must(malloc(e->n * sizeof *all));
+    size_t *bytes = must(calloc(e->n, sizeof *bytes));
     size_t n = 0;
     size_t largest = 0;
+    size_t over = 0;
     for (size_t i = 0; i < e->n; i++) {
-        id[i] = e->tx[i].card;
+        all[i] =
+            (struct of_card){e->tx[i].card, e->tx[i].event_us > feat_clock_us(s) - 90 * TIME_DAY};
         size_t m = e->tx[i].merchant != 0 ? feat_place_bytes(s, e->tx[i].merchant) : 0;
         largest = m > largest ? m : largest;
     }
-    qsort(id, e->n, sizeof *id, by_id);
-    for (size_t i = 0; i < e->n; i++) {
-        if (i == 0 || id[i] != id[i - 1]) {
-            bytes[n++] = feat_card_bytes(s, id[i]);
+    qsort(all, e->n, sizeof *all, by_card);
+    for (size_t i = 0, first = 0; i < e->n; i++) {
+        if (i + 1 < e->n && all[i + 1].card == all[i].card) {
+            continue;
         }
+        /* the longest window: payments whose label became known in 90 days, at the card's last
+         * event */
+        int64_t from_us = all[i].event_us - 90 * TIME_DAY - MATURITY_US;
+        while (all[first].card != all[i].card || all[first].event_us <= from_us) {
+            first++;
+        }
+        bytes[n] = feat_card_bytes(s, all[i].card);
+        over += bytes[n++] > 4096 + 16 * (i + 1 - first);
     }
     qsort(bytes, n, sizeof *bytes, by_size);
     struct feat_counters c;
     feat_counters(s, &c);
     printf(
-        "  bytes a card p50 %zu p99 %zu max %zu (%zu cards), largest merchant %zu, all %.1f MB\n",
-        bytes[n / 2], bytes[n * 99 / 100], bytes[n - 1], n, largest, (double)c.bytes / 1e6);
-    free(id);
+        "  bytes a card, %d of them for the caller: p50 %zu p99 %zu max %zu; of %zu cards %zu are "
+        "over 4,096 + 16 an event of 97 days; largest merchant %zu; all %.1f MB\n",
+        CALLER_BYTES, bytes[n / 2], bytes[n * 99 / 100], bytes[n - 1], n, over, largest,
+        (double)c.bytes / 1e6);
+    free(all);
     free(bytes);
 }
 

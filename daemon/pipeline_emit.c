@@ -1,0 +1,103 @@
+/* What the pipeline sends: decisions, alerts with reasons, dead letters. */
+#include <string.h>
+
+#include "daemon/pipeline_private.h"
+#include "daemon/reasons.h"
+#include "daemon/version.h"
+
+#define KEY_MAX 1024 /* bytes of a refused message's key that its dead letter keeps */
+
+static void send_record(struct pipeline *p, enum bus_topic topic, const struct slot *s,
+                        const char *bytes, size_t len)
+{
+    if (p->out.record == NULL) {
+        return;
+    }
+    const struct bus_record r = {.topic = topic,
+                                 .partition = topic == TOPIC_DECISIONS ? p->lane->partition : -1,
+                                 .key = s->message->key,
+                                 .key_len = s->message->key_len,
+                                 .value = bytes,
+                                 .value_len = len};
+    p->out.record(p->out.ctx, &r);
+}
+
+static void explain(struct pipeline *p, const struct slot *s, const float *x, const void *cache,
+                    struct decision *d)
+{
+    float group[GROUP_COUNT];
+    const struct model_groups groups = {p->group_of, GROUP_COUNT, NULL};
+    model_attribute(p->conf.model, p->work, x, s->tx.event_us, cache, &groups, group);
+    d->reason_count = (uint32_t)reasons_make(x, group, &s->facts, d->reasons);
+}
+
+/* Alerts carry the payment; its text is read again from the message, because alerts are rare. */
+static void emit_alert(struct pipeline *p, const struct slot *s, const struct decision *d)
+{
+    struct tx t;
+    struct tx_strings strings;
+    const struct bus_message *m = s->message;
+    size_t len = 0;
+    if (decode_tx(p->decoder, m->value, m->value_len, m->key, m->key_len, m->timestamp_us, -1, &t,
+                  &strings) == DEAD_NONE &&
+        encode_alert(d, &t, &strings, p->json, sizeof p->json, &len) == ERR_OK) {
+        send_record(p, TOPIC_ALERTS, s, p->json, len);
+    }
+}
+
+void pipeline_emit_decision(struct pipeline *p, const struct slot *s, const struct answer *a,
+                            const float *x, const void *cache)
+{
+    struct decision d = {.tx = {s->id, s->id_len},
+                         .log = p->conf.log,
+                         .partition = p->lane->partition,
+                         .offset = s->offset,
+                         .event_us = s->tx.event_us,
+                         .probability = (double)a->probability,
+                         .threshold = (double)a->threshold,
+                         .outcome = (enum decision_outcome)a->outcome,
+                         .schema_hash = p->schema_hash,
+                         .revision = FD_DECISION_REVISION,
+                         .repeat = s->repeat.tx != 0,
+                         .amount_ratio = a->amount_ratio};
+    const char *version = model_lineage(p->conf.model)->version;
+    d.model = (struct slice){version, strlen(version)};
+    bool alert = decision_is_alert(&d) && !d.repeat;
+    if (alert && cache != NULL) {
+        explain(p, s, x, cache, &d);
+    }
+    size_t len = 0;
+    if (encode_decision(&d, p->json, sizeof p->json, &len) == ERR_OK) {
+        send_record(p, TOPIC_DECISIONS, s, p->json, len);
+    }
+    if (alert) {
+        p->counters.alerts++;
+        emit_alert(p, s, &d);
+    }
+}
+
+void pipeline_dead_letter(struct pipeline *p, enum dead_reason reason, const struct bus_message *m)
+{
+    struct dead_letter d;
+    encode_dead_letter(reason, decode_detail(p->decoder), p->conf.log, m->partition, m->offset,
+                       m->value, m->value_len, &d);
+    struct bus_header headers[DEAD_LETTER_HEADERS];
+    for (size_t i = 0; i < DEAD_LETTER_HEADERS; i++) {
+        headers[i] =
+            (struct bus_header){d.header[i].name, d.header[i].text, strlen(d.header[i].text)};
+    }
+    p->counters.dead_letters++;
+    p->counters.dead_by_reason[reason]++;
+    if (p->out.record != NULL) {
+        const struct bus_record r = {.topic = TOPIC_DEAD_LETTERS,
+                                     .partition = -1,
+                                     .key = m->key,
+                                     .key_len = m->key_len < KEY_MAX ? m->key_len : KEY_MAX,
+                                     .value = d.value,
+                                     .value_len = d.value_len,
+                                     .headers = headers,
+                                     .header_count = DEAD_LETTER_HEADERS,
+                                     .cut = true};
+        p->out.record(p->out.ctx, &r);
+    }
+}

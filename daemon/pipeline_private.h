@@ -1,0 +1,99 @@
+/* What the files of the pipeline share; not for others. */
+#ifndef FD_DAEMON_PIPELINE_PRIVATE_H
+#define FD_DAEMON_PIPELINE_PRIVATE_H
+
+#include "daemon/encode.h"
+#include "daemon/pipeline.h"
+#include "daemon/wire.h"
+
+#define WAVE_MAX 64
+#define ANSWERS_MAX 32
+#define CACHE_ALIGN 64
+
+/* What a repeat of this payment gets again. */
+struct answer {
+    uint64_t tx; /* hash of its id; 0: empty */
+    float probability;
+    float threshold;
+    float amount_ratio;
+    uint8_t outcome;
+};
+
+/* The latest answers of a card, behind its latent cache in the card's caller bytes. */
+struct answers {
+    uint32_t next;
+    struct answer ring[ANSWERS_MAX];
+};
+
+struct slot {
+    struct tx tx;
+    struct feat_facts facts;
+    struct answer repeat; /* tx != 0: an old answer, nothing to compute */
+    uint64_t tag;
+    int64_t offset;
+    int64_t clock_us;
+    const struct bus_message *message; /* NULL: from pipeline_tx */
+    char id[WIRE_ID_MAX];
+    size_t id_len;
+    bool emit;
+};
+
+/* Messages decoded before their turn. */
+struct lookahead {
+    struct tx tx[FEAT_PREFETCH_MAX];
+    enum dead_reason reason[FEAT_PREFETCH_MAX];
+    char id[FEAT_PREFETCH_MAX][WIRE_ID_MAX];
+    size_t id_len[FEAT_PREFETCH_MAX];
+};
+
+struct lane {
+    struct feat_state *features;
+    struct threshold *threshold;
+    int32_t partition;
+    size_t card_max;
+};
+
+struct pipeline {
+    struct pipeline_conf conf;
+    struct pipeline_out out;
+    struct decoder *decoder;
+    struct model_work *work;
+    size_t cache_bytes;
+    uint64_t schema_hash;
+    uint64_t (*clock_ns)(void);
+    struct lookahead ahead;
+    struct lane *lane; /* of the waiting wave */
+    size_t n;
+    struct slot slot[WAVE_MAX];
+    float *x;                 /* [WAVE_MAX, FEAT_DIM] */
+    size_t scoring[WAVE_MAX]; /* slots that go through the model */
+    float logit[WAVE_MAX];
+    char *orphan; /* a cache for a card whose record is gone */
+    char json[ENCODE_MAX];
+    uint8_t group_of[FEAT_DIM];
+    struct pipeline_counters counters;
+    struct latency stage[STAGE_COUNT];
+    uint64_t stage_ns[STAGE_COUNT]; /* of the messages since the last flush */
+};
+
+static inline uint64_t pipeline_now(const struct pipeline *p)
+{
+    return p->clock_ns != NULL ? p->clock_ns() : 0;
+}
+
+/* Whether the wave must be finished before this payment: its card waits already, or is new and
+ * could take the place of one that waits. */
+bool pipeline_must_flush(const struct pipeline *p, const struct lane *l, const struct tx *t);
+
+/* Puts a payment into the wave.  Returns its slot. */
+struct slot *pipeline_push(struct pipeline *p, struct lane *l, const struct tx *t);
+
+/* Sends the decision of a slot that came as a message, and its alert (pipeline_emit.c).  cache: the
+ * card's latents, NULL for a repeat. */
+void pipeline_emit_decision(struct pipeline *p, const struct slot *s, const struct answer *a,
+                            const float *x, const void *cache);
+
+/* Sends a refused message on; decode's detail is that of its last call (pipeline_emit.c). */
+void pipeline_dead_letter(struct pipeline *p, enum dead_reason reason, const struct bus_message *m);
+
+#endif
