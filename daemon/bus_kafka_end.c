@@ -1,7 +1,8 @@
-/* Ending the library's handles.  rd_kafka_destroy waits until every request on its way has been
- * answered or has timed out, a minute where a broker hangs; a process that is told to stop has 5 s.
- * So each handle is ended by a thread of its own, and who closes the bus waits for them a bounded
- * time.  What is still ending then is left to the end of the process. */
+/* Closing the reading half, and ending the library's handles.  rd_kafka_destroy waits until every
+ * request on its way has been answered or has timed out, a minute where a broker hangs; a process
+ * that is told to stop has 5 s. So each handle is ended by a thread of its own, and who closes the
+ * bus waits for them a bounded time.  What is still ending then is left to the end of the process.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -97,4 +98,54 @@ bool bus_kafka_ended(int timeout_ms)
     bool all = ending == 0;
     pthread_mutex_unlock(&lock);
     return all;
+}
+
+/* Everything of ours goes away, as in a rebalance: the owner commits. */
+static void give_up_all(struct bus_kafka *b)
+{
+    struct errmsg e;
+    for (int t = 0; t < TOPIC_COUNT; t++) {
+        for (int32_t p = 0; b->plan.group_topic[t] && p < b->parts[t].count; p++) {
+            if (b->parts[t].part[p].ours && b->events.revoked != NULL) {
+                b->events.revoked(b->events.ctx, (enum bus_topic)t, p, false);
+            }
+        }
+    }
+    if (b->group != NULL && b->commit_wanted && bus_kafka_commit_now(b, &e) != ERR_OK) {
+        bus_kafka_trouble(b, false, "closing: %s; its messages will be read again", e.text);
+    }
+    for (int t = 0; t < TOPIC_COUNT; t++) {
+        for (int32_t p = 0; b->plan.group_topic[t] && p < b->parts[t].count; p++) {
+            b->parts[t].part[p].ours = false;
+        }
+    }
+}
+
+void bus_kafka_read_close(struct bus_kafka *b)
+{
+    bus_kafka_release(b);
+    give_up_all(b);
+    for (int t = 0; t < TOPIC_COUNT; t++) {
+        for (int32_t p = 0; b->whole_topic[t] != NULL && p < b->parts[t].count; p++) {
+            if (b->parts[t].part[p].ours && !b->parts[t].part[p].refused) {
+                rd_kafka_consume_stop(b->whole_topic[t], p);
+            }
+        }
+        if (b->whole_topic[t] != NULL) {
+            rd_kafka_topic_destroy(b->whole_topic[t]);
+        }
+    }
+    if (b->whole_queue != NULL) {
+        rd_kafka_queue_forward(b->whole_queue, NULL);
+        rd_kafka_queue_destroy(b->whole_queue);
+    }
+    if (b->queue != NULL) {
+        rd_kafka_queue_destroy(b->queue);
+    }
+    if (b->group != NULL) {
+        bus_kafka_leave(b->group);
+    }
+    if (b->whole != NULL) {
+        bus_kafka_end(b->whole);
+    }
 }

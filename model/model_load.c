@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/detmath.h"
 #include "base/hash.h"
 #include "model/bins.h"
 #include "model/calibrate.h"
@@ -13,8 +12,6 @@
 #include "model/served.h"
 
 /* As net_rotation's. */
-#define PERIOD_FIRST_DAYS 0.04
-#define PERIOD_LAST_DAYS 60.0
 /* Added to the rank of an expert that does not exist. */
 #define NEVER (-1e30F)
 
@@ -302,18 +299,6 @@ static void take_input(struct loader *l)
     put_edges(m);
 }
 
-static void put_turns(struct model *m)
-{
-    uint32_t pairs = m->shape.rope / 2;
-    double turns = 1 / PERIOD_FIRST_DAYS;
-    double slower =
-        pairs > 1 ? det_pow(PERIOD_FIRST_DAYS / PERIOD_LAST_DAYS, 1.0 / (pairs - 1)) : 1;
-    for (uint32_t k = 0; k < pairs; k++) {
-        m->turns[k] = turns;
-        turns *= slower;
-    }
-}
-
 static enum err take_network(struct loader *l, struct errmsg *e)
 {
     struct model *m = l->m;
@@ -334,7 +319,7 @@ static enum err take_network(struct loader *l, struct errmsg *e)
     for (uint32_t k = 0; k < s->width; k++) {
         m->head[k] *= head[k];
     }
-    put_turns(m);
+    net_turns(m->shape.rope, m->turns);
     return ERR_OK;
 }
 

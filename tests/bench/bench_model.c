@@ -13,6 +13,7 @@
 #include "model/model_format.h"
 #include "model/served.h"
 #include "model/train.h"
+#include "tests/support/machine.h"
 #include "tests/support/net_twin.h"
 
 #define CARDS 1000000U
@@ -71,23 +72,12 @@ static double peak_int8(void)
     return best;
 }
 
-static void print_cpu(void)
-{
-    printf("CPU: avx2 %d, fma %d, avx512f %d, avx512bw %d, avx512vl %d, avx512vnni %d\n",
-           __builtin_cpu_supports("avx2") != 0, __builtin_cpu_supports("fma") != 0,
-           __builtin_cpu_supports("avx512f") != 0, __builtin_cpu_supports("avx512bw") != 0,
-           __builtin_cpu_supports("avx512vl") != 0, __builtin_cpu_supports("avx512vnni") != 0);
-}
 #else
 static double peak_int8(void)
 {
     return 0;
 }
 
-static void print_cpu(void)
-{
-    printf("CPU: not x86-64\n");
-}
 #endif
 
 static double peak_fp32(void)
@@ -441,13 +431,12 @@ int main(int argc, char **argv)
     static const char *const kernels[] = {"avx512vnni", "avx2", "scalar"};
     struct bench b = {0};
     setvbuf(stdout, NULL, _IOLBF, 0);
-    print_cpu();
+    machine_print();
     load(&b, 128, 128);
     fill_caches(&b);
     shuffle_cards(&b);
     double peak = peak_int8();
-    printf("OpenBLAS core %s; peak INT8 %.0f GOP/s, FP32 %.0f GFLOP/s (OpenBLAS)\n",
-           train_blas_core(), peak, peak_fp32());
+    printf("peak INT8 %.0f GOP/s, FP32 %.0f GFLOP/s (OpenBLAS)\n", peak, peak_fp32());
     printf("card cache: %zu bytes, window %u, %u layers of %u\n", model_cache_bytes(b.m),
            model_shape(b.m)->window, model_shape(b.m)->layers, model_shape(b.m)->width);
     print_file(&b);

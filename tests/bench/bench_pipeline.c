@@ -14,6 +14,7 @@
 #include "daemon/rates.h"
 #include "daemon/simulate.h"
 #include "model/model_format.h"
+#include "tests/support/machine.h"
 #include "tests/support/net_twin.h"
 
 #define BATCH 256
@@ -186,16 +187,6 @@ static void print_memory(const struct bench *b, const struct lane *lane, uint32_
     free(payments);
 }
 
-static void print_machine(void)
-{
-#if defined(__x86_64__)
-    printf("CPU: avx2 %d, fma %d, avx512f %d, avx512vnni %d\n", !!__builtin_cpu_supports("avx2"),
-           !!__builtin_cpu_supports("fma"), !!__builtin_cpu_supports("avx512f"),
-           !!__builtin_cpu_supports("avx512vnni"));
-#endif
-    printf("kernel %s; OpenBLAS core %s (training only)\n", model_kernel_name(), train_blas_core());
-}
-
 static void run(struct bench *b, const struct model *m, const struct rates *rates, bool by_stage,
                 uint32_t cards)
 {
@@ -254,7 +245,7 @@ int main(int argc, char **argv)
         die(e.text);
     }
     struct model *m = random_model(&e);
-    print_machine();
+    machine_print();
     simulate(&b, cards, days);
     printf("%zu messages of %.0f bytes, %" PRIu32 " cards, %" PRIu32
            " days; the second half is timed\n",

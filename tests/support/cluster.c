@@ -205,7 +205,7 @@ int64_t cluster_end(const struct cluster *c, const char *topic, int32_t partitio
     int64_t high = 0;
     rd_kafka_t *rk = open_client(c, RD_KAFKA_CONSUMER, NULL);
     rd_kafka_resp_err_t why = RD_KAFKA_RESP_ERR__TIMED_OUT;
-    /* librdkafka 2.0.2 now and then waits in vain for a new client's first answer */
+    /* seen once on a machine with many times more work than processors: no answer for 20 s */
     for (int i = 0; i < TRIES && why == RD_KAFKA_RESP_ERR__TIMED_OUT; i++) {
         why = rd_kafka_query_watermark_offsets(rk, topic, partition, &low, &high, WAIT_MS / TRIES);
     }
