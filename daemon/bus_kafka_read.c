@@ -276,20 +276,38 @@ enum err bus_kafka_read_open(struct bus_kafka *b, struct errmsg *e)
     return ERR_OK;
 }
 
+/* Asks how many partitions a whole topic has.  By the producer's connection where there is one: a
+ * broker answers the requests of a connection in turn, and on the reader's one a fetch waits for
+ * half a second, during which nothing would be decided. */
+static rd_kafka_resp_err_t ask_partitions(const struct bus_kafka *b, int topic, int32_t *count)
+{
+    const struct rd_kafka_metadata *meta = NULL;
+    rd_kafka_t *rk = b->producer != NULL ? b->producer : b->whole;
+    rd_kafka_topic_t *t = rd_kafka_topic_new(rk, b->names[topic], NULL);
+    *count = 0;
+    if (t == NULL) {
+        return rd_kafka_last_error();
+    }
+    rd_kafka_resp_err_t why = rd_kafka_metadata(rk, 0, t, &meta, 1000);
+    rd_kafka_topic_destroy(t);
+    if (why != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return why;
+    }
+    if (meta->topic_cnt == 1) {
+        why = meta->topics[0].err;
+        *count = meta->topics[0].partition_cnt;
+    }
+    rd_kafka_metadata_destroy(meta);
+    return why;
+}
+
 /* Starts the partitions of a whole topic that are not read yet; false: ask again soon. */
 static bool start_whole(struct bus_kafka *b, int topic)
 {
-    const struct rd_kafka_metadata *meta = NULL;
-    rd_kafka_resp_err_t why = rd_kafka_metadata(b->whole, 0, b->whole_topic[topic], &meta, 1000);
-    bool good = why == RD_KAFKA_RESP_ERR_NO_ERROR && meta != NULL && meta->topic_cnt == 1 &&
-                meta->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR &&
-                meta->topics[0].partition_cnt > 0;
     int32_t count = 0;
-    if (meta != NULL) {
-        count = good ? meta->topics[0].partition_cnt : 0;
-        rd_kafka_metadata_destroy(meta);
-    }
-    for (int32_t p = 0; p < count; p++) {
+    rd_kafka_resp_err_t why = ask_partitions(b, topic, &count);
+    bool good = why == RD_KAFKA_RESP_ERR_NO_ERROR && count > 0;
+    for (int32_t p = 0; good && p < count; p++) {
         const struct bus_part *part = bus_kafka_part(b, topic, p);
         if (part != NULL && (part->ours || part->refused)) {
             continue;

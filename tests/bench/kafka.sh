@@ -21,7 +21,7 @@ unset OPENBLAS_CORETYPE
 score_pid=0 sink_pid=0 sites=0
 hz=$(getconf CLK_TCK)
 
-work=$(mktemp -d /tmp/fraudd-bench-XXXXXX)
+work=$(mktemp -d "${SERVERS_DIR:-/tmp}"/fraudd-bench-XXXXXX)
 cleanup() {
     [ "$score_pid" -eq 0 ] || kill "$score_pid" 2>/dev/null
     [ "$sink_pid" -eq 0 ] || kill "$sink_pid" 2>/dev/null
@@ -121,7 +121,7 @@ latency() {
         $produce_args "$work/payments.jsonl" || exit 1
     costs $((rate * seconds))
     sleep 1
-    "$times" "$BROKERS" "$name-tx" "$name-decisions" 5
+    "$times" "$BROKERS" "$name-tx" "$name-decisions" 5 ${LINES_TO:+"$LINES_TO"}
     stop_daemons
 }
 
@@ -168,6 +168,7 @@ most=$((count > rate * seconds ? count : rate * seconds))
 "$program" simulate --seed 8 --transactions 60000 --days 60 --out "$work/history.csv" 2>/dev/null
 "$program" train --input "$work/history.csv" --until 2026-02-20 --epochs 1 \
     --out "$work/model.fraudd" >/dev/null 2>&1 || exit 1
+sync # or the kernel writes these files back half a minute later, and the broker waits behind them
 echo "$(nproc) cores of $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), load $(cut -d' ' -f1 /proc/loadavg) before"
 [ $# -gt 0 ] || set -- throughput latency idle # the first one warms the broker's compiler up
 for what in "$@"; do

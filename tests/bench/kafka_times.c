@@ -1,12 +1,13 @@
 /* Latency and throughput of a run, from the timestamps in Kafka:
  *
- *   kafka_times BROKERS TRANSACTIONS-TOPIC DECISIONS-TOPIC [SKIP-SECONDS]
+ *   kafka_times BROKERS TRANSACTIONS-TOPIC DECISIONS-TOPIC [SKIP-SECONDS [FILE]]
  *
  * Latency is the time of a decision minus the time of its transaction (Kafka's own, in whole
  * milliseconds), over all decisions (first copies) of transactions that came SKIP-SECONDS or later
  * after the first one.  With message.timestamp.type=LogAppendTime at the decisions topic the broker
  * stamps a decision when it is in the log; `fraudd produce --rate` stamps a transaction with the
- * time at which it was due. */
+ * time at which it was due.  FILE gets a line for each: seconds since the first transaction,
+ * partition, latency in ms. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,6 +34,7 @@ struct times {
     int64_t *latency; /* ms */
     size_t n, decisions, repeats;
     bool by_broker;
+    FILE *lines; /* NULL: none */
 };
 
 static void on_transaction(void *ctx, const struct rd_kafka_message_s *m)
@@ -75,6 +77,10 @@ static void on_decision(void *ctx, const struct rd_kafka_message_s *m)
     }
     if (*sent - t->first_sent >= t->skip_ms) {
         t->latency[t->n++] = at - *sent;
+        if (t->lines != NULL) {
+            fprintf(t->lines, "%.3f %d %" PRId64 "\n", (double)(*sent - t->first_sent) / 1e3,
+                    (int)m->partition, at - *sent);
+        }
     }
     *sent = -1;
     t->first = t->first == 0 || at < t->first ? at : t->first;
@@ -94,14 +100,22 @@ int main(int argc, char **argv)
     struct cluster c = {.own = false};
     struct times t = {.skip_ms = argc > 4 ? strtoll(argv[4], NULL, 10) * 1000 : 0};
     if (argc < 4) {
-        fputs("usage: kafka_times BROKERS TRANSACTIONS DECISIONS [SKIP-SECONDS]\n", stderr);
+        fputs("usage: kafka_times BROKERS TRANSACTIONS DECISIONS [SKIP-SECONDS [FILE]]\n", stderr);
         return 64;
     }
     snprintf(c.brokers, sizeof c.brokers, "%s", argv[1]);
     size_t n = cluster_read(&c, argv[2], on_transaction, &t);
     t.latency = calloc(n + 1, sizeof *t.latency);
     assert_non_null(t.latency);
+    if (argc > 5 && (t.lines = fopen(argv[5], "w")) == NULL) {
+        fprintf(stderr, "kafka_times: cannot write %s\n", argv[5]);
+        return 74;
+    }
     cluster_read(&c, argv[3], on_decision, &t);
+    if (t.lines != NULL && fclose(t.lines) != 0) {
+        fprintf(stderr, "kafka_times: cannot write %s\n", argv[5]);
+        return 74;
+    }
     qsort(t.latency, t.n, sizeof *t.latency, by_value);
     printf("%zu transactions in %.1f s, %zu decided (%zu repeats) in %.1f s: %.0f tx/s\n", n,
            (double)(t.last_sent - t.first_sent) / 1e3, t.decisions, t.repeats,

@@ -32,7 +32,7 @@ servers_kafka() {
     BROKERS=${TEST_BROKERS:-}
     [ -z "$BROKERS" ] || return 0
     "$SERVERS_ROOT/tests/kafka/kafka.sh" fetch || return 1
-    SERVERS_KAFKA_HOME=$(mktemp -d /tmp/fraudd-kafka-XXXXXX)
+    SERVERS_KAFKA_HOME=$(mktemp -d "${SERVERS_DIR:-/tmp}"/fraudd-kafka-XXXXXX)
     trap servers_stop EXIT
     trap 'exit 130' INT TERM
     BROKERS=$(KAFKA_HOME=$SERVERS_KAFKA_HOME "$SERVERS_ROOT/tests/kafka/kafka.sh" start \
@@ -53,7 +53,7 @@ servers_postgres() {
     DATABASE=${TEST_DATABASE:-}
     [ -z "$DATABASE" ] || return 0
     SERVERS_POSTGRES_BIN=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
-    SERVERS_POSTGRES=$(mktemp -d /tmp/fraudd-pg-XXXXXX)
+    SERVERS_POSTGRES=$(mktemp -d "${SERVERS_DIR:-/tmp}"/fraudd-pg-XXXXXX)
     trap servers_stop EXIT
     trap 'exit 130' INT TERM
     [ "$(id -u)" -ne 0 ] || chown postgres "$SERVERS_POSTGRES"
