@@ -160,6 +160,11 @@ static enum err keep(const struct conf *c, struct db **db, const struct learnt *
     printf("model %s: %" PRIu64 " payments, %" PRIu64
            " frauds; held-out week AUC %.4f AP %.4f; peak memory %.2f GiB\n",
            l->version, l->rows, l->frauds, l->holdout_auc, l->holdout_ap, peak_gib());
+    for (uint32_t i = 0; i < l->layers; i++) {
+        printf("layer %" PRIu32
+               ": its experts get %.2f to %.2f of an even share of the held-out week\n",
+               i + 1, l->share_low[i], l->share_high[i]);
+    }
     if (path != NULL) {
         printf("wrote %s (%zu bytes)\n", path, l->model_len);
     }

@@ -172,6 +172,9 @@ static enum err pack(const struct train_result *r, const struct learn_conf *c,
     out->frauds = r->frauds_fit;
     out->holdout_auc = r->holdout_auc;
     out->holdout_ap = r->holdout_ap;
+    out->layers = r->shape.layers;
+    memcpy(out->share_low, r->share_low, sizeof out->share_low);
+    memcpy(out->share_high, r->share_high, sizeof out->share_high);
     return err;
 }
 

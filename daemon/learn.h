@@ -28,6 +28,8 @@ struct learnt {
     char version[32];
     uint64_t rows, frauds;
     double holdout_auc, holdout_ap;
+    uint32_t layers; /* of the network; how even its experts' load is: model/train.h */
+    double share_low[NET_LAYERS_MAX], share_high[NET_LAYERS_MAX];
 };
 
 void learn_conf_default(struct learn_conf *c);

@@ -27,12 +27,18 @@ struct bound {
     }
 /* The multiples are what the INT8 kernels group: four bytes a lane. */
 static const struct bound BOUNDS[] = {
-    BOUND(columns, 1, 1024, 1),       BOUND(bins, 1, 1U << 18, 1),
-    BOUND(width, 4, 1024, 4),         BOUND(layers, 1, NET_LAYERS_MAX, 1),
-    BOUND(heads, 1, 64, 1),           BOUND(head_dim, 4, 256, 4),
-    BOUND(rank, 4, 256, 4),           BOUND(rope, 2, NET_ROPE_MAX, 2),
-    BOUND(experts, 1, 64, 1),         BOUND(top, 1, 8, 1),
-    BOUND(expert_hidden, 4, 1024, 4), BOUND(shared_hidden, 4, 4096, 4),
+    BOUND(columns, 1, 1024, 1),
+    BOUND(bins, 1, 1U << 18, 1),
+    BOUND(width, 4, 1024, 4),
+    BOUND(layers, 1, NET_LAYERS_MAX, 1),
+    BOUND(heads, 1, 64, 1),
+    BOUND(head_dim, 4, 256, 4),
+    BOUND(rank, 4, 256, 4),
+    BOUND(rope, 2, NET_ROPE_MAX, 2),
+    BOUND(experts, 1, NET_EXPERTS_MAX, 1),
+    BOUND(top, 1, 8, 1),
+    BOUND(expert_hidden, 4, 1024, 4),
+    BOUND(shared_hidden, 4, 4096, 4),
     BOUND(window, 1, 1024, 1),
 };
 

@@ -70,6 +70,7 @@ enum net_tensor_kind {
 };
 
 #define NET_LAYERS_MAX 8
+#define NET_EXPERTS_MAX 64
 #define NET_ROPE_MAX 128
 #define NET_NORM_EPS 1e-6F
 #define NET_INPUT_CLIP 8.0F

@@ -181,7 +181,7 @@ static enum err measure(struct run *r, double *out_ap, struct errmsg *e)
     struct tape_data data = fit_data(&r->fit);
     double auc;
     enum err rc =
-        train_score(&net, &data, r->conf->holdout_from_us, INT64_MAX, r->pool, r->logit, e);
+        train_score(&net, &data, r->conf->holdout_from_us, INT64_MAX, r->pool, r->logit, NULL, e);
     if (rc != ERR_OK) {
         return rc;
     }
@@ -285,6 +285,49 @@ static enum err run_final(struct run *r, struct train_result *out, struct errmsg
     return rc;
 }
 
+/* Logits of the rows from from_us on; uses as train_score. */
+static enum err score_rows(const struct train_result *r, const struct train_rows *rows,
+                           int64_t from_us, struct pool *pool, float *out_logit, uint64_t *out_uses,
+                           struct errmsg *e)
+{
+    struct tape_net net = {.shape = r->shape, .params = r->params, .balance = r->balance};
+    struct tape_data data = {.rows = rows, .encoding = &r->encoding};
+    struct bins_finder finder = {0};
+    enum err rc = net_layout_init(&net.layout, &r->shape, e);
+    if (rc == ERR_OK) {
+        rc = bins_finder_init(&finder, &r->encoding, e);
+    }
+    if (rc == ERR_OK) {
+        data.finder = &finder;
+        rc = train_score(&net, &data, from_us, INT64_MAX, pool, out_logit, out_uses, e);
+    }
+    bins_finder_done(&finder);
+    return rc;
+}
+
+/* How evenly the held-out rows use the experts of the final weights. */
+static enum err measure_shares(const struct run *r, struct train_result *out, struct errmsg *e)
+{
+    const struct net_shape *s = &out->shape;
+    uint64_t uses[NET_LAYERS_MAX * NET_EXPERTS_MAX];
+    enum err rc = score_rows(out, r->rows, r->conf->holdout_from_us, r->pool, r->logit, uses, e);
+    for (uint32_t layer = 0; rc == ERR_OK && layer < s->layers; layer++) {
+        const uint64_t *own = uses + (size_t)layer * s->experts;
+        uint64_t sum = 0;
+        uint64_t low = UINT64_MAX;
+        uint64_t high = 0;
+        for (uint32_t i = 0; i < s->experts; i++) {
+            sum += own[i];
+            low = own[i] < low ? own[i] : low;
+            high = own[i] > high ? own[i] : high;
+        }
+        double mean = (double)sum / s->experts;
+        out->share_low[layer] = sum > 0 ? (double)low / mean : (double)NAN;
+        out->share_high[layer] = sum > 0 ? (double)high / mean : (double)NAN;
+    }
+    return rc;
+}
+
 static enum err run_all(struct run *r, struct train_result *out, struct errmsg *e)
 {
     const struct train_conf *c = r->conf;
@@ -310,7 +353,7 @@ static enum err run_all(struct run *r, struct train_result *out, struct errmsg *
         take(&r->fit, &r->best_params, &r->best_raw, &r->best_balance, out);
     }
     out->epochs_done = r->best_epochs;
-    return rc;
+    return rc == ERR_OK ? measure_shares(r, out, e) : rc;
 }
 
 enum err train_run(const struct train_conf *c, const struct train_rows *rows,
@@ -348,27 +391,16 @@ void train_result_done(struct train_result *r)
 enum err train_forward(const struct train_result *r, const struct train_rows *rows,
                        uint32_t threads, float *out_logit, struct errmsg *e)
 {
-    struct tape_net net = {.shape = r->shape, .params = r->params, .balance = r->balance};
-    struct tape_data data = {.rows = rows, .encoding = &r->encoding};
-    struct bins_finder finder = {0};
     struct pool *pool = NULL;
     openblas_set_num_threads(1);
-    enum err rc = net_layout_init(&net.layout, &r->shape, e);
-    if (rc == ERR_OK && rows->columns != r->shape.columns) {
-        rc = err_set(e, ERR_MISMATCH, "rows of %zu columns for a network of %u", rows->columns,
-                     r->shape.columns);
+    if (rows->columns != r->shape.columns) {
+        return err_set(e, ERR_MISMATCH, "rows of %zu columns for a network of %u", rows->columns,
+                       r->shape.columns);
     }
+    enum err rc = pool_create(threads, &pool, e);
     if (rc == ERR_OK) {
-        rc = pool_create(threads, &pool, e);
+        rc = score_rows(r, rows, INT64_MIN, pool, out_logit, NULL, e);
     }
-    if (rc == ERR_OK) {
-        rc = bins_finder_init(&finder, &r->encoding, e);
-    }
-    if (rc == ERR_OK) {
-        data.finder = &finder;
-        rc = train_score(&net, &data, INT64_MIN, INT64_MAX, pool, out_logit, e);
-    }
-    bins_finder_done(&finder);
     pool_free(pool);
     return rc;
 }

@@ -64,6 +64,9 @@ struct train_result {
     double holdout_auc, holdout_ap, holdout_brier;
     uint64_t rows_fit, frauds_fit, rows_hash;
     uint32_t epochs_done;
+    /* How often the rows at or after holdout_from_us chose a layer's least and most used expert,
+     * over the mean; NAN without such a row.  Not part of the training state. */
+    double share_low[NET_LAYERS_MAX], share_high[NET_LAYERS_MAX];
 };
 
 void train_conf_default(struct train_conf *c);

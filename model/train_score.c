@@ -15,7 +15,19 @@ struct scorer {
     uint32_t passes;
     struct tape **tape; /* [threads] */
     float *logit;
+    uint64_t *uses; /* [threads, layers, experts] */
 };
+
+static void count_uses(const struct tape *t, uint64_t *uses)
+{
+    const struct net_shape *s = &t->shape;
+    for (uint32_t layer = 0; layer < s->layers; layer++) {
+        const uint32_t *chosen = t->layer[layer].chosen;
+        for (size_t i = 0; i < t->tokens * s->top; i++) {
+            uses[layer * s->experts + chosen[i]] += t->counted[i / s->top];
+        }
+    }
+}
 
 static void run_pass(void *ctx, uint32_t worker, uint32_t item)
 {
@@ -29,6 +41,8 @@ static void run_pass(void *ctx, uint32_t worker, uint32_t item)
             s->logit[t->row[i]] = t->logit[i];
         }
     }
+    const struct net_shape *shape = &s->net->shape;
+    count_uses(t, s->uses + (size_t)worker * shape->layers * shape->experts);
 }
 
 /* Groups consecutive pieces into passes of at most rows_max rows. */
@@ -48,8 +62,10 @@ static uint32_t group(const struct pieces *p, size_t rows_max, size_t *first)
 }
 
 enum err train_score(const struct tape_net *net, const struct tape_data *data, int64_t from_us,
-                     int64_t until_us, struct pool *pool, float *out_logit, struct errmsg *e)
+                     int64_t until_us, struct pool *pool, float *out_logit, uint64_t *out_uses,
+                     struct errmsg *e)
 {
+    size_t places = (size_t)net->shape.layers * net->shape.experts;
     uint32_t context = net->shape.layers * (net->shape.window - 1);
     uint32_t threads = pool_threads(pool);
     size_t rows_max = PIECE_ROWS + context > PASS_ROWS ? PIECE_ROWS + context : PASS_ROWS;
@@ -62,7 +78,8 @@ enum err train_score(const struct tape_net *net, const struct tape_data *data, i
     s.piece = pieces.piece;
     s.first = calloc(pieces.count + 1, sizeof *s.first);
     s.tape = calloc(threads, sizeof(struct tape *));
-    if (s.first == NULL || s.tape == NULL) {
+    s.uses = calloc(threads * places, sizeof *s.uses);
+    if (s.first == NULL || s.tape == NULL || s.uses == NULL) {
         rc = err_set(e, ERR_NOMEM, "no memory to score %zu pieces of histories", pieces.count);
         goto out;
     }
@@ -74,11 +91,18 @@ enum err train_score(const struct tape_net *net, const struct tape_data *data, i
     }
     s.passes = group(&pieces, rows_max, s.first);
     pool_run(pool, s.passes, run_pass, &s);
+    for (size_t i = 0; out_uses != NULL && i < places; i++) {
+        out_uses[i] = 0;
+        for (uint32_t k = 0; k < threads; k++) {
+            out_uses[i] += s.uses[k * places + i];
+        }
+    }
 out:
     for (uint32_t i = 0; s.tape != NULL && i < threads; i++) {
         tape_free(s.tape[i]);
     }
     free(s.tape);
+    free(s.uses);
     free(s.first);
     pieces_done(&pieces);
     return rc;

@@ -51,6 +51,18 @@ static void assert_same_result(const struct train_result *a, const struct train_
     assert_true(a->rows_hash == b->rows_hash);
     assert_memory_equal(&a->holdout_ap, &b->holdout_ap, sizeof a->holdout_ap);
     assert_int_equal(a->epochs_done, b->epochs_done);
+    assert_memory_equal(a->share_low, b->share_low, sizeof a->share_low);
+    assert_memory_equal(a->share_high, b->share_high, sizeof a->share_high);
+}
+
+static void assert_shares_are_of_experts(const struct train_result *r)
+{
+    for (uint32_t i = 0; i < r->shape.layers; i++) {
+        assert_true(r->share_low[i] >= 0 && r->share_low[i] <= 1);
+        assert_true(r->share_high[i] >= 1 &&
+                    r->share_high[i] <= (double)r->shape.experts / r->shape.top);
+        assert_true(r->share_low[i] < r->share_high[i]);
+    }
 }
 
 /* The planted rules are found: well above the share of frauds (about .09), on rows held out. */
@@ -70,6 +82,7 @@ static void test_run_learns_thresholds_and_order(void **state)
     assert_true(r.holdout_auc > 0.9);
     assert_true(r.holdout_brier < 0.05);
     assert_true(r.epochs_done >= 1 && r.epochs_done <= 25);
+    assert_shares_are_of_experts(&r);
     train_result_done(&r);
     toy_rows_done(&t);
 }
