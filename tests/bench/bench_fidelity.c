@@ -1,5 +1,5 @@
 /* What rounding to INT8 costs: the same rows scored by training's network in FP32 and by the served
- * model, judged by the same measure.
+ * model, judged as `fraudd backtest --leave-out-known-cards` judges.
  *
  *   bench_fidelity HISTORY MODEL FROM TO    (MODEL.state lies beside MODEL)
  *
@@ -13,10 +13,11 @@
 
 #include "base/file.h"
 #include "base/timefmt.h"
+#include "daemon/evaluate.h"
 #include "daemon/past.h"
 #include "daemon/rates.h"
 #include "daemon/replay.h"
-#include "model/metrics.h"
+#include "model/model.h"
 #include "model/model_format.h"
 #include "model/train.h"
 
@@ -91,7 +92,8 @@ static struct rows rows_create(const struct past *past, int64_t from_us)
         r.card[k] = k == 0 ? 0 : r.card[k - 1] + next;
         r.event_us[k] = row->tx.event_us;
         r.label[k] = row->fraud;
-        r.weight[k] = tx_is_payment(&row->tx) && row->tx.event_us >= from_us;
+        bool judged = tx_is_payment(&row->tx) || row->tx.type == TX_CHECK;
+        r.weight[k] = judged && row->tx.event_us >= from_us;
     }
     free(order);
     return r;
@@ -131,13 +133,55 @@ static void score_int8(const struct model *m, struct rows *r)
     free(cache);
 }
 
-static double average_precision(const struct rows *r, const float *logit)
+/* Frauds of the whole history, for the handbook's rule. */
+static void mark_known(const struct past *past, struct judged *judged, size_t n, int64_t from_us)
 {
+    struct card_fraud *frauds = array(past->n + 1, sizeof *frauds);
+    size_t count = 0;
+    for (size_t i = 0; i < past->n; i++) {
+        if (past->rows[i].fraud) {
+            frauds[count++] = (struct card_fraud){past->rows[i].tx.card, past->rows[i].tx.event_us};
+        }
+    }
+    judged_mark_known(judged, n, frauds, count, from_us);
+    free(frauds);
+}
+
+static void print_population(const struct judged *judged, size_t n, judged_with with,
+                             const char *network, const char *population)
+{
+    const struct evaluate_conf conf = {.top_cards = 100};
+    struct judged_set *set = NULL;
+    struct figures f = {0};
     struct errmsg e;
-    double auc = NAN;
-    double ap = NAN;
-    check(metrics_rank(logit, r->label, r->weight, r->past->n, &auc, &ap, &e), &e);
-    return ap;
+    check(judged_set_create(judged, n, with, NULL, &set, &e), &e);
+    check(evaluate(set, &conf, &f, &e), &e);
+    printf("%s, %-15s  AUC %.4f AP %.4f CP@100 %.4f\n", network, population, f.value[FIGURE_AUC],
+           f.value[FIGURE_AP], f.value[FIGURE_CARD_PRECISION]);
+    figures_done(&f);
+    judged_set_free(set);
+}
+
+static void print_quality(const struct rows *r, const struct model *m, int64_t from_us,
+                          const float *logit, const char *network)
+{
+    struct judged *judged = array(r->past->n + 1, sizeof *judged);
+    size_t n = 0;
+    for (size_t i = 0; i < r->past->n; i++) {
+        const struct tx *t = &r->past->rows[i].tx;
+        if (r->weight[r->place[i]] > 0) {
+            judged[n++] = (struct judged){
+                .card = t->card,
+                .event_us = t->event_us,
+                .score = (float)model_probability(m, (double)logit[r->place[i]]),
+                .fraud = r->past->rows[i].fraud,
+            };
+        }
+    }
+    mark_known(r->past, judged, n, from_us);
+    print_population(judged, n, NULL, network, "all cards");
+    print_population(judged, n, judged_not_known, network, "cards not known");
+    free(judged);
 }
 
 static void print_differences(const struct rows *r)
@@ -153,11 +197,8 @@ static void print_differences(const struct rows *r)
             n++;
         }
     }
-    double fp32 = average_precision(r, r->fp32);
-    double int8 = average_precision(r, r->int8);
-    printf("%zu payments: AP FP32 %.4f, INT8 %.4f, difference %+.4f; logits differ by %.3f (root "
-           "mean square), %.2f at most\n",
-           n, fp32, int8, int8 - fp32, sqrt(squares / (double)n), worst);
+    printf("%zu payments: logits differ by %.3f (root mean square), %.2f at most\n", n,
+           sqrt(squares / (double)n), worst);
 }
 
 static int64_t date(const char *text)
@@ -207,12 +248,16 @@ static void run(char **argv)
                              .threshold = {.budget = 0, .burst = 1, .floor = 1, .decline = 2}};
     feature_params_default(&rc.params);
     rc.params.maturity_us = model_lineage(m)->maturity_us;
+    rc.params.blame_ratio = model_lineage(m)->blame_ratio;
+    rc.params.blame_tail = model_lineage(m)->blame_tail;
     rc.params.rates_version = rates_version(rates);
     struct rows r = rows_create(&past, date(argv[3]));
     check(replay_run(&past, &rc, keep_row, &r, &e), &e);
     const struct train_rows rows = {past.n, FEAT_DIM, r.x, r.event_us, r.card, r.label, r.weight};
     check(train_forward(&state, &rows, (uint32_t)sysconf(_SC_NPROCESSORS_ONLN), r.fp32, &e), &e);
     score_int8(m, &r);
+    print_quality(&r, m, date(argv[3]), r.fp32, "FP32");
+    print_quality(&r, m, date(argv[3]), r.int8, "INT8");
     print_differences(&r);
     rows_done(&r);
     train_result_done(&state);
