@@ -117,7 +117,8 @@ static struct score_conf make_conf(struct running *r, const struct rates *rates)
         .message_max = WIRE_MESSAGE_MAX};
     feat_limits_default(&s.pipeline.limits);
     s.pipeline.limits.card_max = (size_t)conf_int(c, "state.cards");
-    s.pipeline.limits.place_max = 4 * (size_t)conf_int(c, "state.terminals");
+    feat_world_limits_default(&s.world);
+    s.world.place_max = 4 * (size_t)conf_int(c, "state.terminals");
     return s;
 }
 

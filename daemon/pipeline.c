@@ -100,8 +100,8 @@ void pipeline_free(struct pipeline *p)
     }
 }
 
-enum err lane_create(const struct pipeline *p, int32_t partition, struct lane **out,
-                     struct errmsg *e)
+enum err lane_create(const struct pipeline *p, struct feat_world *w, int32_t partition,
+                     struct lane **out, struct errmsg *e)
 {
     enum err err = ERR_OK;
     struct feat_limits limits = p->conf.limits;
@@ -115,7 +115,7 @@ enum err lane_create(const struct pipeline *p, int32_t partition, struct lane **
     l->card_max = limits.card_max;
     err = threshold_init(l->threshold, &p->conf.threshold, e);
     if (err == ERR_OK) {
-        err = feat_state_create(&p->conf.params, &limits, &l->features, e);
+        err = feat_state_create(w, &limits, &l->features, e);
     }
     if (err == ERR_OK) {
         *out = l;
@@ -133,11 +133,6 @@ void lane_free(struct lane *l)
         free(l->threshold);
         free(l);
     }
-}
-
-enum err lane_label(struct lane *l, const struct label *label)
-{
-    return feat_label(l->features, label);
 }
 
 const struct feat_state *lane_features(const struct lane *l)

@@ -3,13 +3,14 @@
  * values than it is served with.
  *
  * Invariants
- *  1. A lane (the state of one transactions partition) changes by its own messages in offset order
- * and by labels; nothing else, no clock.  So the same messages give the same bytes however they
- * were cut into batches: a wave is flushed before a card comes a second time, and before a card
- * that is new could push out one that waits.
+ *  1. A lane (the state of one transactions partition: its cards and threshold) and the world it
+ * stands in (what all partitions share: features/world.h) change by messages in the order in which
+ * they are given and by labels; nothing else, no clock.  So the same messages give the same bytes
+ * however they were cut into batches: a wave is flushed before a card comes a second time, and
+ * before a card that is new could push out one that waits.
  *  2. Every message ends as exactly one decision or one dead letter.
  *  3. No malloc after creation, except what a lane's pools take while they grow.
- * One thread owns a pipeline and its lanes; the model may be shared. */
+ * One thread owns a pipeline, its lanes and their world; the model may be shared. */
 #ifndef FD_DAEMON_PIPELINE_H
 #define FD_DAEMON_PIPELINE_H
 
@@ -62,6 +63,7 @@ struct pipeline_out {
 
 struct pipeline_counters {
     uint64_t received, decided, repeats, dead_letters, alerts, declined, labels, bad_labels;
+    uint64_t labels_lost; /* the world's queue was full */
     uint64_t dead_by_reason[DEAD_REASON_COUNT];
 };
 
@@ -81,12 +83,11 @@ FD_MUSTCHECK enum err pipeline_create(const struct pipeline_conf *c, const struc
                                       struct errmsg *e);
 void pipeline_free(struct pipeline *p);
 
-/* The state of one partition. */
-FD_MUSTCHECK enum err lane_create(const struct pipeline *p, int32_t partition, struct lane **out,
-                                  struct errmsg *e);
+/* The state of one partition, in a world of the pipeline's parameters (borrowed; freed after the
+ * lane). */
+FD_MUSTCHECK enum err lane_create(const struct pipeline *p, struct feat_world *w, int32_t partition,
+                                  struct lane **out, struct errmsg *e);
 void lane_free(struct lane *l);
-/* A label for this lane, as feat_label. */
-FD_MUSTCHECK enum err lane_label(struct lane *l, const struct label *label);
 const struct feat_state *lane_features(const struct lane *l);
 const struct threshold *lane_threshold(const struct lane *l);
 
@@ -114,10 +115,10 @@ void pipeline_prefetch(const struct lane *l, const struct tx *t, size_t n);
 /* Finishes what waits in the wave.  Called by pipeline_messages at its end. */
 void pipeline_flush(struct pipeline *p);
 
-/* A message of the labels topic, for these lanes; a bad one becomes a dead letter if `emit`.
- * Returns whether it was a label; out (may be NULL) gets it then. */
-bool pipeline_label_message(struct pipeline *p, struct lane *const *lanes, size_t n,
-                            const struct bus_message *m, bool emit, struct label *out);
+/* A message of the labels topic; a bad one becomes a dead letter if `emit`.  Returns whether w took
+ * it. */
+bool pipeline_label_message(struct pipeline *p, struct feat_world *w, const struct bus_message *m,
+                            bool emit);
 
 const struct pipeline_counters *pipeline_counters(const struct pipeline *p);
 const struct latency *pipeline_stage_times(const struct pipeline *p, enum pipeline_stage s);

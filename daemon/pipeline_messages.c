@@ -79,8 +79,8 @@ void pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_mess
     pipeline_flush(p);
 }
 
-bool pipeline_label_message(struct pipeline *p, struct lane *const *lanes, size_t n,
-                            const struct bus_message *m, bool emit, struct label *out)
+bool pipeline_label_message(struct pipeline *p, struct feat_world *w, const struct bus_message *m,
+                            bool emit)
 {
     struct label label;
     struct label_strings strings;
@@ -94,13 +94,7 @@ bool pipeline_label_message(struct pipeline *p, struct lane *const *lanes, size_
         return false;
     }
     p->counters.labels++;
-    for (size_t i = 0; i < n; i++) {
-        /* a full label queue drops the label of that lane only; feat_counters shows it */
-        enum err err = feat_label(lanes[i]->features, &label);
-        p->counters.bad_labels += err != ERR_OK;
-    }
-    if (out != NULL) {
-        *out = label;
-    }
-    return true;
+    enum err err = feat_label(w, &label);
+    p->counters.labels_lost += err != ERR_OK;
+    return err == ERR_OK;
 }

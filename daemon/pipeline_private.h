@@ -17,6 +17,7 @@ struct answer {
     float threshold;
     float amount_ratio;
     uint8_t outcome;
+    uint8_t spare[3]; /* 0: answers are state, their bytes are compared */
 };
 
 /* The latest answers of a card, behind its latent cache in the card's caller bytes. */

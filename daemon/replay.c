@@ -7,6 +7,7 @@
 
 struct replay {
     const struct past *past;
+    struct feat_world *world;
     struct lane *lane;
     uint64_t next_number; /* of the labels' source */
     uint64_t refused;     /* labels that found the queue full */
@@ -32,7 +33,7 @@ static void queue_label(struct replay *r, const struct past_row *row, float usua
                             .mcc = t->mcc,
                             .country = t->country,
                             .verdict = LABEL_FRAUD};
-    r->refused += lane_label(r->lane, &l) != ERR_OK;
+    r->refused += feat_label(r->world, &l) != ERR_OK;
 }
 
 static void look_ahead(const struct replay *r, size_t from)
@@ -64,10 +65,15 @@ enum err replay_run(const struct past *past, const struct replay_conf *c,
         .model = c->model, .params = c->params, .threshold = c->threshold, .max_future_us = -1};
     const struct pipeline_out out = {.ctx = &r, .scored = on_scored};
     struct progress progress;
+    struct feat_world_limits limits;
     feat_limits_default(&conf.limits);
+    feat_world_limits_default(&limits);
     enum err err = pipeline_create(&conf, &out, NULL, &p, e);
     if (err == ERR_OK) {
-        err = lane_create(p, 0, &r.lane, e);
+        err = feat_world_create(&c->params, &limits, &r.world, e);
+    }
+    if (err == ERR_OK) {
+        err = lane_create(p, r.world, 0, &r.lane, e);
     }
     if (err != ERR_OK) {
         goto out;
@@ -86,10 +92,11 @@ enum err replay_run(const struct past *past, const struct replay_conf *c,
     progress_end(&progress, (double)past->n);
     if (r.refused > 0) {
         err = err_set(e, ERR_FULL, "%llu labels found the queue of %zu full",
-                      (unsigned long long)r.refused, conf.limits.label_queue_max);
+                      (unsigned long long)r.refused, limits.label_queue_max);
     }
 out:
     lane_free(r.lane);
+    feat_world_free(r.world);
     pipeline_free(p);
     return err;
 }

@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "base/log_limit.h"
 #include "base/progress.h"
-#include "base/region.h"
 #include "daemon/score_private.h"
 
 static bool go_on(const struct score *s)
@@ -52,17 +51,18 @@ enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void), st
                       struct errmsg *e)
 {
     struct score *s = calloc(1, sizeof *s);
-    if (s == NULL || (s->messages = calloc(c->batch_max, sizeof *s->messages)) == NULL ||
-        (s->label = region_array(c->pipeline.limits.label_queue_max, sizeof *s->label)) == NULL) {
+    if (s == NULL || (s->messages = calloc(c->batch_max, sizeof *s->messages)) == NULL) {
         score_free(s);
         return err_set(e, ERR_NOMEM, "cannot start scoring: no memory");
     }
     s->conf = *c;
-    s->label_max = c->pipeline.limits.label_queue_max;
     s->unsent = UINT64_MAX;
     s->quiet = (struct log_limit)LOG_LIMIT_INIT;
     const struct pipeline_out to = {.ctx = s, .record = on_record};
     enum err err = pipeline_create(&c->pipeline, &to, clock_ns, &s->pipeline, e);
+    if (err == ERR_OK) {
+        err = feat_world_create(&c->pipeline.params, &c->world, &s->world, e);
+    }
     if (err != ERR_OK) {
         score_free(s);
         return err;
@@ -119,23 +119,12 @@ static void drop_lane(struct score *s, int32_t partition)
     s->stats.partitions--;
 }
 
-/* The state of a partition that comes to us: it knows every label read so far. */
 static enum err open_lane(struct score *s, int32_t partition, struct errmsg *e)
 {
-    struct lane *lane = NULL;
     if (partition < 0 || partition >= SCORE_PARTITIONS_MAX) {
         return err_set(e, ERR_INVALID, "at most %d partitions can be scored", SCORE_PARTITIONS_MAX);
     }
-    enum err err = lane_create(s->pipeline, partition, &lane, e);
-    for (size_t i = 0; err == ERR_OK && i < s->label_count; i++) {
-        err = lane_label(lane, &s->label[i]);
-    }
-    if (err != ERR_OK) {
-        lane_free(lane);
-        return err;
-    }
-    s->owned[partition].lane = lane;
-    return ERR_OK;
+    return lane_create(s->pipeline, s->world, partition, &s->owned[partition].lane, e);
 }
 
 static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, int64_t committed,
@@ -322,31 +311,19 @@ enum err score_set_rules(struct score *s, const struct threshold_conf *c, int64_
     return err;
 }
 
-static void keep_label(struct score *s, const struct label *label)
-{
-    uint64_t held = 0;
-    if (s->label_count < s->label_max) {
-        s->label[s->label_count++] = *label;
-        return;
-    }
-    s->stats.labels_forgotten++;
-    if (log_limit_pass(&s->quiet, "labels_full", progress_now_us(), &held)) {
-        log_line(FD_LOG_ERROR, "labels_full",
-                 "remembered=%zu detail=\"a partition that comes later will not know the newer "
-                 "ones; shorten the labels topic's retention\"",
-                 s->label_max);
-    }
-}
-
 static void handle_label(struct score *s, const struct bus_message *m)
 {
-    struct lane *lanes[SCORE_PARTITIONS_MAX];
-    size_t n = lanes_of(s, lanes);
     /* one instance writes dead letters for labels: the one that owns partition 0 */
     bool emit = s->owned[0].lane != NULL && m->offset >= s->labels.high;
-    struct label label;
-    if (pipeline_label_message(s->pipeline, lanes, n, m, emit, &label)) {
-        keep_label(s, &label);
+    uint64_t lost = pipeline_counters(s->pipeline)->labels_lost;
+    (void)pipeline_label_message(s->pipeline, s->world, m, emit);
+    uint64_t held = 0;
+    if (pipeline_counters(s->pipeline)->labels_lost > lost &&
+        log_limit_pass(&s->quiet, "labels_full", progress_now_us(), &held)) {
+        log_line(FD_LOG_ERROR, "labels_full",
+                 "waiting=%zu detail=\"a label was lost: too many wait for the time they became "
+                 "known; shorten the labels topic's retention\"",
+                 s->conf.world.label_queue_max);
     }
     s->labels.next = m->offset + 1;
 }
@@ -461,7 +438,7 @@ void score_free(struct score *s)
     for (int32_t p = 0; p < s->partition_top; p++) {
         lane_free(s->owned[p].lane);
     }
-    region_array_free(s->label, s->label_max, sizeof *s->label);
+    feat_world_free(s->world);
     notice_done(&s->notice);
     pipeline_free(s->pipeline);
     model_free(s->noticed);

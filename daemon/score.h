@@ -8,8 +8,11 @@
  *     beginning) up to the committed offset without emitting, so it is never scored with empty
  * state by silence.
  *  3. No transaction is scored, and none learnt from, before the labels and the notices that were
- *     there at the start have been read.  Labels are remembered, so a partition that comes later
- *     gets those read before it came.
+ *     there at the start have been read.
+ *  4. All partitions of a process stand in one world, which takes their messages in the order in
+ *     which they arrive, and labels when they are read.  That order is recorded nowhere: a
+ *     partition that comes later finds places as they are then, one that comes back is counted
+ *     there again, and labels that took effect before it came do not mark its cards.
  * One thread. */
 #ifndef FD_DAEMON_SCORE_H
 #define FD_DAEMON_SCORE_H
@@ -29,6 +32,7 @@ struct score;
 
 struct score_conf {
     struct pipeline_conf pipeline;
+    struct feat_world_limits world;
     size_t batch_max;
     int poll_ms;
     int64_t warm_us;          /* learn a partition from so long ago; 0: from its beginning */
@@ -44,7 +48,6 @@ struct score_stats {
     struct bus_counters bus;
     uint64_t warmed; /* messages learnt from without emitting */
     uint64_t model_switches, notices_refused;
-    uint64_t labels_forgotten; /* found no room to be remembered for later partitions */
     uint64_t batches;
     int64_t cards, places, state_bytes;
     uint64_t late, cards_evicted, places_evicted, labels_waiting;

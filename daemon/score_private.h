@@ -38,6 +38,7 @@ struct score {
     struct bus bus;
     bool attached;
     struct pipeline *pipeline;
+    struct feat_world *world; /* of all lanes */
     struct owned owned[SCORE_PARTITIONS_MAX];
     int32_t partition_top; /* after the highest owned */
     struct flight flight[FLIGHT_MAX];
@@ -45,8 +46,6 @@ struct score {
     uint64_t batch;
     struct bus_message *messages;
     struct follow labels, notices;
-    struct label *label; /* [label_max] every one read, for partitions that come later */
-    size_t label_count, label_max;
     struct notice_reader notice;
     struct model *noticed; /* the model that came last by notice, owned */
     bool failed;

@@ -9,7 +9,6 @@ void score_count_lane(const struct lane *l, struct score_stats *to)
     feat_counters(lane_features(l), &c);
     to->late += c.late;
     to->cards_evicted += c.cards_evicted;
-    to->places_evicted += c.places_evicted;
 }
 
 const struct model *score_model(const struct score *s)
@@ -53,6 +52,12 @@ void score_stats(const struct score *s, struct score_stats *out)
     out->pipeline = *pipeline_counters(s->pipeline);
     s->bus.counters(s->bus.self, &out->bus);
     judge_ready(s, out);
+    struct feat_world_counters w;
+    feat_world_counters(s->world, &w);
+    out->places = (int64_t)w.places;
+    out->places_evicted = w.places_evicted;
+    out->labels_waiting = w.labels_queued;
+    out->state_bytes = (int64_t)w.bytes;
     for (int32_t p = 0; p < s->partition_top; p++) {
         const struct owned *o = &s->owned[p];
         struct feat_counters c;
@@ -62,9 +67,7 @@ void score_stats(const struct score *s, struct score_stats *out)
         score_count_lane(o->lane, out);
         feat_counters(lane_features(o->lane), &c);
         out->cards += (int64_t)c.cards;
-        out->places += (int64_t)c.places;
         out->state_bytes += (int64_t)c.bytes;
-        out->labels_waiting += c.labels_queued;
     }
 }
 

@@ -17,6 +17,7 @@ struct pending {
 };
 
 struct verdicts {
+    struct feat_world *world;
     struct feat_state *state;
     struct slice source;
     struct pending **heap; /* [n], the first known one on top */
@@ -32,12 +33,17 @@ enum err verdicts_create(const struct feature_params *p, const char *source, str
                          struct errmsg *e)
 {
     struct feat_limits limits;
+    struct feat_world_limits world_limits;
     struct verdicts *v = calloc(1, sizeof *v);
     if (v == NULL) {
         return err_set(e, ERR_NOMEM, "cannot hold labels: no memory");
     }
     feat_limits_default(&limits);
-    enum err err = feat_state_create(p, &limits, &v->state, e);
+    feat_world_limits_default(&world_limits);
+    enum err err = feat_world_create(p, &world_limits, &v->world, e);
+    if (err == ERR_OK) {
+        err = feat_state_create(v->world, &limits, &v->state, e);
+    }
     if (err != ERR_OK) {
         verdicts_free(v);
         return err;
@@ -58,6 +64,7 @@ void verdicts_free(struct verdicts *v)
     free(v->heap);
     free(v->out);
     feat_state_free(v->state);
+    feat_world_free(v->world);
     free(v);
 }
 
@@ -203,7 +210,7 @@ enum err verdicts_next(struct verdicts *v, int64_t until_us, struct verdict *out
                        (int)p->strings.tx.len, p->strings.tx.at);
     }
     /* from here on the card's usual amount is computed without a known fraud */
-    enum err err = feat_label(v->state, &p->label);
+    enum err err = feat_label(v->world, &p->label);
     if (err != ERR_OK) {
         return err_set(e, err, "cannot apply the label of transaction \"%.*s\": too many wait",
                        (int)p->strings.tx.len, p->strings.tx.at);

@@ -68,7 +68,7 @@ static void amount_columns(struct work *w)
     float *x = w->x;
     x[FEAT_amount] = (float)w->amount;
     ln1p_later(w, FEAT_amount_log, w->amount);
-    x[FEAT_amount_tail] = amounts_tail(&w->s->amounts, t->amount_ref);
+    x[FEAT_amount_tail] = amounts_tail(&w->world->core->amounts, t->amount_ref);
     x[FEAT_amount_cents] = (float)(t->amount_ref % 100) / 100;
     x[FEAT_amount_round] = t->amount_ref > 0 && t->amount_ref % 1000 == 0 ? 1 : 0;
     x[FEAT_is_cash] = t->type == TX_CASH ? 1 : 0;
@@ -76,7 +76,7 @@ static void amount_columns(struct work *w)
     x[FEAT_is_refund] = t->type == TX_REFUND || t->type == TX_REVERSAL ? 1 : 0;
 }
 
-/* These tables are brought up to date here, because what they say includes this event. */
+/* What the card's tables say includes this event, as the device's and IP's do. */
 static void device_columns(struct work *w)
 {
     float *x = w->x;
@@ -87,15 +87,13 @@ static void device_columns(struct work *w)
         int64_t first_us = (int64_t)before.first_s * TIME_S;
         x[FEAT_device_new] = before.id == 0 ? 1 : 0;
         ln_time_later(w, FEAT_device_days, before.id == 0 ? 0 : at - first_us, TIME_DAY);
-        struct seen *cards = w->at->device->cards;
-        (void)seen_touch(cards, short_id(w->t->card), at);
+        const struct seen *cards = w->at->device->cards;
         x[FEAT_device_cards_1d] = (float)seen_count(cards, at, TIME_DAY);
         x[FEAT_device_cards_30d] = (float)seen_count(cards, at, 30 * TIME_DAY);
     }
     x[FEAT_card_devices_30d] = (float)seen_count(c->devices, at, 30 * TIME_DAY);
     if (w->at->ip != NULL) {
         x[FEAT_ip_new] = seen32_touch(c->ips, short_id(w->t->ip)) ? 0 : 1;
-        (void)seen_touch(w->at->ip->cards, short_id(w->t->card), at);
         x[FEAT_ip_cards_1d] = (float)seen_count(w->at->ip->cards, at, TIME_DAY);
     }
     if (w->t->country != 0) {
@@ -217,11 +215,12 @@ static void finish(struct work *w)
     }
 }
 
-void columns_compute(struct feat_state *s, const struct tx *t, const struct touched *at, float *out,
-                     struct feat_facts *facts)
+void columns_compute(const struct feat_state *s, const struct tx *t, const struct touched *at,
+                     float *out, struct feat_facts *facts)
 {
     struct work w;
     w.s = s;
+    w.world = s->world;
     w.t = t;
     w.at = at;
     w.x = out;
@@ -238,48 +237,12 @@ void columns_compute(struct feat_state *s, const struct tx *t, const struct touc
     finish(&w);
 }
 
-static uint32_t entry_flags(const struct tx *t)
+bool columns_learn(struct feat_state *s, const struct tx *t, struct card *c)
 {
-    if (tx_is_payment(t)) {
-        return ENTRY_PAYMENT;
-    }
-    return t->type == TX_CHECK ? ENTRY_IS_CHECK : ENTRY_IS_REFUND;
-}
-
-/* Puts the event into a record's history; a payment whose label came before it is marked. */
-static bool remember(struct feat_state *s, struct entity *e, const struct history_limits *l,
-                     const struct tx *t, uint32_t place)
-{
-    struct entry entry = {t->event_us, t->amount_ref, place << 8 | entry_flags(t)};
-    if (e->frauds.n > 0 && tx_is_payment(t)) {
-        const struct fraud *f = frauds_find(&s->region, &e->frauds, t->id);
-        entry.tag |= f != NULL ? f->tag & 0xff : 0;
-    }
-    return history_add(&s->region, &e->history, l, &entry);
-}
-
-bool columns_learn(struct feat_state *s, const struct tx *t, const struct touched *at)
-{
-    struct card *c = at->card;
-    bool kept = remember(s, &c->e, &s->card_history, t, place_tag(t->terminal, t->merchant));
-    /* devices and IPs have no windows of amounts: only who was there, kept above */
-    if (at->terminal != NULL) {
-        (void)remember(s, &at->terminal->e, &s->place_history, t, 0);
-    }
-    if (at->merchant != NULL) {
-        (void)remember(s, &at->merchant->e, &s->place_history, t, 0);
-    }
+    bool kept = entity_remember(&s->region, &c->e, &s->card_history, t,
+                                place_tag(t->terminal, t->merchant));
     c->events += c->events < UINT32_MAX;
     learn_location(c, t);
-    if (tx_is_payment(t)) {
-        int64_t day = time_day(s->clock_us);
-        amounts_add(&s->amounts, t->amount_ref);
-        if (t->mcc != 0) {
-            category_add_payment(&s->mccs[t->mcc], day);
-        }
-        if (t->country != 0) {
-            category_add_payment(&s->countries[t->country], day);
-        }
-    }
+    entity_seen(&c->e, t->event_us);
     return kept;
 }

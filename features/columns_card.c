@@ -213,7 +213,7 @@ static void label_columns(struct work *w, const struct view *v, const struct fra
     for (size_t k = 0; k < 3 && f->n > 0; k++) {
         ln1p_later(w, FEAT_card_fraud_7d + k,
                    frauds_known_in(v->region, f, v->at_us, DAYS[k], false));
-        w->x[FEAT_card_risk_7d + k] = frauds_risk(v, f, DAYS[k], w->s->params.maturity_us);
+        w->x[FEAT_card_risk_7d + k] = frauds_risk(v, f, DAYS[k], w->world->params.maturity_us);
     }
 }
 

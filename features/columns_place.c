@@ -6,7 +6,7 @@ void known_columns(struct work *w, size_t first, const struct view *v, const str
 {
     enum { STREAK_LEN = FEAT_card_streak_len - FEAT_card_fraud_days };
     float *x = w->x + first;
-    known_state(v, f, w->s->params.maturity_us, x);
+    known_state(v, f, w->world->params.maturity_us, x);
     if (x[STREAK_LEN] > 0) {
         ln1p_later(w, first + STREAK_LEN, (double)x[STREAK_LEN]);
     }
@@ -31,7 +31,7 @@ static void terminal_labels(struct work *w, const struct view *v, const struct f
                    frauds_known_in(v->region, f, v->at_us, BLAMED[k], true));
         ln1p_later(w, FEAT_terminal_fraud_1d + k,
                    frauds_known_in(v->region, f, v->at_us, ALL[k], false));
-        w->x[FEAT_terminal_risk_7d + k] = frauds_risk(v, f, RISK[k], w->s->params.maturity_us);
+        w->x[FEAT_terminal_risk_7d + k] = frauds_risk(v, f, RISK[k], w->world->params.maturity_us);
     }
 }
 
@@ -44,7 +44,7 @@ static void terminal_columns(struct work *w)
         return;
     }
     struct view v =
-        history_view(&w->s->region, &p->e.history, &w->s->place_history, w->t->event_us);
+        history_view(&w->world->region, &p->e.history, &w->world->place_history, w->t->event_us);
     struct sums s[5];
     view_windows(&v, WINDOW, 5, s);
     for (size_t k = 0; k < 5; k++) {
@@ -68,7 +68,7 @@ static void merchant_columns(struct work *w)
         return;
     }
     struct view v =
-        history_view(&w->s->region, &p->e.history, &w->s->place_history, w->t->event_us);
+        history_view(&w->world->region, &p->e.history, &w->world->place_history, w->t->event_us);
     struct sums s[4];
     view_windows(&v, WINDOW, 4, s);
     count_column(w, FEAT_merchant_count_1h, &s[0]);
@@ -85,7 +85,8 @@ static void merchant_columns(struct work *w)
                    frauds_known_in(v.region, f, v.at_us, 7 * TIME_DAY, true));
         ln1p_later(w, FEAT_merchant_blamed_30d,
                    frauds_known_in(v.region, f, v.at_us, 30 * TIME_DAY, true));
-        w->x[FEAT_merchant_risk_30d] = frauds_risk(&v, f, 30 * TIME_DAY, w->s->params.maturity_us);
+        w->x[FEAT_merchant_risk_30d] =
+            frauds_risk(&v, f, 30 * TIME_DAY, w->world->params.maturity_us);
     }
 }
 
@@ -97,24 +98,21 @@ static void fraud_columns(struct work *w, const struct place *p, size_t days_col
         return;
     }
     const struct frauds *f = &p->e.frauds;
-    w->x[days_column] = frauds_days(&w->s->region, f, w->t->event_us, false);
+    w->x[days_column] = frauds_days(&w->world->region, f, w->t->event_us, false);
     ln1p_later(w, count_column_90d,
-               frauds_known_in(&w->s->region, f, w->t->event_us, 90 * TIME_DAY, false));
+               frauds_known_in(&w->world->region, f, w->t->event_us, 90 * TIME_DAY, false));
 }
 
 void columns_places(struct work *w)
 {
-    struct feat_state *s = w->s;
     terminal_columns(w);
     merchant_columns(w);
     fraud_columns(w, w->at->device, FEAT_device_fraud_days, FEAT_device_fraud_90d);
     fraud_columns(w, w->at->ip, FEAT_ip_fraud_days, FEAT_ip_fraud_90d);
-    int64_t day = time_day(s->clock_us);
     if (w->t->mcc != 0) {
-        w->x[FEAT_mcc_risk_30d] = category_risk(&s->mccs[w->t->mcc], day, s->maturity_days);
+        w->x[FEAT_mcc_risk_30d] = w->at->mcc_risk;
     }
     if (w->t->country != 0) {
-        w->x[FEAT_country_risk_30d] =
-            category_risk(&s->countries[w->t->country], day, s->maturity_days);
+        w->x[FEAT_country_risk_30d] = w->at->country_risk;
     }
 }

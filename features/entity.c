@@ -2,32 +2,23 @@
 
 #include <string.h>
 
-enum err entities_init(struct entities *t, size_t max, size_t record_bytes, struct errmsg *e)
+enum err entities_init(struct entities *t, size_t max, size_t record_bytes,
+                       struct entities_fill *fill, struct errmsg *e)
 {
-    memset(t, 0, sizeof *t);
-    uint64_t slots = 64;
-    while (slots < 2 * max) {
-        slots *= 2;
-    }
-    t->max = max;
-    t->record_bytes = record_bytes;
-    t->mask = slots - 1;
+    *t = (struct entities){.max = max, .record_bytes = record_bytes, .fill = fill};
     t->records = region_array(max, record_bytes);
-    t->slots = region_array(slots, sizeof *t->slots);
-    if (t->records == NULL || t->slots == NULL) {
-        entities_done(t);
+    if (t->records == NULL) {
         return err_set(e, ERR_NOMEM, "cannot reserve %zu records of %zu bytes; lower the limits",
                        max, record_bytes);
     }
-    return ERR_OK;
+    return id_index_init(&t->index, t->records, max, record_bytes, e);
 }
 
 void entities_done(struct entities *t)
 {
     region_array_free(t->records, t->max, t->record_bytes);
-    region_array_free(t->slots, t->mask + 1, sizeof *t->slots);
     t->records = NULL;
-    t->slots = NULL;
+    id_index_done(&t->index);
 }
 
 static struct entity *record(const struct entities *t, uint32_t number)
@@ -40,53 +31,22 @@ uint32_t entities_number(const struct entities *t, const void *r)
     return (uint32_t)((size_t)((const char *)r - t->records) / t->record_bytes);
 }
 
-/* Slot of the identity, or the empty one where it would go.  Identities are hashes already. */
-static uint64_t slot_of(const struct entities *t, uint64_t id)
-{
-    uint64_t s = id & t->mask;
-    while (t->slots[s] != 0 && record(t, t->slots[s] - 1)->id != id) {
-        s = (s + 1) & t->mask;
-    }
-    return s;
-}
-
 void *entities_find(const struct entities *t, uint64_t id)
 {
-    uint32_t at = t->slots[slot_of(t, id)];
+    uint32_t at = t->index.slots[id_index_slot(&t->index, id)];
     return at != 0 ? record(t, at - 1) : NULL;
-}
-
-/* Deletes without tombstones: later members of the probe chain move up (Knuth 6.4, algorithm R). */
-static void unlink_slot(struct entities *t, uint64_t hole)
-{
-    uint64_t s = hole;
-    for (;;) {
-        t->slots[hole] = 0;
-        for (;;) {
-            s = (s + 1) & t->mask;
-            if (t->slots[s] == 0) {
-                return;
-            }
-            uint64_t home = record(t, t->slots[s] - 1)->id & t->mask;
-            if (((s - home) & t->mask) >= ((s - hole) & t->mask)) {
-                break;
-            }
-        }
-        t->slots[hole] = t->slots[s];
-        hole = s;
-    }
 }
 
 static void give_up(struct entities *t, struct region *r, struct entity *e)
 {
-    unlink_slot(t, slot_of(t, e->id));
+    id_index_remove(&t->index, id_index_slot(&t->index, e->id));
     history_free(r, &e->history);
     frauds_free(r, &e->frauds);
     memset(e, 0, t->record_bytes);
-    e->first_us = (int64_t)t->free_head;
-    t->free_head = entities_number(t, e) + 1;
-    t->evicted++;
-    t->live--;
+    e->first_us = (int64_t)t->fill->free_head;
+    t->fill->free_head = entities_number(t, e) + 1;
+    t->fill->evicted++;
+    t->fill->live--;
 }
 
 static bool is_pinned(const struct pinned *pinned, const void *record)
@@ -102,10 +62,10 @@ static bool is_pinned(const struct pinned *pinned, const void *record)
 bool entities_evict(struct entities *t, struct region *r, const struct pinned *pinned)
 {
     struct entity *oldest = NULL;
-    uint32_t used = t->count;
+    uint32_t used = t->fill->count;
     for (uint32_t i = 0; i < used && i < ENTITY_LOOK; i++) {
-        struct entity *e = record(t, t->hand);
-        t->hand = (t->hand + 1) % used;
+        struct entity *e = record(t, t->fill->hand);
+        t->fill->hand = (t->fill->hand + 1) % used;
         if (e->id != 0 && (oldest == NULL || e->last_us < oldest->last_us) &&
             !is_pinned(pinned, e)) {
             oldest = e;
@@ -121,29 +81,130 @@ bool entities_evict(struct entities *t, struct region *r, const struct pinned *p
 void *entities_get(struct entities *t, struct region *r, uint64_t id, const struct pinned *pinned,
                    bool *out_new)
 {
-    uint64_t s = slot_of(t, id);
-    *out_new = t->slots[s] == 0;
+    uint64_t s = id_index_slot(&t->index, id);
+    *out_new = t->index.slots[s] == 0;
     if (!*out_new) {
-        return record(t, t->slots[s] - 1);
+        return record(t, t->index.slots[s] - 1);
     }
-    if (t->free_head == 0 && t->count == t->max) {
+    if (t->fill->free_head == 0 && t->fill->count == t->max) {
         /* there is one: all are in use, and of ENTITY_LOOK at most 4 are pinned */
         (void)entities_evict(t, r, pinned);
-        s = slot_of(t, id); /* the chain may have moved */
+        s = id_index_slot(&t->index, id); /* the chain may have moved */
     }
-    uint32_t number = t->count;
-    if (t->free_head != 0) {
-        number = t->free_head - 1;
-        t->free_head = (uint32_t)record(t, number)->first_us;
+    uint32_t number = t->fill->count;
+    if (t->fill->free_head != 0) {
+        number = t->fill->free_head - 1;
+        t->fill->free_head = (uint32_t)record(t, number)->first_us;
     } else {
-        t->count++;
+        t->fill->count++;
     }
     struct entity *e = record(t, number);
     memset(e, 0, t->record_bytes);
     e->id = id;
-    t->slots[s] = number + 1;
-    t->live++;
+    t->index.slots[s] = number + 1;
+    t->fill->live++;
     return e;
+}
+
+void entities_make_room(struct entities *t, struct region *r)
+{
+    const struct pinned none = {.n = 0};
+    size_t wanted = (size_t)1 << 17;
+    if (wanted > r->bytes_max / 8) {
+        wanted = r->bytes_max / 8;
+    }
+    for (int i = 0; i < 4 && r->bytes_max - region_head(r)->bytes_live < wanted; i++) {
+        if (!entities_evict(t, r, &none)) {
+            return;
+        }
+    }
+}
+
+struct area entities_area(const struct entities *t, const char *name)
+{
+    return (struct area){name, t->records, t->fill->count * t->record_bytes,
+                         t->max * t->record_bytes};
+}
+
+size_t entities_bytes(const struct entities *t)
+{
+    return t->fill->count * (t->record_bytes + 2 * sizeof *t->index.slots);
+}
+
+/* Whether the freed records are chained, and no others. */
+static bool free_chain_fits(const struct entities *t)
+{
+    const struct entities_fill *f = t->fill;
+    uint32_t left = f->count - f->live;
+    uint32_t at = f->free_head;
+    for (; at != 0 && left > 0; left--) {
+        if (at > f->count || record(t, at - 1)->id != 0) {
+            return false;
+        }
+        at = (uint32_t)record(t, at - 1)->first_us;
+    }
+    return at == 0 && left == 0;
+}
+
+static bool entity_fits(const struct entity *e, const struct region *r)
+{
+    const struct history *h = &e->history;
+    const struct frauds *f = &e->frauds;
+    return region_has(r, h->newest, 0) && region_has(r, h->oldest, 0) &&
+           (h->newest == 0) == (h->oldest == 0) && region_has(r, h->panes, h->pane_class) &&
+           (h->panes == 0
+                ? h->pane_count == 0
+                : h->pane_count * sizeof(struct pane) <= (size_t)REGION_UNIT << h->pane_class) &&
+           region_has(r, f->block, f->size_class) &&
+           (f->block == 0 ? f->n == 0
+                          : f->n * sizeof(struct fraud) <= (size_t)REGION_UNIT << f->size_class);
+}
+
+bool entities_restored(struct entities *t, const struct region *r)
+{
+    const struct entities_fill *f = t->fill;
+    uint32_t live = 0;
+    if (f->count > t->max || f->live > f->count || (f->hand > 0 && f->hand >= f->count)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < f->count; i++) {
+        const struct entity *e = record(t, i);
+        if (e->id == 0) {
+            continue;
+        }
+        uint64_t slot = id_index_slot(&t->index, e->id);
+        if (t->index.slots[slot] != 0 || !entity_fits(e, r)) {
+            return false;
+        }
+        t->index.slots[slot] = i + 1;
+        live++;
+    }
+    return live == f->live && free_chain_fits(t);
+}
+
+static uint32_t entry_flags(const struct tx *t)
+{
+    if (tx_is_payment(t)) {
+        return ENTRY_PAYMENT;
+    }
+    return t->type == TX_CHECK ? ENTRY_IS_CHECK : ENTRY_IS_REFUND;
+}
+
+bool entity_remember(struct region *r, struct entity *e, const struct history_limits *l,
+                     const struct tx *t, uint32_t place)
+{
+    struct entry entry = {t->event_us, t->amount_ref, place << 8 | entry_flags(t)};
+    if (e->frauds.n > 0 && tx_is_payment(t)) {
+        const struct fraud *f = frauds_find(r, &e->frauds, t->id);
+        entry.tag |= f != NULL ? f->tag & 0xff : 0;
+    }
+    return history_add(r, &e->history, l, &entry);
+}
+
+size_t entity_bytes(const struct region *r, const struct entity *e)
+{
+    return history_bytes(r, &e->history) +
+           (e->frauds.block != 0 ? (size_t)REGION_UNIT << e->frauds.size_class : 0);
 }
 
 static uint32_t seconds(int64_t us)

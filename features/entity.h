@@ -13,7 +13,9 @@
 #include "base/err.h"
 #include "base/region.h"
 #include "features/history.h"
+#include "features/id_index.h"
 #include "features/known.h"
+#include "features/tx.h"
 
 #define ENTITY_LOOK 64
 #define LATEST_MAX 8
@@ -28,7 +30,7 @@ struct seen {
 };
 
 struct entity {
-    uint64_t id; /* 0: free */
+    uint64_t id; /* 0: free; first, for the index */
     int64_t first_us, last_us;
     struct history history;
     struct frauds frauds;
@@ -52,11 +54,8 @@ struct card {
     float home_lat, home_lon;
 };
 
-struct entities {
-    char *records;   /* [max, record_bytes] */
-    uint32_t *slots; /* open addressing; record number + 1, 0: empty */
-    size_t max, record_bytes;
-    uint64_t mask;
+/* How much of a table is in use: all of it that is not in the records. */
+struct entities_fill {
     uint32_t count; /* records ever used */
     uint32_t live;  /* of them in use */
     uint32_t hand;
@@ -64,9 +63,25 @@ struct entities {
     uint64_t evicted;
 };
 
+struct entities {
+    char *records; /* [max, record_bytes] */
+    size_t max, record_bytes;
+    struct id_index index;
+    struct entities_fill *fill; /* borrowed */
+};
+
+/* fill: zeroes; borrowed. */
 FD_MUSTCHECK enum err entities_init(struct entities *t, size_t max, size_t record_bytes,
-                                    struct errmsg *e);
+                                    struct entities_fill *fill, struct errmsg *e);
 void entities_done(struct entities *t);
+/* The records in use.  name: static. */
+struct area entities_area(const struct entities *t, const char *name);
+/* After records and fill were read back, with the blocks of r: makes the index.  Returns false
+ * where they cannot have been written by these functions; what is inside a history is not looked
+ * at. */
+bool entities_restored(struct entities *t, const struct region *r);
+/* Bytes that the records in use and their index take. */
+size_t entities_bytes(const struct entities *t);
 
 /* Record of that identity, or NULL. */
 void *entities_find(const struct entities *t, uint64_t id);
@@ -82,7 +97,22 @@ void *entities_get(struct entities *t, struct region *r, uint64_t id, const stru
                    bool *out_new);
 /* Gives the longest unseen of the next few up, pinned ones excepted; false: there is none. */
 bool entities_evict(struct entities *t, struct region *r, const struct pinned *pinned);
+/* Gives up a few at most until r has room for what one event may need, before it looks for its
+ * records: so none that it touches gives way while it is used. */
+void entities_make_room(struct entities *t, struct region *r);
 uint32_t entities_number(const struct entities *t, const void *record);
+
+/* Puts an event into a record's history; a payment whose label came before it is marked.  place: of
+ * the event in a card's history, 0 in a place's.  False: it came too late, as history_add. */
+bool entity_remember(struct region *r, struct entity *e, const struct history_limits *l,
+                     const struct tx *t, uint32_t place);
+/* The latest event of the record is not before this. */
+static inline void entity_seen(struct entity *e, int64_t event_us)
+{
+    e->last_us = event_us > e->last_us ? event_us : e->last_us;
+}
+/* Bytes of its history and frauds. */
+size_t entity_bytes(const struct region *r, const struct entity *e);
 
 /* Moves id to the front of the latest; returns how it was before (id 0: not there). */
 struct seen seen_touch(struct seen *latest, uint32_t id, int64_t at_us);

@@ -4,6 +4,7 @@
 
 #include "base/region.h"
 #include "features/entity.h"
+#include "features/in_force.h"
 #include "features/population.h"
 #include "features/state.h"
 
@@ -19,24 +20,58 @@ struct label_source {
     uint64_t number;
 };
 
-struct feat_state {
-    struct feature_params params;
-    struct feat_limits limits;
-    struct history_limits card_history, place_history;
+/* All of a world that lies in no pool: without pointers, one of its areas. */
+struct world_core {
     int64_t clock_us; /* INT64_MIN before the first event */
-    int64_t maturity_days;
-    struct region region;
-    struct entities cards, places;
-    char *extra; /* [card_max, card_extra_bytes] */
-    struct amounts amounts;
-    struct category *mccs, *countries; /* [CATEGORY_MAX] */
-    struct waiting_label *waiting;     /* [label_queue_max], heap by (known_us, arrival) */
-    size_t waiting_count;
+    struct entities_fill places;
+    uint64_t waiting_count;
     uint64_t arrivals;
+    uint64_t verdicts_added;
+    uint64_t source_count;
+    uint64_t events, labels_applied, labels_repeated, labels_revised;
+    uint32_t mcc_count, country_count;
     struct label_source sources[SOURCES_MAX];
-    size_t source_count;
-    struct feat_counters counters;
+    uint16_t mcc_place[CATEGORY_MAX], country_place[CATEGORY_MAX];
+    struct amounts amounts;
 };
+
+struct feat_world {
+    struct feature_params params;
+    struct feat_world_limits limits;
+    struct history_limits place_history;
+    int64_t maturity_days;
+    struct world_core *core; /* [1] */
+    struct region region;
+    struct entities places;
+    struct categories mccs, countries;
+    struct waiting_label *waiting; /* [label_queue_max], heap by (known_us, arrival) */
+    struct in_force in_force;
+    struct feat_state *cards; /* the first attached card set, in no particular order */
+};
+
+/* The same of a card set. */
+struct state_core {
+    int64_t clock_us; /* INT64_MIN before the first event */
+    struct entities_fill cards;
+    uint64_t events, late, late_dropped;
+};
+
+struct feat_state {
+    struct feat_world *world;
+    struct feat_state *next, *previous; /* attached to the same world */
+    struct feat_limits limits;
+    struct history_limits card_history;
+    struct state_core *core; /* [1] */
+    struct region region;
+    struct entities cards;
+    char *extra; /* [card_max, card_extra_bytes] */
+};
+
+/* ERR_INVALID a bound of histories is out of range (named). */
+FD_MUSTCHECK enum err check_histories(size_t history_max, size_t bytes_max, struct errmsg *e);
+
+/* Windows, labels and what is forgotten reach so far back. */
+int64_t history_horizon_us(const struct feature_params *p);
 
 static inline uint64_t place_id(uint64_t id, enum place_kind kind)
 {
@@ -53,15 +88,17 @@ static inline int64_t bounded_time(int64_t us)
     return us > TIME_US_MAX ? TIME_US_MAX : us < -TIME_US_MAX ? -TIME_US_MAX : us;
 }
 
-/* The records an event touches; NULL where the field is missing. */
+/* What an event touches; NULL where the field is missing. */
 struct touched {
     struct card *card;
     struct place *terminal, *merchant, *device, *ip;
+    float mcc_risk, country_risk; /* where the field is not missing */
 };
 
 /* One event while its columns are computed. */
 struct work {
-    struct feat_state *s;
+    const struct feat_state *s;
+    const struct feat_world *world;
     const struct tx *t;
     const struct touched *at;
     float *x;
@@ -109,14 +146,20 @@ void columns_places(struct work *w);
 void known_columns(struct work *w, size_t first, const struct view *v, const struct frauds *f);
 
 /* Takes effect of all labels with known_us <= the clock. */
-void labels_apply(struct feat_state *s);
+void labels_apply(struct feat_world *w);
 
-/* The columns of t from the state before it; fills facts->usual_ratio. */
-void columns_compute(struct feat_state *s, const struct tx *t, const struct touched *at, float *out,
-                     struct feat_facts *facts);
+/* The world's part of an event, the same whether its card is known here or not: begin moves the
+ * clock and finds or makes what the event touches (its device and IP know its card from here on),
+ * end adds it.  t->event_us is bounded. */
+void world_begin(struct feat_world *w, const struct tx *t, struct touched *at);
+void world_end(struct feat_world *w, const struct tx *t, const struct touched *at);
 
-/* Adds t to its records, after its columns were computed; returns false where it came too late. */
-bool columns_learn(struct feat_state *s, const struct tx *t, const struct touched *at);
+/* The columns of t from the state before it; fills facts->usual_ratio.  The card's latest devices,
+ * IPs, countries and MCCs know t from here on. */
+void columns_compute(const struct feat_state *s, const struct tx *t, const struct touched *at,
+                     float *out, struct feat_facts *facts);
+/* Adds t to its card, after its columns were computed; returns false where it came too late. */
+bool columns_learn(struct feat_state *s, const struct tx *t, struct card *c);
 
 /* 24 bits that stand for the event's place in its card's history; 0: no place. */
 static inline uint32_t place_tag(uint64_t terminal, uint64_t merchant)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/detmath.h"
+#include "base/region.h"
 
 #define RISK_DAYS 30
 
@@ -70,6 +71,40 @@ void amounts_add(struct amounts *a, uint32_t amount)
 float amounts_tail(const struct amounts *a, uint32_t amount)
 {
     return a->total > 0 ? a->tail[bucket_of(amount)] : 0;
+}
+
+enum err categories_init(struct categories *c, uint16_t *place, uint32_t *count, struct errmsg *e)
+{
+    *c = (struct categories){region_array(CATEGORY_MAX, sizeof *c->all), place, count};
+    return c->all != NULL
+               ? ERR_OK
+               : err_set(e, ERR_NOMEM, "cannot reserve room for %d categories", CATEGORY_MAX);
+}
+
+void categories_done(struct categories *c)
+{
+    region_array_free(c->all, CATEGORY_MAX, sizeof *c->all);
+    c->all = NULL;
+}
+
+struct category *categories_get(struct categories *c, uint16_t code)
+{
+    if (c->place[code] == 0) {
+        c->place[code] = (uint16_t)++ * c->count;
+    }
+    return &c->all[c->place[code] - 1];
+}
+
+bool categories_fit(const struct categories *c)
+{
+    uint32_t used = 0;
+    for (uint32_t code = 0; code < CATEGORY_MAX; code++) {
+        used += c->place[code] != 0;
+        if (c->place[code] > *c->count) {
+            return false;
+        }
+    }
+    return used == *c->count && c->place[0] == 0;
 }
 
 /* category.day and the days below are DAY_OFFSET days later than UTC's. */

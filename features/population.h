@@ -32,6 +32,22 @@ struct category {
     uint32_t frauds[CATEGORY_DAYS];   /* by the day they became known */
 };
 
+/* The categories that have occurred, in order of their first occurrence. */
+struct categories {
+    struct category *all; /* [CATEGORY_MAX] */
+    uint16_t *place;      /* [CATEGORY_MAX] by code: index in `all` + 1, 0: not yet; borrowed */
+    uint32_t *count;      /* borrowed */
+};
+
+/* place and count: zeroes.  ERR_NOMEM the address space is refused. */
+FD_MUSTCHECK enum err categories_init(struct categories *c, uint16_t *place, uint32_t *count,
+                                      struct errmsg *e);
+void categories_done(struct categories *c);
+/* That of the code, which is not 0; made where it is missing. */
+struct category *categories_get(struct categories *c, uint16_t code);
+/* Whether place and count, read back, belong together. */
+bool categories_fit(const struct categories *c);
+
 void amounts_init(struct amounts *a);
 /* Moves on to the clock's day. */
 void amounts_advance(struct amounts *a, int64_t day);

@@ -30,26 +30,44 @@ static void lines(const void *from, size_t bytes)
     }
 }
 
+static const struct entities *table_of(const struct feat_state *s, int held)
+{
+    return held == HELD_CARD ? &s->cards : &s->world->places;
+}
+
+static const struct region *region_of(const struct feat_state *s, int held)
+{
+    return held == HELD_CARD ? &s->region : &s->world->region;
+}
+
 static void slots_step(const struct feat_state *s, struct ahead *a)
 {
     const struct tx *t = a->t;
     const uint64_t ids[] = {t->card, t->terminal, t->merchant, t->device, t->ip};
     for (int k = 0; k < HELD_COUNT; k++) {
-        const struct entities *e = k == HELD_CARD ? &s->cards : &s->places;
+        const struct entities *e = table_of(s, k);
         a->id[k] = k == HELD_CARD || ids[k] == 0 ? ids[k] : place_id(ids[k], (enum place_kind)k);
-        __builtin_prefetch(&e->slots[a->id[k] & e->mask]);
+        __builtin_prefetch(&e->index.slots[a->id[k] & e->index.mask]);
     }
-    /* that of MCC or country 0 is never used, and costs less than to leave it out */
-    __builtin_prefetch(&s->mccs[t->mcc]);
-    __builtin_prefetch(&s->countries[t->country]);
+    __builtin_prefetch(&s->world->mccs.place[t->mcc]);
+    __builtin_prefetch(&s->world->countries.place[t->country]);
+}
+
+static void category_step(const struct categories *c, uint16_t code)
+{
+    if (c->place[code] != 0) {
+        __builtin_prefetch(&c->all[c->place[code] - 1]);
+    }
 }
 
 /* The record in the identity's own slot: nearly always the right one. */
 static void records_step(const struct feat_state *s, struct ahead *a)
 {
+    category_step(&s->world->mccs, a->t->mcc);
+    category_step(&s->world->countries, a->t->country);
     for (int k = 0; k < HELD_COUNT; k++) {
-        const struct entities *e = k == HELD_CARD ? &s->cards : &s->places;
-        uint32_t number = a->id[k] != 0 ? e->slots[a->id[k] & e->mask] : 0;
+        const struct entities *e = table_of(s, k);
+        uint32_t number = a->id[k] != 0 ? e->index.slots[a->id[k] & e->index.mask] : 0;
         a->record[k] = NULL;
         if (number != 0) {
             a->record[k] = e->records + (number - 1) * e->record_bytes;
@@ -70,10 +88,10 @@ static void blocks_step(const struct feat_state *s, struct ahead *a)
         if (k < HISTORIES) {
             a->chunk[k] = found ? e->history.newest : 0;
             a->newer_us[k] = INT64_MAX;
-            __builtin_prefetch(region_at(&s->region, a->chunk[k]));
+            __builtin_prefetch(region_at(region_of(s, k), a->chunk[k]));
         }
         if (found && e->frauds.n > 0) {
-            lines(region_at(&s->region, e->frauds.block), e->frauds.n * sizeof(struct fraud));
+            lines(region_at(region_of(s, k), e->frauds.block), e->frauds.n * sizeof(struct fraud));
         }
     }
 }
@@ -98,14 +116,14 @@ static bool chunks_step(const struct feat_state *s, struct ahead *a)
         if (a->chunk[k] == 0) {
             continue;
         }
-        const struct chunk *c = region_at(&s->region, a->chunk[k]);
+        const struct chunk *c = region_at(region_of(s, k), a->chunk[k]);
         int64_t first_us = c->entry[0].time_us;
         if (k == HELD_CARD || is_cut(a->t->event_us, first_us, a->newer_us[k])) {
             lines((const char *)c + LINE, c->n * sizeof c->entry[0]);
         }
         a->newer_us[k] = first_us;
         a->chunk[k] = first_us > a->t->event_us - 90 * TIME_DAY ? c->older : 0;
-        __builtin_prefetch(region_at(&s->region, a->chunk[k]));
+        __builtin_prefetch(region_at(region_of(s, k), a->chunk[k]));
         left |= a->chunk[k];
     }
     return left != 0;

@@ -1,34 +1,34 @@
-/* Everything the features remember of one partition: card and place histories, known labels, the
- * population's amounts.  One owner, no locks; bounded memory, reserved at creation: no malloc
- * after.
+/* The cards of one partition: their histories, known labels, the caller's bytes; and the columns of
+ * a payment, computed from its card and the world that the card set is attached to
+ * (features/world.h).  Bounded memory, reserved at creation: no malloc after.
  *
  * Invariants
  *  1. An event's columns see itself and events that arrived before it with event time <= its own;
- *     never its own label, never a label with known_us > clock.
- *  2. The clock is the largest event time so far; labels take effect in order of (known_us,
- * arrival) at the first event at which the clock reaches known_us, before that event's columns are
- * computed.
+ *     never its own label, never a label with known_us > the world's clock.
+ *  2. A card set's clock is the largest event time of its own events so far: it says what is late.
  *  3. A late event (event time < clock) is computed at its own time and put in its place, ties
  * after earlier arrivals; one older than what a history still holds event by event is counted only.
- *  4. The same events and labels in the same order give the same bytes, whatever the machine. */
+ *  4. The same events and labels in the same order give the same bytes, whatever the machine.
+ * The world's thread owns its card sets. */
 #ifndef FD_FEATURES_STATE_H
 #define FD_FEATURES_STATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/area.h"
 #include "base/err.h"
 #include "features/schema.h"
 #include "features/tx.h"
+#include "features/world.h"
 
 struct feat_state;
 
 struct feat_limits {
     size_t card_max;         /* cards remembered; beyond it the longest-unseen gives way, counted */
-    size_t place_max;        /* merchants + terminals + devices + IPs together, likewise */
     size_t history_max;      /* events of one history kept one by one; older ones become panes */
-    size_t label_queue_max;  /* labels waiting for their time */
-    size_t bytes_max;        /* ceiling of all pools */
+    size_t bytes_max;        /* ceiling of the histories */
     size_t card_extra_bytes; /* room in each card for the caller (latent cache, recent answers),
                                 zeroed at first sight, 64-byte aligned */
 };
@@ -43,20 +43,25 @@ struct feat_facts {
 };
 
 struct feat_counters {
-    uint64_t events, late, late_dropped, labels_applied, labels_repeated, labels_revised,
-        labels_queued, cards, places, cards_evicted, places_evicted, bytes;
+    uint64_t events, late, late_dropped, cards, cards_evicted, bytes;
 };
 
+/* 1,000,000 cards, 16 GiB: reserved, not used, so that a thousand partitions fit into the address
+ * space of one process. */
 void feat_limits_default(struct feat_limits *l);
 
-/* Returns an owned state.  ERR_INVALID a limit or parameter is out of range (named); ERR_NOMEM. */
-FD_MUSTCHECK enum err feat_state_create(const struct feature_params *p, const struct feat_limits *l,
+/* Returns an owned card set, attached to w (borrowed; must outlive it, or be left by
+ * feat_state_move).  ERR_INVALID a limit is out of range (named); ERR_NOMEM. */
+FD_MUSTCHECK enum err feat_state_create(struct feat_world *w, const struct feat_limits *l,
                                         struct feat_state **out, struct errmsg *e);
+/* Detaches it from its world. */
 void feat_state_free(struct feat_state *s);
+/* Attaches it to another world, a copy that has seen the same; the parameters must be the same. */
+void feat_state_move(struct feat_state *s, struct feat_world *to);
 
-/* Applies due labels, computes the columns of t, then adds t to the histories.  out_x: [FEAT_DIM],
- * finite and inside the clip ranges, whatever the input.  Never fails: when a pool is exhausted the
- * longest-unseen card or place gives way. */
+/* Applies due labels, computes the columns of t, then adds t to the histories of card and world.
+ * out_x: [FEAT_DIM], finite and inside the clip ranges, whatever the input.  Never fails: when a
+ * pool is exhausted the longest-unseen card or place gives way. */
 void feat_extract(struct feat_state *s, const struct tx *t, float *out_x, struct feat_facts *out);
 
 /* The caller's bytes of a card, or NULL if the card is not known.  Does not touch the state. */
@@ -67,16 +72,15 @@ void *feat_card_extra(const struct feat_state *s, uint64_t card);
 #define FEAT_PREFETCH_MAX 16
 void feat_prefetch(const struct feat_state *s, const struct tx *t, size_t n);
 
-/* Takes a label (a copy); it waits until the clock reaches known_us.  A number not above the last
- * one of its source is a repeat: counted, ignored.  A changed verdict takes the old one back when
- * it is applied.  ERR_FULL: the queue is at its bound; nothing changed. */
-FD_MUSTCHECK enum err feat_label(struct feat_state *s, const struct label *l);
-
+/* INT64_MIN before the first event. */
 int64_t feat_clock_us(const struct feat_state *s);
 void feat_counters(const struct feat_state *s, struct feat_counters *out);
 
-/* Bytes that the card's (place's) record and history take; 0 if unknown. */
+/* Bytes that the card's record and history take; 0 if unknown. */
 size_t feat_card_bytes(const struct feat_state *s, uint64_t card);
-size_t feat_place_bytes(const struct feat_state *s, uint64_t place);
+
+/* As feat_world_areas and feat_world_restored, of a card set. */
+size_t feat_state_areas(const struct feat_state *s, struct area *out);
+FD_MUSTCHECK enum err feat_state_restored(struct feat_state *s, struct errmsg *e);
 
 #endif

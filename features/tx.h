@@ -79,7 +79,8 @@ struct label {
     float usual_ratio; /* amount over the card's usual amount then; 0 where unknown */
     uint16_t mcc;
     uint16_t country;
-    uint8_t verdict; /* enum label_verdict */
+    uint8_t verdict;  /* enum label_verdict */
+    uint8_t spare[3]; /* fills the struct up: equal labels have equal bytes; taken as 0 */
 };
 
 /* Whether the event moves money out of the account: what amount windows count. */

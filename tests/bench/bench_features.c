@@ -143,7 +143,7 @@ static void make_cold(struct events *e)
     }
 }
 
-static void give_label(struct feat_state *s, const struct tx *t, int64_t known_us, float ratio,
+static void give_label(struct feat_world *w, const struct tx *t, int64_t known_us, float ratio,
                        uint64_t number)
 {
     const struct label l = {.source = 1,
@@ -161,32 +161,40 @@ static void give_label(struct feat_state *s, const struct tx *t, int64_t known_u
                             .mcc = t->mcc,
                             .country = t->country,
                             .verdict = LABEL_FRAUD};
-    if (feat_label(s, &l) != ERR_OK) {
+    if (feat_label(w, &l) != ERR_OK) {
         fputs("the label queue is full\n", stderr);
         exit(1);
     }
 }
 
-static struct feat_state *create(void)
+struct features {
+    struct feat_world *w;
+    struct feat_state *s;
+};
+
+static struct features create(void)
 {
     struct feature_params p;
+    struct feat_world_limits wl;
     struct feat_limits l;
-    struct feat_state *s = NULL;
+    struct features f = {NULL, NULL};
     struct errmsg e;
     feature_params_default(&p);
     p.maturity_us = MATURITY_US;
+    feat_world_limits_default(&wl);
     feat_limits_default(&l);
-    l.place_max = 4000000;
+    wl.place_max = 4000000;
     l.card_extra_bytes = CALLER_BYTES;
-    if (feat_state_create(&p, &l, &s, &e) != ERR_OK) {
+    if (feat_world_create(&p, &wl, &f.w, &e) != ERR_OK ||
+        feat_state_create(f.w, &l, &f.s, &e) != ERR_OK) {
         fprintf(stderr, "%s\n", e.text);
         exit(1);
     }
-    return s;
+    return f;
 }
 
 /* Events [from, to); returns ns an event and mixes the rows into *hash. */
-static double run(struct feat_state *s, const struct events *e, size_t from, size_t to,
+static double run(const struct features *f, const struct events *e, size_t from, size_t to,
                   bool prefetch, uint64_t *hash)
 {
     float x[FEAT_DIM];
@@ -194,11 +202,11 @@ static double run(struct feat_state *s, const struct events *e, size_t from, siz
     double start = cpu_ns();
     for (size_t i = from; i < to; i++) {
         if (prefetch && (i - from) % FEAT_PREFETCH_MAX == 0) {
-            feat_prefetch(s, &e->tx[i], to - i);
+            feat_prefetch(f->s, &e->tx[i], to - i);
         }
-        feat_extract(s, &e->tx[i], x, &facts);
+        feat_extract(f->s, &e->tx[i], x, &facts);
         if (e->label_us[i] != 0) {
-            give_label(s, &e->tx[i], e->label_us[i], facts.usual_ratio, i + 1);
+            give_label(f->w, &e->tx[i], e->label_us[i], facts.usual_ratio, i + 1);
         }
         *hash = *hash * 31 + (uint64_t)(x[FEAT_card_count_7d] * 1000);
     }
@@ -228,7 +236,7 @@ static int by_card(const void *a, const void *b)
 }
 
 /* Bytes of every card and of the largest merchant; how many cards are over their bound. */
-static void print_bytes(const struct feat_state *s, const struct events *e)
+static void print_bytes(const struct features *f, const struct events *e)
 {
     struct of_card *all = must(malloc(e->n * sizeof *all));
     size_t *bytes = must(calloc(e->n, sizeof *bytes));
@@ -236,9 +244,9 @@ static void print_bytes(const struct feat_state *s, const struct events *e)
     size_t largest = 0;
     size_t over = 0;
     for (size_t i = 0; i < e->n; i++) {
-        all[i] =
-            (struct of_card){e->tx[i].card, e->tx[i].event_us > feat_clock_us(s) - 90 * TIME_DAY};
-        size_t m = e->tx[i].merchant != 0 ? feat_place_bytes(s, e->tx[i].merchant) : 0;
+        all[i] = (struct of_card){e->tx[i].card,
+                                  e->tx[i].event_us > feat_clock_us(f->s) - 90 * TIME_DAY};
+        size_t m = e->tx[i].merchant != 0 ? feat_place_bytes(f->w, e->tx[i].merchant) : 0;
         largest = m > largest ? m : largest;
     }
     qsort(all, e->n, sizeof *all, by_card);
@@ -252,17 +260,19 @@ static void print_bytes(const struct feat_state *s, const struct events *e)
         while (all[first].card != all[i].card || all[first].event_us <= from_us) {
             first++;
         }
-        bytes[n] = feat_card_bytes(s, all[i].card);
+        bytes[n] = feat_card_bytes(f->s, all[i].card);
         over += bytes[n++] > 4096 + 16 * (i + 1 - first);
     }
     qsort(bytes, n, sizeof *bytes, by_size);
     struct feat_counters c;
-    feat_counters(s, &c);
+    struct feat_world_counters w;
+    feat_counters(f->s, &c);
+    feat_world_counters(f->w, &w);
     printf(
         "  bytes a card, %d of them for the caller: p50 %zu p99 %zu max %zu; of %zu cards %zu are "
         "over 4,096 + 16 an event of 97 days; largest merchant %zu; all %.1f MB\n",
         CALLER_BYTES, bytes[n / 2], bytes[n * 99 / 100], bytes[n - 1], n, over, largest,
-        (double)c.bytes / 1e6);
+        (double)(c.bytes + w.bytes) / 1e6);
     free(all);
     free(bytes);
 }
@@ -275,17 +285,18 @@ static void measure(const char *name, void (*make)(struct events *), double warm
     double best[2] = {1e30, 1e30};
     uint64_t hash[2] = {0, 0};
     for (int r = 0; r < 2 * runs; r++) {
-        struct feat_state *s = create();
+        struct features f = create();
         bool prefetch = r % 2 == 1;
         hash[prefetch] = 0;
-        (void)run(s, &e, 0, warm, prefetch, &hash[prefetch]);
-        double ns = run(s, &e, warm, e.n, prefetch, &hash[prefetch]);
+        (void)run(&f, &e, 0, warm, prefetch, &hash[prefetch]);
+        double ns = run(&f, &e, warm, e.n, prefetch, &hash[prefetch]);
         best[prefetch] = ns < best[prefetch] ? ns : best[prefetch];
         if (r == 0) {
             printf("%s: %zu events, %zu of them measured\n", name, e.n, e.n - warm);
-            print_bytes(s, &e);
+            print_bytes(&f, &e);
         }
-        feat_state_free(s);
+        feat_state_free(f.s);
+        feat_world_free(f.w);
     }
     printf("  %.0f ns an event, prefetched %.0f ns (%.0f a second)%s\n", best[0], best[1],
            1e9 / best[1], hash[0] == hash[1] ? "" : " ROWS DIFFER");

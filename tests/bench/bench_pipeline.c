@@ -150,8 +150,8 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void print_memory(const struct bench *b, const struct lane *lane, uint32_t cards,
-                         size_t extra)
+static void print_memory(const struct bench *b, const struct feat_world *world,
+                         const struct lane *lane, uint32_t cards, size_t extra)
 {
     const struct feat_state *s = lane_features(lane);
     size_t *size = calloc((size_t)cards * 4 + 1, sizeof *size);
@@ -181,7 +181,7 @@ static void print_memory(const struct bench *b, const struct lane *lane, uint32_
         printf("state a card, latents and answers (%zu) included: p50 %zu, p99 %zu, max %zu bytes; "
                "busiest merchant (%" PRIu32 " payments) %zu bytes\n",
                extra, size[n / 2], size[n * 99 / 100], size[n - 1], payments[busiest],
-               feat_place_bytes(s, hash_id(name, strlen(name))));
+               feat_place_bytes(world, hash_id(name, strlen(name))));
     }
     free(size);
     free(payments);
@@ -199,12 +199,16 @@ static void run(struct bench *b, const struct model *m, const struct rates *rate
         .message_max = WIRE_MESSAGE_MAX};
     const struct pipeline_out out = {.ctx = b, .record = count_record};
     struct pipeline *p = NULL;
+    struct feat_world *world = NULL;
     struct lane *lane = NULL;
+    struct feat_world_limits limits;
     struct errmsg e;
     feature_params_default(&conf.params);
     feat_limits_default(&conf.limits);
+    feat_world_limits_default(&limits);
     if (pipeline_create(&conf, &out, by_stage ? clock_ns : NULL, &p, &e) != ERR_OK ||
-        lane_create(p, 0, &lane, &e) != ERR_OK) {
+        feat_world_create(&conf.params, &limits, &world, &e) != ERR_OK ||
+        lane_create(p, world, 0, &lane, &e) != ERR_OK) {
         die(e.text);
     }
     size_t warm = b->n / 2;
@@ -228,9 +232,10 @@ static void run(struct bench *b, const struct model *m, const struct rates *rate
         printf("whole pipeline: %.0f ns a message, %.0f messages/s on one core; %" PRIu64
                " decisions and alerts of %.0f bytes\n",
                ns, 1e9 / ns, b->records - records, (double)b->bytes / (double)b->records);
-        print_memory(b, lane, cards, model_cache_bytes(m));
+        print_memory(b, world, lane, cards, model_cache_bytes(m));
     }
     lane_free(lane);
+    feat_world_free(world);
     pipeline_free(p);
 }
 

@@ -11,23 +11,32 @@
 #include "base/hash.h"
 #include "base/timefmt.h"
 
-struct feat_limits fixture_limits(void)
+struct fixture_limits fixture_limits(void)
 {
-    return (struct feat_limits){.card_max = 4096,
-                                .place_max = 8192,
-                                .history_max = 4096,
-                                .label_queue_max = 4096,
-                                .bytes_max = (size_t)64 << 20};
+    return (struct fixture_limits){
+        .world = {.place_max = 8192,
+                  .history_max = 4096,
+                  .label_queue_max = 4096,
+                  .verdict_max = 4096,
+                  .bytes_max = (size_t)64 << 20},
+        .cards = {.card_max = 4096, .history_max = 4096, .bytes_max = (size_t)64 << 20}};
 }
 
-struct feat_state *fixture_create(const struct feature_params *p, const struct feat_limits *l)
+struct fixture fixture_create(const struct feature_params *p, const struct fixture_limits *l)
 {
-    struct feat_state *s = NULL;
+    struct fixture f = {NULL, NULL};
     struct errmsg e = {""};
-    if (feat_state_create(p, l, &s, &e) != ERR_OK) {
+    if (feat_world_create(p, &l->world, &f.w, &e) != ERR_OK ||
+        feat_state_create(f.w, &l->cards, &f.s, &e) != ERR_OK) {
         fail_msg("%s", e.text);
     }
-    return s;
+    return f;
+}
+
+void fixture_free(struct fixture *f)
+{
+    feat_state_free(f->s);
+    feat_world_free(f->w);
 }
 
 struct stream_conf fixture_stream(uint64_t seed)

@@ -1,14 +1,25 @@
-/* Small feature states for tests of features/. */
+/* A small world with one card set, for tests of features/. */
 #ifndef FD_TESTS_SUPPORT_FEATURE_FIXTURE_H
 #define FD_TESTS_SUPPORT_FEATURE_FIXTURE_H
 
 #include "features/state.h"
 #include "tests/support/random_stream.h"
 
-/* Room for 4096 cards, 8192 places, 4096 waiting labels, 64 MiB. */
-struct feat_limits fixture_limits(void);
+struct fixture_limits {
+    struct feat_world_limits world;
+    struct feat_limits cards;
+};
+
+struct fixture {
+    struct feat_world *w;
+    struct feat_state *s;
+};
+
+/* Room for 4096 cards, 8192 places, 4096 waiting labels, 64 MiB each. */
+struct fixture_limits fixture_limits(void);
 /* Fails the test where it cannot be made. */
-struct feat_state *fixture_create(const struct feature_params *p, const struct feat_limits *l);
+struct fixture fixture_create(const struct feature_params *p, const struct fixture_limits *l);
+void fixture_free(struct fixture *f);
 /* A busy stream of 700 events with every field, late events and labels. */
 struct stream_conf fixture_stream(uint64_t seed);
 /* Fails the test unless every column is finite and inside its clip range. */

@@ -239,10 +239,11 @@ static void add_fraud(struct naive *n, const struct label *l, enum naive_holder 
     mark(n, l, h, true, blamed);
 }
 
+/* Whether a fraud verdict on the payment is in force, whoever of its holders still knows of it. */
 static bool is_known(const struct naive *n, uint64_t tx)
 {
-    for (size_t i = 0; i < n->fraud_count; i++) {
-        if (n->frauds[i].live && n->frauds[i].tx == tx) {
+    for (size_t i = 0; i < n->category_count; i++) {
+        if (n->categories[i].live && n->categories[i].tx == tx) {
             return true;
         }
     }

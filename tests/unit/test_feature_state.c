@@ -14,7 +14,7 @@
 #include "base/timefmt.h"
 #include "tests/support/feature_fixture.h"
 
-static struct feat_state *create(const struct feat_limits *l)
+static struct fixture create(const struct fixture_limits *l)
 {
     struct feature_params p;
     feature_params_default(&p);
@@ -44,96 +44,120 @@ static void test_feat_state_create_refuses_limits(void **state)
     bad_params[2].blame_ratio = 0;
     bad_params[3].blame_tail = NAN;
     bad_params[4].blame_ratio = -1;
-    struct feat_limits l = fixture_limits();
-    struct feat_limits bad[] = {l, l, l, l, l, l, l};
-    bad[0].card_max = 63;
-    bad[1].place_max = (size_t)1 << 32;
-    bad[2].history_max = 15;
-    bad[3].history_max = ((size_t)1 << 20) + 1;
-    bad[4].label_queue_max = 0;
-    bad[5].bytes_max = 1;
-    bad[6].bytes_max = (size_t)1 << 60;
+    struct fixture_limits l = fixture_limits();
+    struct feat_world_limits bad_world[] = {l.world, l.world, l.world, l.world,
+                                            l.world, l.world, l.world, l.world};
+    bad_world[0].place_max = 63;
+    bad_world[1].place_max = (size_t)1 << 32;
+    bad_world[2].history_max = 15;
+    bad_world[3].label_queue_max = 0;
+    bad_world[4].verdict_max = 0;
+    bad_world[5].verdict_max = (size_t)1 << 32;
+    bad_world[6].bytes_max = 1;
+    bad_world[7].bytes_max = (size_t)1 << 60;
+    struct feat_limits bad_cards[] = {l.cards, l.cards, l.cards, l.cards, l.cards, l.cards};
+    bad_cards[0].card_max = 63;
+    bad_cards[1].card_max = (size_t)1 << 32;
+    bad_cards[2].history_max = 15;
+    bad_cards[3].history_max = ((size_t)1 << 20) + 1;
+    bad_cards[4].bytes_max = 1;
+    bad_cards[5].bytes_max = (size_t)1 << 60;
+    struct feat_world *w = NULL;
     struct feat_state *s = NULL;
     struct errmsg e;
     for (size_t i = 0; i < 5; i++) {
         e.text[0] = '\0';
-        assert_int_equal(feat_state_create(&bad_params[i], &l, &s, &e), ERR_INVALID);
+        assert_int_equal(feat_world_create(&bad_params[i], &l.world, &w, &e), ERR_INVALID);
         assert_true(strlen(e.text) > 20);
     }
-    for (size_t i = 0; i < 7; i++) {
+    for (size_t i = 0; i < sizeof bad_world / sizeof *bad_world; i++) {
         e.text[0] = '\0';
-        assert_int_equal(feat_state_create(&p, &bad[i], &s, &e), ERR_INVALID);
+        assert_int_equal(feat_world_create(&p, &bad_world[i], &w, &e), ERR_INVALID);
+        assert_true(strlen(e.text) > 20);
+    }
+    assert_null(w);
+    assert_int_equal(feat_world_create(&p, &l.world, &w, &e), ERR_OK);
+    for (size_t i = 0; i < sizeof bad_cards / sizeof *bad_cards; i++) {
+        e.text[0] = '\0';
+        assert_int_equal(feat_state_create(w, &bad_cards[i], &s, &e), ERR_INVALID);
         assert_true(strlen(e.text) > 20);
     }
     assert_null(s);
+    feat_world_free(w);
 }
 
 /* 64 cards, as many as eviction looks at: exactly the longest unseen one gives way. */
 static void test_cards_give_way_by_their_latest_event(void **state)
 {
     (void)state;
-    struct feat_limits l = fixture_limits();
-    l.card_max = 64;
-    l.card_extra_bytes = 24;
-    struct feat_state *s = create(&l);
+    struct fixture_limits l = fixture_limits();
+    l.cards.card_max = 64;
+    l.cards.card_extra_bytes = 24;
+    struct fixture f = create(&l);
     struct feat_counters c;
     struct tx t;
     for (uint64_t i = 1; i <= 64; i++) {
         t = fixture_payment(i, i, 1, (int64_t)i * TIME_MIN, 100);
-        (void)feed(s, &t, 0);
-        memset(feat_card_extra(s, t.card), 0xaa, 24);
+        (void)feed(f.s, &t, 0);
+        memset(feat_card_extra(f.s, t.card), 0xaa, 24);
     }
     t = fixture_payment(65, 1, 1, 65 * TIME_MIN, 100); /* the first is seen again */
-    (void)feed(s, &t, 0);
+    (void)feed(f.s, &t, 0);
     t = fixture_payment(66, 65, 1, 66 * TIME_MIN, 100);
-    (void)feed(s, &t, 0);
-    feat_counters(s, &c);
+    (void)feed(f.s, &t, 0);
+    feat_counters(f.s, &c);
     assert_int_equal(c.cards, 64);
     assert_int_equal(c.cards_evicted, 1);
     for (uint64_t i = 1; i <= 65; i++) {
         t = fixture_payment(0, i, 0, 0, 0);
-        assert_int_equal(feat_card_extra(s, t.card) == NULL, i == 2);
-        assert_int_equal(feat_card_bytes(s, t.card) == 0, i == 2);
+        assert_int_equal(feat_card_extra(f.s, t.card) == NULL, i == 2);
+        assert_int_equal(feat_card_bytes(f.s, t.card) == 0, i == 2);
     }
     t = fixture_payment(0, 65, 0, 0, 0);
     static const char ZERO[24];
-    assert_memory_equal(feat_card_extra(s, t.card), ZERO, 24); /* not the old card's */
-    feat_state_free(s);
+    assert_memory_equal(feat_card_extra(f.s, t.card), ZERO, 24); /* not the old card's */
+    fixture_free(&f);
 }
 
 /* Four new places of a late event, all older than everything: none pushes another out. */
 static void test_places_of_one_event_stay(void **state)
 {
     (void)state;
-    struct feat_limits l = fixture_limits();
-    l.place_max = 64;
-    struct feat_state *s = create(&l);
+    struct fixture_limits l = fixture_limits();
+    l.world.place_max = 64;
+    struct fixture f = create(&l);
     struct tx t;
     for (uint64_t i = 1; i <= 64; i++) {
         t = fixture_payment(i, 1, i, 90 * TIME_DAY + (int64_t)i, 100);
-        (void)feed(s, &t, 0);
+        (void)feed(f.s, &t, 0);
     }
     for (uint64_t i = 100; i < 300; i++) {
         t = fixture_payment(i, 1, i, 89 * TIME_DAY, 100);
         t.merchant = t.terminal + 2;
         t.device = t.terminal + 4;
         t.ip = t.terminal + 6;
-        (void)feed(s, &t, 0);
+        (void)feed(f.s, &t, 0);
         const uint64_t ids[] = {t.terminal, t.merchant, t.device, t.ip};
         for (size_t k = 0; k < 4; k++) {
-            assert_true(feat_place_bytes(s, ids[k]) > 0);
+            assert_true(feat_place_bytes(f.w, ids[k]) > 0);
         }
     }
-    struct feat_counters c;
-    feat_counters(s, &c);
+    struct feat_world_counters c;
+    feat_world_counters(f.w, &c);
     assert_int_equal(c.places, 64);
-    feat_state_free(s);
+    fixture_free(&f);
 }
 
-static uint64_t run_crowded(uint64_t seed, const struct feat_limits *l, struct feat_counters *out)
+struct counted {
+    struct feat_counters cards;
+    struct feat_world_counters world;
+};
+
+static uint64_t run_crowded(uint64_t seed, size_t events, const struct fixture_limits *l,
+                            struct counted *out)
 {
     struct stream_conf conf = fixture_stream(seed);
-    conf.events = 20000;
+    conf.events = events;
     conf.cards = 1500;
     conf.terminals = conf.merchants = conf.devices = conf.ips = 900;
     conf.mean_step_us = 2 * TIME_MIN;
@@ -141,18 +165,20 @@ static uint64_t run_crowded(uint64_t seed, const struct feat_limits *l, struct f
     conf.label_share = 0.1;
     struct stream stream;
     stream_create(&stream, &conf);
-    struct feat_state *s = create(l);
+    struct fixture f = create(l);
     uint64_t h = 0;
     for (size_t i = 0; i < conf.events; i++) {
         struct label label;
-        h = feed(s, &stream.tx[i], h);
+        h = feed(f.s, &stream.tx[i], h);
         if (stream_label(&stream, i, &label)) {
-            (void)!feat_label(s, &label);
+            (void)!feat_label(f.w, &label);
         }
-        feat_counters(s, out);
-        assert_true(out->cards <= l->card_max && out->places <= l->place_max);
+        feat_counters(f.s, &out->cards);
+        feat_world_counters(f.w, &out->world);
+        assert_true(out->cards.cards <= l->cards.card_max &&
+                    out->world.places <= l->world.place_max);
     }
-    feat_state_free(s);
+    fixture_free(&f);
     stream_done(&stream);
     return h;
 }
@@ -160,31 +186,31 @@ static uint64_t run_crowded(uint64_t seed, const struct feat_limits *l, struct f
 static void test_eviction_is_bounded_and_repeatable(void **state)
 {
     (void)state;
-    struct feat_limits l = fixture_limits();
-    l.card_max = 100;
-    l.place_max = 150;
-    struct feat_counters a;
-    struct feat_counters b;
-    uint64_t first = run_crowded(1, &l, &a);
-    assert_true(run_crowded(1, &l, &b) == first);
+    struct fixture_limits l = fixture_limits();
+    l.cards.card_max = 100;
+    l.world.place_max = 150;
+    struct counted a;
+    struct counted b;
+    uint64_t first = run_crowded(1, 20000, &l, &a);
+    assert_true(run_crowded(1, 20000, &l, &b) == first);
     assert_memory_equal(&a, &b, sizeof a);
-    assert_true(a.cards_evicted > 1000 && a.places_evicted > 1000);
-    assert_true(run_crowded(2, &l, &b) != first);
+    assert_true(a.cards.cards_evicted > 1000 && a.world.places_evicted > 1000);
+    assert_true(run_crowded(2, 20000, &l, &b) != first);
 }
 
-/* One megabyte for 1,500 cards and 3,600 places: records give way for it, and what is left is of
- * use. */
+/* One megabyte each for 1,500 cards and 3,600 places: records give way for it, and what is left is
+ * of use. */
 static void test_memory_is_bounded(void **state)
 {
     (void)state;
-    struct feat_limits l = fixture_limits();
-    l.bytes_max = (size_t)1 << 20;
-    struct feat_counters a;
-    struct feat_counters b;
-    uint64_t first = run_crowded(3, &l, &a);
-    assert_true(run_crowded(3, &l, &b) == first);
-    assert_true(a.cards_evicted + a.places_evicted > 0);
-    assert_true(a.cards + a.places > 1000);
+    struct fixture_limits l = fixture_limits();
+    l.cards.bytes_max = l.world.bytes_max = (size_t)1 << 20;
+    struct counted a;
+    struct counted b;
+    uint64_t first = run_crowded(3, 80000, &l, &a);
+    assert_true(run_crowded(3, 80000, &l, &b) == first);
+    assert_true(a.cards.cards_evicted > 0 && a.world.places_evicted > 0);
+    assert_true(a.cards.cards + a.world.places > 1000);
 }
 
 /* ---- labels ---- */
@@ -201,77 +227,77 @@ static float fraud_days_after(struct feat_state *s, uint64_t number, int64_t eve
 static void test_label_waits_until_it_is_known(void **state)
 {
     (void)state;
-    struct feat_limits l = fixture_limits();
-    struct feat_state *s = create(&l);
-    struct feat_counters c;
+    struct fixture_limits l = fixture_limits();
+    struct fixture f = create(&l);
+    struct feat_world_counters c;
     struct tx t = fixture_payment(1, 1, 1, TIME_DAY, 1000);
-    (void)feed(s, &t, 0);
-    (void)fraud_days_after(s, 2, 2 * TIME_DAY);
+    (void)feed(f.s, &t, 0);
+    (void)fraud_days_after(f.s, 2, 2 * TIME_DAY);
     struct label label = fixture_label(&t, 1, 5 * TIME_DAY, LABEL_FRAUD);
-    assert_int_equal(feat_label(s, &label), ERR_OK);
-    assert_true(fraud_days_after(s, 3, 5 * TIME_DAY - 1) > 399);
-    feat_counters(s, &c);
+    assert_int_equal(feat_label(f.w, &label), ERR_OK);
+    assert_true(fraud_days_after(f.s, 3, 5 * TIME_DAY - 1) > 399);
+    feat_world_counters(f.w, &c);
     assert_int_equal(c.labels_queued, 1);
     assert_int_equal(c.labels_applied, 0);
     /* a late event: the clock has not moved */
-    assert_true(fraud_days_after(s, 4, 3 * TIME_DAY) > 399);
-    assert_true(fabsf(fraud_days_after(s, 5, 5 * TIME_DAY) - 4) < 1e-6F);
+    assert_true(fraud_days_after(f.s, 4, 3 * TIME_DAY) > 399);
+    assert_true(fabsf(fraud_days_after(f.s, 5, 5 * TIME_DAY) - 4) < 1e-6F);
     /* known by the clock, so a late event sees it as well */
-    assert_true(fabsf(fraud_days_after(s, 6, 4 * TIME_DAY) - 3) < 1e-6F);
-    feat_counters(s, &c);
+    assert_true(fabsf(fraud_days_after(f.s, 6, 4 * TIME_DAY) - 3) < 1e-6F);
+    feat_world_counters(f.w, &c);
     assert_int_equal(c.labels_queued, 0);
     assert_int_equal(c.labels_applied, 1);
-    feat_state_free(s);
+    fixture_free(&f);
 }
 
 static void test_label_is_refused_when_the_queue_is_full(void **state)
 {
     (void)state;
-    struct feat_limits l = fixture_limits();
-    l.label_queue_max = 3;
-    struct feat_state *s = create(&l);
+    struct fixture_limits l = fixture_limits();
+    l.world.label_queue_max = 3;
+    struct fixture f = create(&l);
     struct tx t = fixture_payment(1, 1, 1, TIME_DAY, 1000);
-    (void)feed(s, &t, 0);
+    (void)feed(f.s, &t, 0);
     for (uint64_t i = 1; i <= 3; i++) {
         struct label label = fixture_label(&t, i, (int64_t)(i + 1) * TIME_DAY, LABEL_FRAUD);
         label.tx_id += i;
-        assert_int_equal(feat_label(s, &label), ERR_OK);
+        assert_int_equal(feat_label(f.w, &label), ERR_OK);
     }
     struct label label = fixture_label(&t, 4, 2 * TIME_DAY, LABEL_FRAUD);
-    assert_int_equal(feat_label(s, &label), ERR_FULL);
-    (void)fraud_days_after(s, 2, 2 * TIME_DAY); /* one takes effect: there is room again */
-    assert_int_equal(feat_label(s, &label), ERR_OK);
-    assert_int_equal(feat_label(s, &label), ERR_FULL);
-    (void)fraud_days_after(s, 3, 20 * TIME_DAY);
-    struct feat_counters c;
-    feat_counters(s, &c);
+    assert_int_equal(feat_label(f.w, &label), ERR_FULL);
+    (void)fraud_days_after(f.s, 2, 2 * TIME_DAY); /* one takes effect: there is room again */
+    assert_int_equal(feat_label(f.w, &label), ERR_OK);
+    assert_int_equal(feat_label(f.w, &label), ERR_FULL);
+    (void)fraud_days_after(f.s, 3, 20 * TIME_DAY);
+    struct feat_world_counters c;
+    feat_world_counters(f.w, &c);
     assert_int_equal(c.labels_applied, 4);
     assert_int_equal(c.labels_queued, 0);
-    assert_int_equal(feat_label(s, &label), ERR_OK); /* a repeat, now that there is room */
-    feat_counters(s, &c);
+    assert_int_equal(feat_label(f.w, &label), ERR_OK); /* a repeat, now that there is room */
+    feat_world_counters(f.w, &c);
     assert_int_equal(c.labels_repeated, 1);
-    feat_state_free(s);
+    fixture_free(&f);
 }
 
 static void test_labels_of_many_sources(void **state)
 {
     (void)state;
-    struct feat_limits l = fixture_limits();
-    struct feat_state *s = create(&l);
+    struct fixture_limits l = fixture_limits();
+    struct fixture f = create(&l);
     struct tx t = fixture_payment(1, 1, 1, TIME_DAY, 1000);
-    (void)feed(s, &t, 0);
+    (void)feed(f.s, &t, 0);
     for (uint64_t i = 0; i < 3000; i++) { /* more than are told apart */
         struct label label = fixture_label(&t, 1, 2 * TIME_DAY, LABEL_FRAUD);
         label.source = i + 1;
-        assert_int_equal(feat_label(s, &label), ERR_OK);
+        assert_int_equal(feat_label(f.w, &label), ERR_OK);
     }
-    assert_true(fraud_days_after(s, 2, 2 * TIME_DAY) < 2);
+    assert_true(fraud_days_after(f.s, 2, 2 * TIME_DAY) < 2);
     float x[FEAT_DIM];
     struct feat_facts facts;
     t = fixture_payment(3, 1, 1, 3 * TIME_DAY, 100);
-    feat_extract(s, &t, x, &facts);
+    feat_extract(f.s, &t, x, &facts);
     assert_true(fabsf(x[FEAT_card_fraud_7d] - logf(2)) < 1e-6F); /* one fraud, said 3,000 times */
-    feat_state_free(s);
+    fixture_free(&f);
 }
 
 /* Rows of a stream whose labels are given from the start; `flip`: number of the one whose verdict
@@ -281,8 +307,8 @@ static void run_labelled(const struct stream_conf *c, uint64_t flip, uint64_t *o
 {
     struct stream stream;
     stream_create(&stream, c);
-    struct feat_limits l = fixture_limits();
-    struct feat_state *s = create(&l);
+    struct fixture_limits l = fixture_limits();
+    struct fixture f = create(&l);
     for (size_t i = 0; i < c->events; i += 3) {
         int64_t delay = (int64_t)rng_below(&stream.rng, (uint64_t)c->label_max_us);
         uint8_t verdict = i % 2 == 0 ? LABEL_FRAUD : LABEL_LEGITIMATE;
@@ -292,13 +318,13 @@ static void run_labelled(const struct stream_conf *c, uint64_t flip, uint64_t *o
             label.verdict = verdict == LABEL_FRAUD ? LABEL_LEGITIMATE : LABEL_FRAUD;
             *out_known = label.known_us;
         }
-        assert_int_equal(feat_label(s, &label), ERR_OK);
+        assert_int_equal(feat_label(f.w, &label), ERR_OK);
     }
     for (size_t i = 0; i < c->events; i++) {
-        out_rows[i] = feed(s, &stream.tx[i], 0);
-        out_clock[i] = feat_clock_us(s);
+        out_rows[i] = feed(f.s, &stream.tx[i], 0);
+        out_clock[i] = feat_clock_us(f.s);
     }
-    feat_state_free(s);
+    fixture_free(&f);
     stream_done(&stream);
 }
 
@@ -385,27 +411,27 @@ static uint64_t run_hostile(uint64_t seed)
 {
     struct rng g;
     rng_init(&g, seed);
-    struct feat_limits l = fixture_limits();
-    l.history_max = 16 + seed % 40;
-    l.label_queue_max = 50;
-    struct feat_state *s = create(&l);
+    struct fixture_limits l = fixture_limits();
+    l.cards.history_max = l.world.history_max = 16 + seed % 40;
+    l.world.label_queue_max = 50;
+    struct fixture f = create(&l);
     uint64_t h = 0;
     struct tx past[64];
     memset(past, 0, sizeof past);
     for (uint64_t i = 1; i <= 3000; i++) {
         struct tx t = hostile_tx(&g, i);
         past[i % 64] = t;
-        h = feed(s, &t, h);
+        h = feed(f.s, &t, h);
         if (rng_below(&g, 3) == 0) {
             struct label label = fixture_label(&past[rng_below(&g, 64)], rng_below(&g, 5000),
                                                hostile_time(&g), (uint8_t)rng_below(&g, 256));
             label.verdict = rng_below(&g, 2) == 0 ? LABEL_FRAUD : label.verdict;
             label.usual_ratio = hostile_float(&g);
             label.source = rng_next(&g);
-            (void)!feat_label(s, &label);
+            (void)!feat_label(f.w, &label);
         }
     }
-    feat_state_free(s);
+    fixture_free(&f);
     return h;
 }
 
@@ -422,34 +448,34 @@ static void test_hostile_values_stay_in_range(void **state)
 static void test_questions_change_nothing(void **state)
 {
     (void)state;
-    struct feat_limits l = fixture_limits();
+    struct fixture_limits l = fixture_limits();
     struct stream_conf c = fixture_stream(5);
     struct stream stream;
     stream_create(&stream, &c);
-    struct feat_state *a = create(&l);
-    struct feat_state *b = create(&l);
+    struct fixture a = create(&l);
+    struct fixture b = create(&l);
     for (size_t i = 0; i < c.events; i++) {
         struct label label;
         struct feat_counters counters;
-        uint64_t want = feed(a, &stream.tx[i], 0);
-        feat_prefetch(b, &stream.tx[i], c.events - i); /* more than it takes at once */
-        feat_counters(b, &counters);
-        (void)feat_card_extra(b, stream.tx[(i + 9) % c.events].card);
-        (void)feat_card_bytes(b, stream.tx[i].card);
-        (void)feat_place_bytes(b, stream.tx[i].merchant);
-        assert_true(feed(b, &stream.tx[i], 0) == want);
+        uint64_t want = feed(a.s, &stream.tx[i], 0);
+        feat_prefetch(b.s, &stream.tx[i], c.events - i); /* more than it takes at once */
+        feat_counters(b.s, &counters);
+        (void)feat_card_extra(b.s, stream.tx[(i + 9) % c.events].card);
+        (void)feat_card_bytes(b.s, stream.tx[i].card);
+        (void)feat_place_bytes(b.w, stream.tx[i].merchant);
+        assert_true(feed(b.s, &stream.tx[i], 0) == want);
         while (stream_label(&stream, i, &label)) {
-            assert_int_equal(feat_label(a, &label), ERR_OK);
-            assert_int_equal(feat_label(b, &label), ERR_OK);
+            assert_int_equal(feat_label(a.w, &label), ERR_OK);
+            assert_int_equal(feat_label(b.w, &label), ERR_OK);
         }
     }
     struct feat_counters ca;
     struct feat_counters cb;
-    feat_counters(a, &ca);
-    feat_counters(b, &cb);
+    feat_counters(a.s, &ca);
+    feat_counters(b.s, &cb);
     assert_memory_equal(&ca, &cb, sizeof ca);
-    feat_state_free(a);
-    feat_state_free(b);
+    fixture_free(&a);
+    fixture_free(&b);
     stream_done(&stream);
 }
 

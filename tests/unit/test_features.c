@@ -40,10 +40,10 @@ static void compare_with_twin(const struct stream_conf *c, size_t history_max,
     feature_params_default(&p);
     p.maturity_us = c->maturity_us;
     p.blame_tail = 2; /* 1 % instead of .2 %: some of a short stream */
-    struct feat_limits l = fixture_limits();
-    l.history_max = history_max;
+    struct fixture_limits l = fixture_limits();
+    l.cards.history_max = l.world.history_max = history_max;
     const struct naive_limits nl = {history_max, history_max < 256 ? history_max : 256};
-    struct feat_state *s = fixture_create(&p, &l);
+    struct fixture f = fixture_create(&p, &l);
     struct naive *n = naive_create(&p, &nl);
     struct stream stream;
     stream_create(&stream, c);
@@ -53,7 +53,7 @@ static void compare_with_twin(const struct stream_conf *c, size_t history_max,
         struct feat_facts facts;
         struct naive_facts naive_facts;
         struct label label;
-        feat_extract(s, &stream.tx[i], x, &facts);
+        feat_extract(f.s, &stream.tx[i], x, &facts);
         naive_extract(n, &stream.tx[i], want, &naive_facts);
         assert_rows_close(x, want, i, c->seed, leave_out);
         assert_int_equal(facts.late, naive_facts.late);
@@ -61,13 +61,13 @@ static void compare_with_twin(const struct stream_conf *c, size_t history_max,
         assert_int_equal(facts.card_events, naive_facts.card_events);
         stream.usual_ratio[i] = facts.usual_ratio;
         while (stream_label(&stream, i, &label)) {
-            assert_int_equal(feat_label(s, &label), ERR_OK);
+            assert_int_equal(feat_label(f.w, &label), ERR_OK);
             naive_label(n, &label);
         }
     }
     stream_done(&stream);
     naive_free(n);
-    feat_state_free(s);
+    fixture_free(&f);
 }
 
 static void test_columns_equal_the_twin(void **state)
@@ -167,18 +167,18 @@ static void test_small_payments_are_below_a_tenth(void **state)
     (void)state;
     struct feature_params p;
     feature_params_default(&p);
-    struct feat_limits l = fixture_limits();
+    struct fixture_limits l = fixture_limits();
     for (uint32_t amount = 99; amount <= 100; amount++) {
-        struct feat_state *s = fixture_create(&p, &l);
+        struct fixture f = fixture_create(&p, &l);
         struct feat_facts facts;
         float x[FEAT_DIM];
         struct tx first = fixture_payment(1, 1, 1, TIME_DAY, 1900);
         struct tx second = fixture_payment(2, 1, 1, TIME_DAY + TIME_HOUR, amount);
-        feat_extract(s, &first, x, &facts);
-        feat_extract(s, &second, x, &facts);
+        feat_extract(f.s, &first, x, &facts);
+        feat_extract(f.s, &second, x, &facts);
         assert_true(
             is_close(FEAT_card_small_1d, x[FEAT_card_small_1d], amount < 100 ? (float)log(2) : 0));
-        feat_state_free(s);
+        fixture_free(&f);
     }
 }
 

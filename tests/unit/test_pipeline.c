@@ -179,6 +179,7 @@ static uint64_t digest(const struct records *all)
 
 struct run {
     struct pipeline *p;
+    struct feat_world *world;
     struct lane *lane;
     struct records out;
 };
@@ -195,9 +196,22 @@ static struct pipeline_conf conf_of(const struct model *m)
         .message_max = WIRE_MESSAGE_MAX};
     feat_limits_default(&c.limits);
     c.limits.card_max = 2000;
-    c.limits.place_max = 4000;
     c.limits.bytes_max = (size_t)256 << 20;
     return c;
+}
+
+static struct feat_world *make_world(const struct pipeline_conf *c)
+{
+    struct feat_world *w = NULL;
+    struct feat_world_limits l;
+    struct errmsg e = {""};
+    feat_world_limits_default(&l);
+    l.place_max = 4000;
+    l.bytes_max = (size_t)256 << 20;
+    if (feat_world_create(&c->params, &l, &w, &e) != ERR_OK) {
+        fail_msg("%s", e.text);
+    }
+    return w;
 }
 
 static void run_begin_with(struct run *r, const struct pipeline_conf *c)
@@ -205,8 +219,9 @@ static void run_begin_with(struct run *r, const struct pipeline_conf *c)
     struct errmsg e = {""};
     const struct pipeline_out out = {.ctx = &r->out, .record = on_record};
     memset(&r->out, 0, sizeof r->out);
+    r->world = make_world(c);
     if (pipeline_create(c, &out, NULL, &r->p, &e) != ERR_OK ||
-        lane_create(r->p, 7, &r->lane, &e) != ERR_OK) {
+        lane_create(r->p, r->world, 7, &r->lane, &e) != ERR_OK) {
         fail_msg("%s", e.text);
     }
 }
@@ -220,6 +235,7 @@ static void run_begin(struct run *r)
 static void run_end(struct run *r)
 {
     lane_free(r->lane);
+    feat_world_free(r->world);
     pipeline_free(r->p);
     records_done(&r->out);
 }
@@ -457,7 +473,8 @@ static void test_no_malloc_in_steady_state(void **state)
     struct run r = {0};
     struct errmsg e;
     assert_int_equal(pipeline_create(&c, &out, NULL, &r.p, &e), ERR_OK);
-    assert_int_equal(lane_create(r.p, 7, &r.lane, &e), ERR_OK);
+    r.world = make_world(&c);
+    assert_int_equal(lane_create(r.p, r.world, 7, &r.lane, &e), ERR_OK);
     feed(&r, &all, 0, N / 4, 64, false, 0);
     size_t before = allocations;
 #ifdef COUNTS_MALLOC
@@ -583,15 +600,11 @@ static void test_pipeline_set_rules_takes_all_or_nothing(void **state)
     messages_done(&all);
 }
 
-static void test_labels_reach_every_lane_and_bad_ones_the_dead_letters(void **state)
+static void test_labels_reach_the_world_and_bad_ones_the_dead_letters(void **state)
 {
     (void)state;
     struct run r;
-    struct lane *second = NULL;
-    struct errmsg e;
     run_begin(&r);
-    assert_int_equal(lane_create(r.p, 8, &second, &e), ERR_OK);
-    struct lane *const lanes[] = {r.lane, second};
     static const char GOOD[] =
         "{\"source\":\"s\",\"number\":7,\"tx\":\"t1\",\"verdict\":\"fraud\",\"ts\":"
         "\"2026-01-01T00:00:00Z\",\"known\":\"2026-01-02T00:00:00Z\",\"card\":\"c1\"}";
@@ -601,25 +614,20 @@ static void test_labels_reach_every_lane_and_bad_ones_the_dead_letters(void **st
                             .timestamp_us = MESSAGES_START_US + 30 * TIME_DAY,
                             .value = GOOD,
                             .value_len = sizeof GOOD - 1};
-    struct label label;
-    assert_true(pipeline_label_message(r.p, lanes, 2, &m, true, &label));
-    assert_int_equal(label.number, 7);
-    struct feat_counters c;
-    for (size_t i = 0; i < 2; i++) {
-        feat_counters(lane_features(lanes[i]), &c);
-        assert_int_equal(c.labels_queued, 1);
-    }
+    struct feat_world_counters c;
+    assert_true(pipeline_label_message(r.p, r.world, &m, true));
+    feat_world_counters(r.world, &c);
+    assert_int_equal(c.labels_queued, 1);
     assert_int_equal(pipeline_counters(r.p)->labels, 1);
     assert_int_equal(r.out.n, 0);
     m.value_len -= 5;
     /* somebody else writes the dead letter */
-    assert_false(pipeline_label_message(r.p, lanes, 2, &m, false, NULL));
+    assert_false(pipeline_label_message(r.p, r.world, &m, false));
     assert_int_equal(r.out.n, 0);
-    assert_false(pipeline_label_message(r.p, lanes, 2, &m, true, NULL));
+    assert_false(pipeline_label_message(r.p, r.world, &m, true));
     assert_int_equal(r.out.n, 1);
     assert_string_equal(r.out.r[0].reason, "not_json");
     assert_int_equal(pipeline_counters(r.p)->bad_labels, 2);
-    lane_free(second);
     run_end(&r);
 }
 
@@ -660,7 +668,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_another_model_from_the_next_message_on),
         cmocka_unit_test(test_pipeline_create_refuses_a_model_of_other_columns),
         cmocka_unit_test(test_pipeline_set_rules_takes_all_or_nothing),
-        cmocka_unit_test(test_labels_reach_every_lane_and_bad_ones_the_dead_letters),
+        cmocka_unit_test(test_labels_reach_the_world_and_bad_ones_the_dead_letters),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
