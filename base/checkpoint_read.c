@@ -1,0 +1,314 @@
+/* One file: head, blocks, end.  Bytes are bounds-checked before they are used, since a checksum can
+ * be right by intent. */
+#include "base/checkpoint_reader.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+
+/* Reads exactly so much into l->in + at; a shorter file is torn. */
+static enum err read_exact(struct checkpoint_loader *l, size_t at, size_t len, struct errmsg *e)
+{
+    ssize_t n = disk_read_all(l->from->disk, l->handle, l->in + at, len);
+    if (n < 0) {
+        return err_set(e, ERR_IO, "it cannot be read: %s", strerror((int)-n));
+    }
+    if ((size_t)n < len) {
+        return err_set(e, ERR_CORRUPT, "it ends too early");
+    }
+    return ERR_OK;
+}
+
+/* Checks the checksum behind `len` bytes of l->in. */
+static enum err check_sum(struct checkpoint_loader *l, size_t len, const char *what,
+                          struct errmsg *e)
+{
+    l->sum = hash_bytes(l->in, len, l->sum);
+    if (l->sum != get_u64(l->in + len)) {
+        return err_set(e, ERR_CORRUPT, "%s fails its checksum", what);
+    }
+    return ERR_OK;
+}
+
+static enum err find_area(const struct checkpoint_loader *l, const uint8_t *entry, uint32_t *out,
+                          struct errmsg *e)
+{
+    const char *name = (const char *)entry;
+    uint64_t bytes = get_u64(entry + CHECKPOINT_NAME_MAX + 1);
+    for (uint32_t i = 0; i < l->count; i++) {
+        if (strncmp(l->areas[i].name, name, CHECKPOINT_NAME_MAX + 1) != 0) {
+            continue;
+        }
+        if (bytes > l->areas[i].bytes_max) {
+            return err_set(e, ERR_MISMATCH,
+                           "its area %s has %llu bytes, this process has room for %zu: raise the "
+                           "limit that it was made with",
+                           l->areas[i].name, (unsigned long long)bytes, l->areas[i].bytes_max);
+        }
+        *out = i;
+        return ERR_OK;
+    }
+    return err_set(e, ERR_MISMATCH,
+                   "it has an area that this program does not know: it is of another version");
+}
+
+/* Takes the sizes: pages that an area no longer has are forgotten. */
+static void resize(struct checkpoint_loader *l, uint32_t area, size_t bytes)
+{
+    struct area *a = &l->areas[area];
+    if (l->apply) {
+        if (bytes < a->bytes) {
+            memset((uint8_t *)a->at + bytes, 0, a->bytes - bytes);
+        }
+        a->bytes = bytes;
+        return;
+    }
+    size_t pages = checkpoint_pages(bytes);
+    size_t before = checkpoint_pages(l->bytes[area]);
+    if (pages < before) {
+        memset(l->table + l->first[area] + pages, 0, (before - pages) * sizeof *l->table);
+    }
+    l->bytes[area] = bytes;
+}
+
+static enum err read_areas(struct checkpoint_loader *l, const struct checkpoint_prefix *h,
+                           struct errmsg *e)
+{
+    bool seen[CHECKPOINT_AREAS_MAX] = {false};
+    if (h->areas != l->count) {
+        return err_set(e, ERR_MISMATCH,
+                       "it has %u areas, this program %zu: it is of another version", h->areas,
+                       l->count);
+    }
+    for (uint32_t i = 0; i < h->areas; i++) {
+        enum err err = find_area(l, l->in + i * CHECKPOINT_AREA_ENTRY, &l->area_of[i], e);
+        if (err != ERR_OK) {
+            return err;
+        }
+        if (seen[l->area_of[i]]) {
+            return err_set(e, ERR_CORRUPT, "it has area %s twice", l->areas[l->area_of[i]].name);
+        }
+        seen[l->area_of[i]] = true;
+    }
+    for (uint32_t i = 0; i < h->areas; i++) {
+        resize(l, l->area_of[i],
+               get_u64(l->in + i * CHECKPOINT_AREA_ENTRY + CHECKPOINT_NAME_MAX + 1));
+    }
+    return ERR_OK;
+}
+
+static enum err read_head(struct checkpoint_loader *l, const struct checkpoint_entry *entry,
+                          uint64_t before_sum, struct errmsg *e)
+{
+    struct checkpoint_prefix h;
+    enum err err = read_exact(l, 0, CHECKPOINT_PREFIX, e);
+    err = err == ERR_OK ? checkpoint_prefix_get(l->in, &h, &l->sum, e) : err;
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (h.kind != entry->kind || h.position != entry->position) {
+        return err_set(e, ERR_CORRUPT, "its name is not that of its content");
+    }
+    if (h.before_sum != before_sum) {
+        return err_set(e, ERR_CORRUPT, "it builds on another file than the one that is there");
+    }
+    size_t table = h.areas * CHECKPOINT_AREA_ENTRY;
+    err = read_exact(l, 0, table + h.header_bytes + CHECKPOINT_SUM, e);
+    err = err == ERR_OK ? check_sum(l, table + h.header_bytes, "its head", e) : err;
+    err = err == ERR_OK ? read_areas(l, &h, e) : err;
+    if (err == ERR_OK && l->apply) {
+        l->out->position = h.position;
+        l->out->header_bytes = h.header_bytes;
+        memcpy(l->out->header, l->in + table, h.header_bytes);
+    }
+    return err;
+}
+
+struct block {
+    uint32_t number; /* of the area in the file */
+    uint32_t area;   /* ours */
+    uint32_t pages;
+    uint32_t raw_bytes, packed_bytes;
+};
+
+/* Bytes of an area as the file being read has it. */
+static size_t in_use(const struct checkpoint_loader *l, uint32_t area)
+{
+    return l->apply ? l->areas[area].bytes : l->bytes[area];
+}
+
+/* Page numbers rise and lie within the area; their lengths add up. */
+static bool block_plausible(struct checkpoint_loader *l, const struct block *b)
+{
+    size_t bytes = in_use(l, b->area);
+    size_t sum = 0;
+    for (uint32_t i = 0; i < b->pages; i++) {
+        uint32_t page = get_u32(l->in + CHECKPOINT_BLOCK_PREFIX + (size_t)i * 4);
+        bool rises = l->blocks + i == 0 || b->number > l->last_area ||
+                     (b->number == l->last_area && page > l->last_page);
+        if (!rises || page >= checkpoint_pages(bytes)) {
+            return false;
+        }
+        l->last_area = b->number;
+        l->last_page = page;
+        sum += checkpoint_page_len(bytes, page);
+    }
+    return sum == b->raw_bytes;
+}
+
+static void take_pages(struct checkpoint_loader *l, const struct block *b)
+{
+    const uint8_t *raw = l->raw;
+    for (uint32_t i = 0; i < b->pages; i++) {
+        uint32_t page = get_u32(l->in + CHECKPOINT_BLOCK_PREFIX + (size_t)i * 4);
+        size_t len = checkpoint_page_len(in_use(l, b->area), page);
+        if (l->apply) {
+            memcpy((uint8_t *)l->areas[b->area].at + (size_t)page * CHECKPOINT_PAGE, raw, len);
+        } else {
+            l->table[l->first[b->area] + page] = hash_id(raw, len);
+        }
+        raw += len;
+    }
+}
+
+/* The block whose tag is in l->in. */
+static enum err read_block(struct checkpoint_loader *l, struct errmsg *e)
+{
+    enum err err = read_exact(l, 4, CHECKPOINT_BLOCK_PREFIX - 4, e);
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct block b = {.number = get_u32(l->in + 4),
+                      .pages = get_u32(l->in + 8),
+                      .raw_bytes = get_u32(l->in + 12),
+                      .packed_bytes = get_u32(l->in + 16)};
+    if (b.number >= l->count || b.pages == 0 || b.pages > CHECKPOINT_BLOCK_PAGES ||
+        b.raw_bytes > CHECKPOINT_BLOCK || b.packed_bytes > CHECKPOINT_PACKED_MAX) {
+        return err_set(e, ERR_CORRUPT, "block %llu has impossible sizes",
+                       (unsigned long long)l->blocks);
+    }
+    b.area = l->area_of[b.number];
+    size_t packed_at = CHECKPOINT_BLOCK_PREFIX + (size_t)b.pages * 4;
+    size_t end = packed_at + b.packed_bytes;
+    err = read_exact(l, CHECKPOINT_BLOCK_PREFIX, end - CHECKPOINT_BLOCK_PREFIX + CHECKPOINT_SUM, e);
+    err = err == ERR_OK ? check_sum(l, end, "a block", e) : err;
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (!block_plausible(l, &b) ||
+        ZSTD_decompressDCtx(l->zstd, l->raw, CHECKPOINT_BLOCK, l->in + packed_at, b.packed_bytes) !=
+            b.raw_bytes) {
+        return err_set(e, ERR_CORRUPT, "block %llu is not what it says",
+                       (unsigned long long)l->blocks);
+    }
+    take_pages(l, &b);
+    l->blocks++;
+    return ERR_OK;
+}
+
+/* Every page of every area was seen, here or in a file before, and they are the writer's. */
+static enum err check_state(const struct checkpoint_loader *l, uint64_t wanted, struct errmsg *e)
+{
+    uint64_t hash = 0;
+    for (uint32_t i = 0; i < l->count; i++) {
+        uint32_t area = l->area_of[i];
+        const uint64_t *pages = l->table + l->first[area];
+        for (size_t p = 0; p < checkpoint_pages(l->bytes[area]); p++) {
+            if (pages[p] == 0) {
+                return err_set(e, ERR_CORRUPT, "page %zu of area %s is in no file of its chain", p,
+                               l->areas[area].name);
+            }
+        }
+        hash = checkpoint_state_hash(hash, l->bytes[area], pages);
+    }
+    if (hash != wanted) {
+        return err_set(e, ERR_CORRUPT,
+                       "with the files before it it does not give the state that "
+                       "was written");
+    }
+    return ERR_OK;
+}
+
+/* The end whose tag is in l->in. */
+static enum err read_end(struct checkpoint_loader *l, struct errmsg *e)
+{
+    uint8_t more;
+    enum err err = read_exact(l, 4, CHECKPOINT_END - 4, e);
+    err = err == ERR_OK ? check_sum(l, CHECKPOINT_END - CHECKPOINT_SUM, "its end", e) : err;
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (get_u64(l->in + 4) != l->blocks || disk_read_all(l->from->disk, l->handle, &more, 1) != 0) {
+        return err_set(e, ERR_CORRUPT, "it goes on behind its end");
+    }
+    return l->apply ? ERR_OK : check_state(l, get_u64(l->in + 12), e);
+}
+
+static enum err read_content(struct checkpoint_loader *l, const struct checkpoint_entry *entry,
+                             uint64_t before_sum, struct errmsg *e)
+{
+    enum err err = read_head(l, entry, before_sum, e);
+    l->blocks = 0;
+    while (err == ERR_OK) {
+        err = read_exact(l, 0, 4, e);
+        if (err != ERR_OK) {
+            break;
+        }
+        uint32_t tag = get_u32(l->in);
+        if (tag == CHECKPOINT_TAG_END) {
+            return read_end(l, e);
+        }
+        err = tag == CHECKPOINT_TAG_BLOCK ? read_block(l, e)
+                                          : err_set(e, ERR_CORRUPT, "it has a block of no kind");
+    }
+    return err;
+}
+
+static enum err open_entry(struct checkpoint_loader *l, const struct checkpoint_entry *entry,
+                           struct errmsg *e)
+{
+    const struct disk *d = l->from->disk;
+    char name[CHECKPOINT_FILE_NAME];
+    char path[CHECKPOINT_PATH];
+    checkpoint_name(name, l->from->stem, entry->position, entry->kind);
+    snprintf(path, sizeof path, "%s/%s", l->from->dir, name);
+    l->handle = d->open(d->ctx, path, DISK_READ);
+    if (l->handle < 0) {
+        return err_set(e, ERR_IO, "it cannot be opened: %s", strerror(-l->handle));
+    }
+    return ERR_OK;
+}
+
+static void close_entry(struct checkpoint_loader *l)
+{
+    (void)l->from->disk->close(l->from->disk->ctx, l->handle);
+}
+
+enum err checkpoint_read_entry(struct checkpoint_loader *l, const struct checkpoint_entry *entry,
+                               uint64_t *sum, struct errmsg *e)
+{
+    enum err err = open_entry(l, entry, e);
+    if (err == ERR_OK) {
+        err = read_content(l, entry, *sum, e);
+        close_entry(l);
+        *sum = l->sum;
+    }
+    return err;
+}
+
+enum err checkpoint_peek(struct checkpoint_loader *l, const struct checkpoint_entry *entry,
+                         struct checkpoint_prefix *out, struct errmsg *e)
+{
+    uint64_t sum;
+    enum err err = open_entry(l, entry, e);
+    if (err == ERR_OK) {
+        err = read_exact(l, 0, CHECKPOINT_PREFIX, e);
+        err = err == ERR_OK ? checkpoint_prefix_get(l->in, out, &sum, e) : err;
+        close_entry(l);
+    }
+    if (err == ERR_OK && (out->kind != entry->kind || out->position != entry->position)) {
+        err = err_set(e, ERR_CORRUPT, "its name is not that of its content");
+    }
+    return err;
+}

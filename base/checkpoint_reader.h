@@ -1,0 +1,59 @@
+/* A reader of checkpoints from inside: one file (checkpoint_read.c), and which files make a chain
+ * (checkpoint_load.c). */
+#ifndef FD_BASE_CHECKPOINT_READER_H
+#define FD_BASE_CHECKPOINT_READER_H
+
+#include <zstd.h>
+
+#include "base/checkpoint_format.h"
+
+#define CHECKPOINT_PACKED_MAX ZSTD_COMPRESSBOUND(CHECKPOINT_BLOCK)
+/* The longest that is read at once: a block, or a head. */
+#define CHECKPOINT_IN_MAX                                                                          \
+    (CHECKPOINT_BLOCK_PREFIX + CHECKPOINT_BLOCK_PAGES * 4 + CHECKPOINT_PACKED_MAX + CHECKPOINT_SUM)
+_Static_assert(CHECKPOINT_IN_MAX >= CHECKPOINT_HEAD_MAX, "one buffer serves both");
+
+struct checkpoint_entry {
+    uint64_t position;
+    enum checkpoint_kind kind;
+    bool refused;
+};
+
+struct checkpoint_loader {
+    const struct checkpoint_source *from;
+    struct area *areas;
+    size_t count;
+    struct checkpoint_entry *entries; /* newest first */
+    size_t entry_count, entry_room;
+    bool no_room; /* for an entry */
+
+    size_t *bytes;   /* [count]: in use, as of the last file verified */
+    size_t *first;   /* [count]: where an area's page hashes lie in `table` */
+    uint64_t *table; /* page hashes as of the last file verified; 0: not seen yet */
+    uint8_t *in, *raw;
+    ZSTD_DCtx *zstd;
+
+    bool apply; /* second reading: copy */
+    struct checkpoint_loaded *out;
+    char newest_why[sizeof((struct errmsg *)0)->text];
+
+    /* of the file being read */
+    int handle;
+    uint64_t sum, blocks;
+    uint32_t area_of[CHECKPOINT_AREAS_MAX]; /* the file's number of an area -> ours */
+    uint32_t last_area, last_page;
+};
+
+/* Reads a file that builds on one of checksum *sum (0: a full one) and leaves its own there.
+ * l->apply false: verifies, and l->bytes and l->table are then of the state it leaves; true:
+ * copies. ERR_CORRUPT, ERR_MISMATCH, ERR_IO; e: only why ("it ends too early"). */
+FD_MUSTCHECK enum err checkpoint_read_entry(struct checkpoint_loader *l,
+                                            const struct checkpoint_entry *entry, uint64_t *sum,
+                                            struct errmsg *e);
+
+/* Its first bytes only: on what it builds. */
+FD_MUSTCHECK enum err checkpoint_peek(struct checkpoint_loader *l,
+                                      const struct checkpoint_entry *entry,
+                                      struct checkpoint_prefix *out, struct errmsg *e);
+
+#endif
