@@ -67,7 +67,8 @@ struct checkpoint_conf {
     uint64_t kept_from; /* checkpoint_loaded.full_position of the chain that was read, or 0: until a
                            second full one is written, files from this position on stay */
     bool in_process;    /* write inside checkpoint_begin, without a child: tests, simulation */
-    int nice;           /* of the child, 0 to 19 */
+    int nice; /* of the child, 0 to 19; without effect where the service's system call filter
+                 refuses setpriority (@resources) */
 };
 
 enum checkpoint_state {
