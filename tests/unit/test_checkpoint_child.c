@@ -332,5 +332,6 @@ int main(void)
         cmocka_unit_test(test_a_child_has_no_handler_of_the_owners),
         cmocka_unit_test(test_a_child_tells_the_systems_words),
     };
+    alarm(120); /* a child that does not end fails the tests and does not hang them */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
