@@ -1,5 +1,6 @@
 /* Time and work of one incremental step, by part and batch, with the caches of a million cards in
- * random order; beside it the same matrix products in FP32 by OpenBLAS. */
+ * random order; beside it the same step and the same matrix products in FP32, by our own AVX-512
+ * loops and by OpenBLAS. */
 #include <cblas.h>
 #include <inttypes.h>
 #include <math.h>
@@ -15,6 +16,7 @@
 #include "model/train.h"
 #include "tests/support/machine.h"
 #include "tests/support/net_twin.h"
+#include "tests/support/step_fp32.h"
 
 #define CARDS 1000000U
 #define STEPS 400000U
@@ -103,6 +105,9 @@ struct bench {
     size_t file_bytes;
     float *x; /* [ROWS_KEPT, columns] */
     char *caches;
+    const struct step_fp32_ops *fp32; /* NULL: none on this CPU */
+    struct step_fp32 *step32;         /* chosen for time_steps instead of the model; or NULL */
+    char *caches32;
     uint32_t *order; /* [STEPS] cards, a batch's all different */
     int64_t time_us;
 };
@@ -136,35 +141,55 @@ static void load(struct bench *b, uint32_t columns, uint32_t active)
     b->time_us = INT64_C(1700000000000000);
 }
 
-/* Full windows: 512 cards' worth of real steps, copied to all. */
-static void fill_caches(struct bench *b)
+static size_t cache_bytes(const struct bench *b)
 {
-    enum { REAL = 512 };
-    size_t bytes = model_cache_bytes(b->m);
-    const struct net_shape *s = model_shape(b->m);
-    b->caches =
-        mmap(NULL, CARDS * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (b->caches == MAP_FAILED) {
+    return b->step32 != NULL ? b->fp32->cache_bytes : model_cache_bytes(b->m);
+}
+
+static char *map_caches(size_t bytes)
+{
+    char *p = mmap(NULL, CARDS * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
         fprintf(stderr, "no memory for %u caches of %zu bytes\n", CARDS, bytes);
         exit(1);
     }
-    madvise(b->caches, CARDS * bytes, MADV_HUGEPAGE);
+    madvise(p, CARDS * bytes, MADV_HUGEPAGE);
+    return p;
+}
+
+/* One batch by what is being measured. */
+static void step(struct bench *b, size_t n, const float *x, const int64_t *t, void *const *cache,
+                 float *logit)
+{
+    if (b->step32 != NULL) {
+        b->fp32->run(b->step32, n, x, t, cache, logit);
+    } else {
+        model_step(b->m, b->w, n, x, t, cache, logit);
+    }
+}
+
+/* Full windows: 512 cards' worth of real steps, copied to all. */
+static void fill_caches(struct bench *b, char *caches)
+{
+    enum { REAL = 512 };
+    size_t bytes = cache_bytes(b);
+    const struct net_shape *s = model_shape(b->m);
     for (uint32_t k = 0; k < s->window + 5; k++) {
         for (uint32_t card = 0; card < REAL; card += BATCH_MAX) {
             void *cache[BATCH_MAX];
             int64_t t[BATCH_MAX];
             float logit[BATCH_MAX];
             for (uint32_t i = 0; i < BATCH_MAX; i++) {
-                cache[i] = b->caches + (card + i) * bytes;
+                cache[i] = caches + (card + i) * bytes;
                 t[i] = b->time_us + k * INT64_C(40000000000);
             }
             const float *x = b->x + (size_t)(k * REAL + card) % ROWS_KEPT * s->columns;
-            model_step(b->m, b->w, BATCH_MAX, x, t, cache, logit);
+            step(b, BATCH_MAX, x, t, cache, logit);
         }
     }
     b->time_us += (s->window + 5) * INT64_C(40000000000);
     for (uint32_t card = REAL; card < CARDS; card++) {
-        memcpy(b->caches + card * bytes, b->caches + card % REAL * bytes, bytes);
+        memcpy(caches + card * bytes, caches + card % REAL * bytes, bytes);
     }
 }
 
@@ -188,7 +213,8 @@ static void shuffle_cards(struct bench *b)
 /* ns a step; cards NULL: the same 64 cards again and again, so their caches stay near. */
 static double time_steps(struct bench *b, size_t batch, const uint32_t *cards, size_t steps)
 {
-    size_t bytes = model_cache_bytes(b->m);
+    size_t bytes = cache_bytes(b);
+    char *caches = b->step32 != NULL ? b->caches32 : b->caches;
     size_t columns = model_shape(b->m)->columns;
     void *cache[BATCH_MAX];
     int64_t t[BATCH_MAX];
@@ -197,11 +223,10 @@ static double time_steps(struct bench *b, size_t batch, const uint32_t *cards, s
     double start = now_s();
     for (size_t at = 0; at + batch <= steps; at += batch) {
         for (size_t i = 0; i < batch; i++) {
-            cache[i] = b->caches + (cards != NULL ? cards[at + i] : i) * bytes;
+            cache[i] = caches + (cards != NULL ? cards[at + i] : i) * bytes;
             t[i] = b->time_us + (int64_t)at;
         }
-        model_step(b->m, b->w, batch, b->x + at % (ROWS_KEPT - BATCH_MAX) * columns, t, cache,
-                   logit);
+        step(b, batch, b->x + at % (ROWS_KEPT - BATCH_MAX) * columns, t, cache, logit);
     }
     return (now_s() - start) / (double)(steps / batch * batch) * 1e9;
 }
@@ -336,8 +361,9 @@ static struct matrix matrix_of(const struct product *p)
     return a;
 }
 
-static void time_products(const struct net_shape *s, size_t batch)
+static void time_products(const struct bench *b, size_t batch)
 {
+    const struct net_shape *s = model_shape(b->m);
     enum { ROUNDS = 500, MOST = 2 * (4 + 2 * 64) + 1 };
     struct product p[MOST];
     struct matrix a[MOST];
@@ -352,10 +378,10 @@ static void time_products(const struct net_shape *s, size_t batch)
     memset(x, 0, BATCH_MAX * 1024 * sizeof *x);
     for (size_t i = 0; i < count; i++) {
         a[i] = matrix_of(&p[i]);
-        w[i] = must(calloc(p[i].k * p[i].m, sizeof **w));
+        w[i] = must(calloc(p[i].k * (p[i].m + 15), sizeof **w));
         macs += (double)(p[i].n * p[i].k * p[i].m);
     }
-    double best[2] = {INFINITY, INFINITY};
+    double best[3] = {INFINITY, INFINITY, INFINITY};
     for (int r = 0; r < RUNS; r++) {
         double start = now_s();
         for (int round = 0; round < ROUNDS; round++) {
@@ -366,18 +392,26 @@ static void time_products(const struct net_shape *s, size_t batch)
         double middle = now_s();
         for (int round = 0; round < ROUNDS; round++) {
             for (size_t i = 0; i < count; i++) {
-                cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)p[i].n, (int)p[i].m,
-                            (int)p[i].k, 1, x, (int)p[i].k, w[i], (int)p[i].k, 0, y, (int)p[i].m);
+                cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)p[i].n, (int)p[i].m,
+                            (int)p[i].k, 1, x, (int)p[i].k, w[i], (int)p[i].m, 0, y, (int)p[i].m);
+            }
+        }
+        double end = now_s();
+        for (int round = 0; b->fp32 != NULL && round < ROUNDS; round++) {
+            for (size_t i = 0; i < count; i++) {
+                b->fp32->product(w[i], p[i].k, (p[i].m + 15) / 16 * 16, p[i].n, x, y);
             }
         }
         best[0] = fmin(best[0], middle - start);
-        best[1] = fmin(best[1], now_s() - middle);
+        best[1] = fmin(best[1], end - middle);
+        best[2] = b->fp32 != NULL ? fmin(best[2], now_s() - end) : best[2];
     }
-    printf("products alone, batch %2zu: INT8 %5.0f ns a row (%3.0f GOP/s), FP32 OpenBLAS %5.0f ns "
-           "(%3.0f GFLOP/s), %.1f times\n",
-           batch, best[0] / ROUNDS / (double)batch * 1e9, 2 * macs * ROUNDS / best[0] * 1e-9,
-           best[1] / ROUNDS / (double)batch * 1e9, 2 * macs * ROUNDS / best[1] * 1e-9,
-           best[1] / best[0]);
+    double row = 1e9 / ROUNDS / (double)batch;
+    double ops = 2 * macs * ROUNDS * 1e-9;
+    printf("products alone, batch %2zu, ns a row: INT8 %.0f (%.0f GOP/s), FP32 by OpenBLAS %.0f "
+           "(%.0f GFLOP/s), by our own AVX-512 %.0f (%.0f); INT8 is %.1f times the faster\n",
+           batch, best[0] * row, ops / best[0], best[1] * row, ops / best[1], best[2] * row,
+           ops / best[2], fmin(best[1], best[2]) / best[0]);
     for (size_t i = 0; i < count; i++) {
         free(a[i].w);
         free(a[i].init);
@@ -403,18 +437,81 @@ static void print_file(const struct bench *b)
     }
 }
 
-static void run_kernel(struct bench *b, double peak)
+/* --- the step in FP32 ------------------------------------------------------------------------ */
+
+enum { BATCHES = 4 };
+static const size_t BATCH[BATCHES] = {1, 8, 32, 64};
+
+struct speed {
+    double far[BATCHES], near[BATCHES]; /* ns a step */
+};
+
+/* The FP32 step must do the same work: largest difference of its logits to the slow twin's. */
+static double difference_to_twin(const struct bench *b)
+{
+    enum { EVENTS = 24 };
+    struct twin_stream *twin = twin_stream_create(b->r);
+    void *cache = must(aligned_alloc(64, b->fp32->cache_bytes));
+    double worst = 0;
+    memset(cache, 0, b->fp32->cache_bytes);
+    for (uint32_t i = 0; i < EVENTS; i++) {
+        const float *x = b->x + (size_t)i * model_shape(b->m)->columns;
+        int64_t t = b->time_us + i * INT64_C(40000000000);
+        float logit;
+        b->fp32->run(b->step32, 1, x, &t, &cache, &logit);
+        worst = fmax(worst, fabs((double)logit - twin_stream_step(twin, x, t)));
+    }
+    twin_stream_free(twin);
+    free(cache);
+    return worst;
+}
+
+static void time_fp32(struct bench *b, struct speed *out)
+{
+    b->fp32 = step_fp32_ops();
+    b->step32 = b->fp32 != NULL ? b->fp32->create(b->r, b->m) : NULL;
+    if (b->step32 == NULL) {
+        printf("\nno step in FP32 for this CPU\n");
+        return;
+    }
+    b->caches32 = map_caches(b->fp32->cache_bytes);
+    fill_caches(b, b->caches32);
+    printf(
+        "\nthe same step in FP32, AVX-512, %zu bytes a card; logits differ from the slow twin's by "
+        "%.1g at most\n",
+        b->fp32->cache_bytes, difference_to_twin(b));
+    for (size_t i = 0; i < BATCHES; i++) {
+        double far[2];
+        double near[2];
+        for (int blas = 0; blas < 2; blas++) {
+            b->fp32->use_blas(b->step32, blas == 1);
+            far[blas] = best_of(b, BATCH[i], b->order, STEPS);
+            near[blas] = best_of(b, BATCH[i], NULL, STEPS / 4);
+        }
+        printf("  batch %2zu: products by our own loops %6.0f (%6.0f), by OpenBLAS %6.0f (%6.0f)\n",
+               BATCH[i], far[0], near[0], far[1], near[1]);
+        out->far[i] = fmin(far[0], far[1]);
+        out->near[i] = fmin(near[0], near[1]);
+    }
+    munmap(b->caches32, CARDS * b->fp32->cache_bytes);
+    b->fp32->free(b->step32);
+    b->step32 = NULL;
+}
+
+static void run_kernel(struct bench *b, double peak, const struct speed *fp32)
 {
     double part[4];
-    static const size_t batches[] = {1, 8, 32, 64};
     printf("\nkernel %s, ns a step: %u cards in random order (the same 64 cards)\n",
            model_kernel_name(), CARDS);
-    for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++) {
-        double limit = (batches[i] >= 32 ? 1500 : 5000) * 915 / peak;
-        double ns = best_of(b, batches[i], b->order, STEPS);
-        printf("  batch %2zu: %6.0f (%6.0f)", batches[i], ns,
-               best_of(b, batches[i], NULL, STEPS / 4));
-        if (peak > 0 && (batches[i] >= 32 || batches[i] == 1)) {
+    for (size_t i = 0; i < BATCHES; i++) {
+        double limit = (BATCH[i] >= 32 ? 1500 : 5000) * 915 / peak;
+        double ns = best_of(b, BATCH[i], b->order, STEPS);
+        double near = best_of(b, BATCH[i], NULL, STEPS / 4);
+        printf("  batch %2zu: %6.0f (%6.0f)", BATCH[i], ns, near);
+        if (fp32->far[i] > 0) {
+            printf("  FP32 over it %.1f (%.1f)", fp32->far[i] / ns, fp32->near[i] / near);
+        }
+        if (peak > 0 && (BATCH[i] >= 32 || BATCH[i] == 1)) {
             printf("  aim at this peak %.0f", limit);
         }
         printf("\n");
@@ -430,10 +527,12 @@ int main(int argc, char **argv)
 {
     static const char *const kernels[] = {"avx512vnni", "avx2", "scalar"};
     struct bench b = {0};
+    struct speed fp32 = {{0}, {0}};
     setvbuf(stdout, NULL, _IOLBF, 0);
     machine_print();
     load(&b, 128, 128);
-    fill_caches(&b);
+    b.caches = map_caches(model_cache_bytes(b.m));
+    fill_caches(&b, b.caches);
     shuffle_cards(&b);
     double peak = peak_int8();
     printf("peak INT8 %.0f GOP/s, FP32 %.0f GFLOP/s (OpenBLAS)\n", peak, peak_fp32());
@@ -441,11 +540,12 @@ int main(int argc, char **argv)
            model_shape(b.m)->window, model_shape(b.m)->layers, model_shape(b.m)->width);
     print_file(&b);
     print_work(model_shape(b.m));
+    time_fp32(&b, &fp32);
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) {
         bool wanted = argc < 2 || strcmp(argv[1], kernels[k]) == 0;
         if (wanted && model_use_kernel(kernels[k]) == ERR_OK) {
-            run_kernel(&b, peak);
-            time_products(model_shape(b.m), 32);
+            run_kernel(&b, peak, &fp32);
+            time_products(&b, 32);
         }
     }
     munmap(b.caches, CARDS * model_cache_bytes(b.m));
