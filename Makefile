@@ -67,7 +67,7 @@ BENCH   := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz demo test unit integration e2e bench bench-ablation bench-kafka bench-quality bench-train asan tsan coverage \
+.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz demo test unit integration e2e bench bench-ablation bench-kafka bench-quality bench-steps bench-train asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format install clean
 .SECONDARY:
 
@@ -138,6 +138,8 @@ bench-ablation: $(B)/fraudd $(B)/tests/bench/bench_fidelity  ## what each part o
 	@tests/bench/ablation.sh "$(DATA)" $(ABLATION)
 bench-train: $(B)/fraudd $(B)/tests/bench/bench_train  ## training speed beside PyTorch's: DATA=FILE [TRAIN="--threads 1"]
 	@tests/bench/train_speed.sh "$(DATA)" $(TRAIN)
+bench-steps: $(B)/fraudd $(B)/tests/bench/bench_train $(B)/tests/bench/bench_model  ## one step beside trees and ONNX Runtime: DATA=FILE
+	@tests/bench/step_peers.sh "$(DATA)" $(STEPS)
 $(B)/tests/bench/kafka_times: %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
 bench-kafka: $(B)/fraudd $(B)/tests/bench/kafka_times  ## latency, throughput and idle CPU with a real Kafka and PostgreSQL
