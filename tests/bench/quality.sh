@@ -1,29 +1,31 @@
 #!/bin/bash
 # Quality on the Fraud Detection Handbook's stream by its protocol, by the product alone.
-#   quality.sh DATA [--folds "115 122 129 136"] [--seeds "1 2 3"] [--peers] [-- TRAIN OPTIONS]
+#   quality.sh DATA [--folds "115 122 129 136"] [--seeds "1 2 3"] [--peers] [--work DIR] [-- TRAIN OPTIONS]
 # A fold F: trained up to day F + 7 (day 0 is 2018-04-01), scored on days F + 14 up to F + 21, both
 # populations printed; `backtest` agrees with the handbook's own evaluation to 1e-6.
 # --peers adds XGBoost and logistic regression on the same columns and rows (from PyPI, into a
-# throwaway environment).  Choose settings on folds 80 87 94 101 108 only; the default folds are the
-# published ones, for the record.
+# throwaway environment).  --work keeps results, columns and that environment in DIR and does not compute
+# again what is there, so that a stopped run goes on; remove it when the program has changed.  Choose
+# settings on folds 80 87 94 101 108 only; the default folds are the published ones, for the record.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# shellcheck source=tests/bench/peers.sh
+. tests/bench/peers.sh
 data=${1:-}
-[[ -f $data ]] || { sed -n '2,9p' "$0"; exit 64; }
+[[ -f $data ]] || { sed -n '2,11p' "$0"; exit 64; }
 shift
-folds="115 122 129 136"; seeds="1 2 3"; peers=
+folds="115 122 129 136"; seeds="1 2 3"; peers=; keep=
 while [[ $# -gt 0 ]]; do
     case $1 in
     --folds) folds=$2; shift 2 ;;
     --seeds) seeds=$2; shift 2 ;;
     --peers) peers=yes; shift ;;
+    --work) keep=$2; shift 2 ;;
     --) shift; break ;;
     *) echo "quality.sh: unknown option $1" >&2; exit 64 ;;
     esac
 done
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/fraudd-quality.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-unset OPENBLAS_CORETYPE
+peers_work quality "$keep"
 export OPENBLAS_NUM_THREADS=1
 day() { date -u -d "2018-04-01 + $1 days" +%F; }
 
@@ -44,11 +46,23 @@ one_run() {
                      auc[1], ap[1], cp[1], took }' "$work/test.log"
 }
 
+# kept_run FOLD SEED OPTIONS..: the same, from the results where they have it
+kept_run() {
+    local key="$*" line
+    line=$(grep -F "=$key|" "$work/results" 2>/dev/null | head -n 1 | cut -d '|' -f 2) || true
+    if [[ -z $line ]]; then
+        line=$(one_run "$@")
+        echo "=$key|$line" >>"$work/results"
+    fi
+    echo "$line"
+}
+
 echo "                cards not known       all cards"
 echo "fold seed     AUC     AP CP@100     AUC     AP CP@100  train s"
+: >"$work/all"
 for fold in $folds; do
     for seed in $seeds; do
-        one_run "$fold" "$seed" "$@" | tee -a "$work/all"
+        kept_run "$fold" "$seed" "$@" | tee -a "$work/all"
     done
 done
 awk '{ for (i = 3; i <= 8; i++) { s[i] += $i; by[$2, i] += $i; seed[$2] = 1 } n++; per[$2]++ }
@@ -57,10 +71,12 @@ awk '{ for (i = 3; i <= 8; i++) { s[i] += $i; by[$2, i] += $i; seed[$2] = 1 } n+
            printf "AP of %d seeds, each over the folds: %.4f to %.4f\n", m, lo, hi }' "$work/all"
 
 if [[ -n $peers ]]; then
-    build/release/fraudd backtest --input "$data" --from 2018-04-01 --to 2019-01-01 \
-        --features "$work/columns.csv" >/dev/null
-    python3 -m venv "$work/venv"
-    "$work/venv/bin/pip" install -q xgboost scikit-learn pandas
+    [[ -f $work/columns.csv ]] || {
+        build/release/fraudd backtest --input "$data" --from 2018-04-01 --to 2019-01-01 \
+            --features "$work/columns.part" >/dev/null
+        mv "$work/columns.part" "$work/columns.csv"
+    }
+    peers_install xgboost-cpu scikit-learn pandas
     # shellcheck disable=SC2086
-    "$work/venv/bin/python" tests/bench/quality_peers.py "$data" "$work/columns.csv" $folds
+    "$python" tests/bench/quality_peers.py "$data" "$work/columns.csv" --results "$work/peers.tsv" $folds
 fi
