@@ -17,10 +17,12 @@ const struct conf_option TRAIN_SETTINGS[] = {
     {"fit.learning-rate", CONF_REAL, 0, NULL, 1e-6, 1, "at its highest"},
     {"fit.weight-decay", CONF_REAL, 0, NULL, 0, 100, "of matrices"},
     {"fit.table-decay", CONF_REAL, 0, NULL, 0, 100, "of the input tables"},
+    {"fit.input-decay", CONF_REAL, 0, NULL, 0, 100, "of the input matrix"},
     {"fit.dropout", CONF_REAL, 0, NULL, 0, 0.95, "of the residual's additions"},
     {"fit.input-dropout", CONF_REAL, 0, NULL, 0, 0.95, "of columns"},
     {"fit.clip", CONF_REAL, 0, NULL, 0, 1e6, "gradient over weight, by unit; 0: none"},
     {"fit.next-weight", CONF_REAL, 0, NULL, 0, 1000, "weight of the next-event loss"},
+    {"fit.smoothing", CONF_REAL, 0, NULL, 0, 0.9, "of labels"},
     {NULL, CONF_TEXT, 0, NULL, 0, 0, NULL},
 };
 
@@ -41,10 +43,12 @@ static const struct {
     {"fit.learning-rate", offsetof(struct train_conf, learning_rate)},
     {"fit.weight-decay", offsetof(struct train_conf, weight_decay)},
     {"fit.table-decay", offsetof(struct train_conf, table_decay)},
+    {"fit.input-decay", offsetof(struct train_conf, input_decay)},
     {"fit.dropout", offsetof(struct train_conf, dropout)},
     {"fit.input-dropout", offsetof(struct train_conf, input_dropout)},
     {"fit.clip", offsetof(struct train_conf, clip)},
     {"fit.next-weight", offsetof(struct train_conf, next_weight)},
+    {"fit.smoothing", offsetof(struct train_conf, smoothing)},
 };
 
 static const struct conf_option *option(const char *name)

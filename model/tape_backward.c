@@ -17,6 +17,7 @@ static void label_loss(struct tape *t, const struct tape_data *data, struct tape
         if (w > 0) {
             double z = (double)t->logit[i];
             double y = data->rows->label[t->row[i]];
+            y += loss->smoothing * (TAPE_SMOOTH_TO - y);
             double small = exp(-fabs(z));
             loss->label_sum += w * ((z > 0 ? z : 0) + log1p(small) - y * z);
             double p = z > 0 ? 1 / (1 + small) : small / (1 + small);

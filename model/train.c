@@ -55,6 +55,7 @@ void train_conf_default(struct train_conf *c)
                              .learning_rate = 2e-3F,
                              .weight_decay = 0.05F,
                              .table_decay = 0.05F,
+                             .input_decay = 0.05F,
                              .beta1 = 0.9F,
                              .beta2 = 0.98F,
                              .warmup_steps = 100,
@@ -82,6 +83,7 @@ static enum err check_conf(const struct train_conf *c, struct errmsg *e)
         {"learning_rate", (double)c->learning_rate, 1e-12, 1},
         {"weight_decay", (double)c->weight_decay, 0, 100},
         {"table_decay", (double)c->table_decay, 0, 100},
+        {"input_decay", (double)c->input_decay, 0, 100},
         {"beta1", (double)c->beta1, 0, 0.99999},
         {"beta2", (double)c->beta2, 0, 0.999999},
         {"dropout", (double)c->dropout, 0, 0.95},
@@ -89,6 +91,7 @@ static enum err check_conf(const struct train_conf *c, struct errmsg *e)
         {"ema", (double)c->ema, 0, 0.99999},
         {"clip", (double)c->clip, 0, 1e6},
         {"next_weight", (double)c->next_weight, 0, 1e3},
+        {"smoothing", (double)c->smoothing, 0, 0.9},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
         const struct limit *l = &limits[i];

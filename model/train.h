@@ -36,11 +36,13 @@ struct train_conf {
     uint32_t bin_leaves, bin_quantiles;
     float learning_rate, weight_decay, beta1, beta2;
     float table_decay; /* of the input tables */
+    float input_decay; /* of the input matrix */
     uint32_t warmup_steps;
     float dropout, input_dropout;
     float ema;
     float clip;        /* adaptive gradient clipping, Brock et al. 2021 */
     float next_weight; /* weight of the next-event loss */
+    float smoothing;   /* of labels, towards TAPE_SMOOTH_TO */
 };
 
 struct train_progress {

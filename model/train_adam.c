@@ -12,7 +12,7 @@
 #define EPSILON 1e-8
 #define NORM_MIN 1e-3 /* Brock et al.: lets weights leave zero */
 
-enum decay { DECAY_NONE, DECAY_MATRIX, DECAY_TABLE };
+enum decay { DECAY_NONE, DECAY_MATRIX, DECAY_TABLE, DECAY_INPUT };
 
 struct span {
     size_t first;  /* in the parameter block */
@@ -38,7 +38,7 @@ struct job {
     uint32_t parts;
     float *params, *ema;
     float rate;    /* learning rate over the first moment's correction */
-    float keep[3]; /* by enum decay: what decay leaves of a weight */
+    float keep[4]; /* by enum decay: what decay leaves of a weight */
     float root;    /* 1 / sqrt of the second moment's correction */
 };
 
@@ -84,6 +84,8 @@ static enum decay decay_of(enum net_tensor_kind kind)
     switch (kind) {
     case NET_TABLE:
         return DECAY_TABLE;
+    case NET_INPUT_W:
+        return DECAY_INPUT;
     case NET_INPUT_B:
     case NET_NORM1:
     case NET_LATENT_NORM:
@@ -91,7 +93,6 @@ static enum decay decay_of(enum net_tensor_kind kind)
     case NET_NORM_OUT:
     case NET_HEAD_B:
         return DECAY_NONE;
-    case NET_INPUT_W:
     case NET_Q:
     case NET_DOWN:
     case NET_UK:
@@ -255,7 +256,8 @@ void adam_run(struct adam *a, struct pool *pool, const struct adam_step *s,
                     .ema = ema,
                     .rate = (float)(s->learning_rate / first),
                     .keep = {1, (float)(1 - s->learning_rate * s->weight_decay),
-                             (float)(1 - s->learning_rate * s->table_decay)},
+                             (float)(1 - s->learning_rate * s->table_decay),
+                             (float)(1 - s->learning_rate * s->input_decay)},
                     .root = (float)(1 / sqrt(second))};
     pool_run(pool, a->spans, run_span, &j);
 }

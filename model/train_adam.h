@@ -15,6 +15,7 @@ struct adam_step {
     double learning_rate;
     double weight_decay; /* of matrices; norms and biases do not decay */
     double table_decay;  /* of the input table */
+    double input_decay;  /* of the input matrix */
     double beta1, beta2;
     double clip; /* largest norm of a unit's gradient over the norm of its weights; 0: no clipping.
                     A unit is a row of a matrix or table, or a whole vector.  The head is exempt,

@@ -141,6 +141,7 @@ static struct adam_step step_of(const struct fit *f)
                                                RATE_LAST,
                               .weight_decay = (double)c->weight_decay,
                               .table_decay = (double)c->table_decay,
+                              .input_decay = (double)c->input_decay,
                               .beta1 = (double)c->beta1,
                               .beta2 = (double)c->beta2,
                               .clip = (double)c->clip,
@@ -155,7 +156,8 @@ static enum err run_step(struct fit *f, const struct piece *piece, size_t count,
     struct tape_data data = fit_data(f);
     struct adam_step step = step_of(f);
     struct batch_loss loss;
-    batch_run(f->batch, &f->net, &data, piece, count, &drop, (double)c->next_weight, &loss);
+    batch_run(f->batch, &f->net, &data, piece, count, &drop, (double)c->next_weight,
+              (double)c->smoothing, &loss);
     double value = loss.weight_sum > 0 ? loss.label_sum / loss.weight_sum : 0;
     double next = loss.next_count > 0 ? loss.next_sum / loss.next_count : 0;
     if (!isfinite(value) || !isfinite(next)) {

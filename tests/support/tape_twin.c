@@ -266,7 +266,7 @@ static double next_error(const struct pass *p, size_t row, const double *out)
 
 double tape_twin_loss(const struct tape_twin *net, const struct tape_data *data,
                       const struct piece *piece, size_t count, const struct tape_drop *drop,
-                      double label_scale, double next_scale, double *out_logit, double *out_margin)
+                      const struct tape_loss *scale, double *out_logit, double *out_margin)
 {
     const struct net_shape *s = &net->shape;
     struct pass p = {.net = net, .data = data, .drop = drop, .margin = INFINITY};
@@ -291,11 +291,12 @@ double tape_twin_loss(const struct tape_twin *net, const struct tape_data *data,
             }
             if (at >= piece[i].context) {
                 double y = data->rows->label[row];
-                loss += label_scale * (double)data->rows->weight[row] *
+                y = (1 - scale->smoothing) * y + scale->smoothing * TAPE_SMOOTH_TO;
+                loss += scale->label_scale * (double)data->rows->weight[row] *
                         (y * log1p(exp(-z)) + (1 - y) * log1p(exp(z)));
             }
             if (at + 1 < piece[i].len) {
-                loss += next_scale * next_error(&p, row, out);
+                loss += scale->next_scale * next_error(&p, row, out);
             }
         }
         free(p.state);

@@ -209,6 +209,7 @@ static void run_steps(const struct golden *g, const float *step, double clip, fl
         const struct adam_step s = {.learning_rate = (double)step[1],
                                     .weight_decay = (double)step[2],
                                     .table_decay = (double)step[7],
+                                    .input_decay = (double)step[2],
                                     .beta1 = (double)step[3],
                                     .beta2 = (double)step[4],
                                     .ema = (double)step[5],

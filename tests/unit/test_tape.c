@@ -123,7 +123,8 @@ static void assert_forward_is_the_twin(struct bench *b, const struct tape_drop *
 {
     double logit[TOKENS];
     double margin;
-    tape_twin_loss(&b->twin, &b->data, PIECES, PIECE_COUNT, drop, 1, 1, logit, &margin);
+    const struct tape_loss once = {.label_scale = 1, .next_scale = 1};
+    tape_twin_loss(&b->twin, &b->data, PIECES, PIECE_COUNT, drop, &once, logit, &margin);
     assert_true(margin > 1e-5); /* else rounding decides which expert answers */
     tape_forward(b->tape, &b->net, &b->data, PIECES, PIECE_COUNT, drop, true);
     assert_int_equal(b->tape->tokens, TOKENS);
@@ -142,8 +143,8 @@ static double *differences(struct bench *b, const struct tape_drop *drop,
         double kept = b->exact[i];
         for (int side = 0; side < 2; side++) {
             b->exact[i] = kept + (side == 0 ? -STEP : STEP);
-            loss[side] = tape_twin_loss(&b->twin, &b->data, PIECES, PIECE_COUNT, drop,
-                                        scale->label_scale, scale->next_scale, NULL, NULL);
+            loss[side] =
+                tape_twin_loss(&b->twin, &b->data, PIECES, PIECE_COUNT, drop, scale, NULL, NULL);
         }
         b->exact[i] = kept;
         out[i] = (loss[1] - loss[0]) / (2 * STEP);
@@ -174,12 +175,11 @@ static void assert_gradients(struct net_shape shape, const struct tape_drop *dro
     struct bench b;
     bench_init(&b, shape);
     assert_forward_is_the_twin(&b, drop);
-    struct tape_loss loss = {.label_scale = 0.21, .next_scale = 0.013};
+    struct tape_loss loss = {.label_scale = 0.21, .next_scale = 0.013, .smoothing = 0.1};
     const struct tape_loss scale = loss;
     float *grad = calloc(b.net.layout.total, sizeof *grad);
     tape_backward(b.tape, &b.net, &b.data, drop, &loss, grad);
-    double exact = tape_twin_loss(&b.twin, &b.data, PIECES, PIECE_COUNT, drop, scale.label_scale,
-                                  scale.next_scale, NULL, NULL);
+    double exact = tape_twin_loss(&b.twin, &b.data, PIECES, PIECE_COUNT, drop, &scale, NULL, NULL);
     double got = loss.label_scale * loss.label_sum + loss.next_scale * loss.next_sum;
     assert_true(fabs(got - exact) <= 1e-5 * exact);
     double *wanted = differences(&b, drop, &scale);
