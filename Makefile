@@ -116,7 +116,7 @@ $(B)/tests/unit/test_no_malloc: \
   LDLIBS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 $(BENCH): %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
-$(FUZZ): %: %.o $(B)/libfraud.a
+$(FUZZ): %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(CXX) $(OPT_$(V)) -fsanitize=fuzzer $^ -o $@ $(LDLIBS_ALL)
 
 test: deps-test                         ## everything: unit, integration, sanitizers
