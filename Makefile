@@ -67,7 +67,7 @@ BENCH   := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz demo test unit integration e2e bench bench-ablation bench-kafka bench-quality bench-steps bench-train asan tsan coverage \
+.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz demo test unit integration e2e bench bench-ablation bench-instructions bench-kafka bench-quality bench-steps bench-train asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format install clean
 .SECONDARY:
 
@@ -136,6 +136,8 @@ bench-quality: $(B)/fraudd              ## quality on the handbook's stream: DAT
 	@tests/bench/quality.sh "$(DATA)" $(QUALITY)
 bench-ablation: $(B)/fraudd $(B)/tests/bench/bench_fidelity  ## what each part of the network is worth: DATA=FILE [ABLATION="--only window-8"]
 	@tests/bench/ablation.sh "$(DATA)" $(ABLATION)
+bench-instructions: $(B)/tests/bench/bench_instructions  ## instructions of a step by part, counted by callgrind
+	@tests/bench/step_instructions.sh
 bench-train: $(B)/fraudd $(B)/tests/bench/bench_train  ## training speed beside PyTorch's: DATA=FILE [TRAIN="--threads 1"]
 	@tests/bench/train_speed.sh "$(DATA)" $(TRAIN)
 bench-steps: $(B)/fraudd $(B)/tests/bench/bench_train $(B)/tests/bench/bench_model  ## one step beside trees and ONNX Runtime: DATA=FILE
