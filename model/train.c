@@ -173,7 +173,7 @@ static void keep_best(struct run *r, uint32_t epochs)
     r->best_logit = logit;
     memcpy(r->best_params, f->ema, total * sizeof *f->ema);
     memcpy(r->best_raw, f->params, total * sizeof *f->params);
-    memcpy(r->best_balance, f->balance, loads * sizeof *f->balance);
+    memcpy(r->best_balance, f->even, loads * sizeof *f->even);
     r->best_epochs = epochs;
 }
 
@@ -198,6 +198,9 @@ static enum err run_first(struct run *r, struct errmsg *e)
         double ap = (double)NAN;
         r->at.epoch = epoch;
         enum err rc = fit_epoch(&r->fit, after_step, r, e);
+        if (rc == ERR_OK) {
+            rc = fit_even_out(&r->fit, e);
+        }
         if (rc == ERR_OK && r->held_out) {
             rc = measure(r, &ap, e);
         }
@@ -283,7 +286,10 @@ static enum err run_final(struct run *r, struct train_result *out, struct errmsg
         rc = fit_epoch(f, after_step, r, e);
     }
     if (rc == ERR_OK) {
-        take(f, &f->ema, &f->params, &f->balance, out);
+        rc = fit_even_out(f, e);
+    }
+    if (rc == ERR_OK) {
+        take(f, &f->ema, &f->params, &f->even, out);
     }
     return rc;
 }

@@ -7,10 +7,18 @@
 #include "base/hash.h"
 #include "model/bins.h"
 #include "model/train_init.h"
+#include "model/train_score.h"
 
 #define RATE_LAST 1e-6     /* learning rate at the end of the cosine */
 #define BALANCE_STEP 0.01F /* DeepSeek-V3's u; larger, because training is short */
-#define EMA_FIRST 10.0     /* the average follows the first steps closely */
+/* Dropout blurs what the gates see, and experts with equal loads under it may have none without. So
+ * the averaged weights get a balance of their own, found on so many rows. */
+#define EVEN_ROWS 8192
+#define EVEN_PART 10
+#define EVEN_ROUNDS 16
+#define EVEN_STEP 0.1F /* of the first round */
+#define EVEN_SHRINKS 0.8F
+#define EMA_FIRST 10.0 /* the average follows the first steps closely */
 #define PI 3.14159265358979323846
 
 static void count_rows(struct fit *f, int64_t until_us)
@@ -30,7 +38,8 @@ static enum err alloc_weights(struct fit *f, struct errmsg *e)
     f->params = malloc(total * sizeof *f->params);
     f->ema = malloc(total * sizeof *f->ema);
     f->balance = calloc((size_t)s->layers * s->experts, sizeof *f->balance);
-    if (f->params == NULL || f->ema == NULL || f->balance == NULL) {
+    f->even = calloc((size_t)s->layers * s->experts, sizeof *f->even);
+    if (f->params == NULL || f->ema == NULL || f->balance == NULL || f->even == NULL) {
         return err_set(e, ERR_NOMEM, "no memory for %zu parameters", total);
     }
     train_init(s, &f->net.layout, f->conf->seed, (double)f->frauds_fit / (double)f->rows_fit,
@@ -39,6 +48,29 @@ static enum err alloc_weights(struct fit *f, struct errmsg *e)
     f->net.params = f->params;
     f->net.balance = f->balance;
     return ERR_OK;
+}
+
+/* The newest tenth of the first cards' histories: older rows say little of the load to come, and a
+ * shorter stretch of more cards would cost more for context. */
+static void choose_even_rows(struct fit *f, int64_t until_us)
+{
+    const struct train_rows *rows = f->rows;
+    int64_t first = INT64_MAX;
+    int64_t last = INT64_MIN;
+    for (size_t i = 0; i < rows->n; i++) {
+        if (rows->event_us[i] < until_us) {
+            first = rows->event_us[i] < first ? rows->event_us[i] : first;
+            last = rows->event_us[i] > last ? rows->event_us[i] : last;
+        }
+    }
+    f->even_from_us = last - (last - first) / EVEN_PART;
+    f->until_us = until_us;
+    f->even_rows = *rows;
+    f->even_rows.n = 0;
+    for (size_t i = 0, found = 0; i < rows->n && found < EVEN_ROWS; i++) {
+        found += rows->event_us[i] >= f->even_from_us && rows->event_us[i] < until_us;
+        f->even_rows.n = i + 1;
+    }
 }
 
 static enum err encode(struct fit *f, int64_t until_us, struct errmsg *e)
@@ -50,6 +82,7 @@ static enum err encode(struct fit *f, int64_t until_us, struct errmsg *e)
         return rc;
     }
     count_rows(f, until_us);
+    choose_even_rows(f, until_us);
     return bins_finder_init(&f->finder, &f->encoding, e);
 }
 
@@ -91,6 +124,7 @@ void fit_done(struct fit *f)
     batch_free(f->batch);
     adam_free(f->adam);
     pieces_done(&f->pieces);
+    free(f->even);
     free(f->balance);
     free(f->ema);
     free(f->params);
@@ -108,24 +142,23 @@ struct tape_net fit_averaged(const struct fit *f)
 {
     struct tape_net net = f->net;
     net.params = f->ema;
+    net.balance = f->even;
     return net;
 }
 
-/* Moves each expert's place in the ranking towards equal load. */
-static void move_balance(struct fit *f)
+/* Moves each expert's place in the ranking by `step` towards equal load. */
+static void move_balance(const struct net_shape *s, const uint64_t *load, float step, float *all)
 {
-    const struct net_shape *s = &f->net.shape;
-    const uint64_t *load = batch_load(f->batch);
     for (uint32_t layer = 0; layer < s->layers; layer++) {
         const uint64_t *own = load + (size_t)layer * s->experts;
-        float *balance = f->balance + (size_t)layer * s->experts;
+        float *balance = all + (size_t)layer * s->experts;
         uint64_t sum = 0;
         for (uint32_t x = 0; x < s->experts; x++) {
             sum += own[x];
         }
         for (uint32_t x = 0; x < s->experts; x++) {
             uint64_t have = own[x] * s->experts;
-            balance[x] += have < sum ? BALANCE_STEP : have > sum ? -BALANCE_STEP : 0;
+            balance[x] += have < sum ? step : have > sum ? -step : 0;
         }
     }
 }
@@ -170,7 +203,7 @@ static enum err run_step(struct fit *f, const struct piece *piece, size_t count,
     f->loss_count++;
     f->events += loss.events;
     adam_run(f->adam, f->pool, &step, batch_grads(f->batch), c->shards, f->params, f->ema);
-    move_balance(f);
+    move_balance(&f->net.shape, batch_load(f->batch), BALANCE_STEP, f->balance);
     f->step++;
     return ERR_OK;
 }
@@ -193,4 +226,24 @@ enum err fit_epoch(struct fit *f, enum err (*after_step)(void *ctx, struct errms
         }
     }
     return ERR_OK;
+}
+
+enum err fit_even_out(struct fit *f, struct errmsg *e)
+{
+    const struct net_shape *s = &f->net.shape;
+    struct tape_net net = fit_averaged(f);
+    struct tape_data data = {&f->even_rows, &f->encoding, &f->finder};
+    uint64_t load[NET_LAYERS_MAX * NET_EXPERTS_MAX];
+    float step = EVEN_STEP;
+    enum err rc = ERR_OK;
+    memcpy(f->even, f->balance, (size_t)s->layers * s->experts * sizeof *f->even);
+    int rounds = s->experts > s->top ? EVEN_ROUNDS : 0;
+    for (int round = 0; round < rounds && rc == ERR_OK; round++) {
+        rc = train_score(&net, &data, f->even_from_us, f->until_us, f->pool, NULL, load, e);
+        if (rc == ERR_OK) {
+            move_balance(s, load, step, f->even);
+            step *= EVEN_SHRINKS;
+        }
+    }
+    return rc;
 }

@@ -19,9 +19,12 @@ struct fit {
     struct pool *pool;
     struct net_encoding encoding;
     struct bins_finder finder;
-    struct tape_net net;  /* of the weights below */
-    float *params, *ema;  /* [layout.total] */
-    float *balance;       /* [layers, experts] */
+    struct tape_net net;         /* of the weights below */
+    float *params, *ema;         /* [layout.total] */
+    float *balance;              /* [layers, experts] while it trains */
+    float *even;                 /* [layers, experts] for the averaged weights, without dropout */
+    struct train_rows even_rows; /* what it is found on: these from even_from_us to until_us */
+    int64_t even_from_us, until_us;
     struct pieces pieces; /* of the rows of the fit */
     struct batch *batch;
     struct adam *adam;
@@ -45,7 +48,11 @@ void fit_done(struct fit *f);
 FD_MUSTCHECK enum err fit_epoch(struct fit *f, enum err (*after_step)(void *ctx, struct errmsg *e),
                                 void *ctx, struct errmsg *e);
 
-/* Data and averaged weights to score with; borrowed from f. */
+/* Finds `even`, from where the balance of training is: to be called before the averaged weights are
+ * used.  ERR_NOMEM */
+FD_MUSTCHECK enum err fit_even_out(struct fit *f, struct errmsg *e);
+
+/* Data and averaged weights, with `even` as balance, to score with; borrowed from f. */
 struct tape_data fit_data(const struct fit *f);
 struct tape_net fit_averaged(const struct fit *f);
 

@@ -37,7 +37,7 @@ static void run_pass(void *ctx, uint32_t worker, uint32_t item)
     size_t count = s->first[item + 1] - s->first[item];
     tape_forward(t, s->net, s->data, piece, count, NULL, false);
     for (size_t i = 0; i < t->tokens; i++) {
-        if (t->counted[i]) {
+        if (t->counted[i] && s->logit != NULL) {
             s->logit[t->row[i]] = t->logit[i];
         }
     }

@@ -87,6 +87,29 @@ static void test_run_learns_thresholds_and_order(void **state)
     toy_rows_done(&t);
 }
 
+/* Equal loads under dropout are not equal loads without it: seen by the bound on the shares. */
+static void test_run_evens_the_experts_out_without_dropout(void **state)
+{
+    (void)state;
+    struct toy_rows t;
+    struct train_conf c;
+    struct train_result r;
+    toy_rows_init(&t, 7, 150, 40, COLUMNS);
+    toy_conf(&c);
+    c.shape.experts = 16;
+    c.epochs = 12;
+    c.dropout = 0.6F;
+    c.input_dropout = 0.4F;
+    c.learning_rate = 1e-2F;
+    train(&c, &t.rows, &r);
+    for (uint32_t i = 0; i < r.shape.layers; i++) {
+        assert_true(r.share_low[i] > 0.25);
+        assert_true(r.share_high[i] < 4);
+    }
+    train_result_done(&r);
+    toy_rows_done(&t);
+}
+
 static void test_run_gives_the_same_bytes_for_any_threads(void **state)
 {
     (void)state;
@@ -343,6 +366,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_run_learns_thresholds_and_order),
+        cmocka_unit_test(test_run_evens_the_experts_out_without_dropout),
         cmocka_unit_test(test_run_gives_the_same_bytes_for_any_threads),
         cmocka_unit_test(test_run_differs_by_seed),
         cmocka_unit_test(test_run_keeps_held_out_rows_out_of_the_first_fit),
