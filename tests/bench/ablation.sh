@@ -79,9 +79,11 @@ done
 
 echo
 echo "Folds $folds; the least and the highest mean of a seed in brackets; differences of AP are means"
-echo "of pairs of the same fold and seed, with their standard error."
+echo "of pairs of the same fold and seed, with their standard error.  Each row by"
+echo "    tests/bench/ablation.sh DATA --folds \"$folds\" --seeds \"$seeds\" --only NAME${options:+ -- $options}"
 echo
-awk -F ';' -v options="$options" -v names="$names" -v folds=" $folds " -v seeds=" $seeds " '
+chosen=$(for name in $names; do echo "$name=$(settings "$name")"; done)
+awk -F ';' -v options="$options" -v names="$names" -v folds=" $folds " -v seeds=" $seeds " -v chosen="$(tr '\n' ';' <<<"$chosen")" '
     $4 == options && index(folds, " " $2 " ") && index(seeds, " " $3 " ") {
         run = $1 ($5 == "FP32" ? " in FP32" : "")
         at = $2 " " $3
@@ -106,13 +108,19 @@ awk -F ';' -v options="$options" -v names="$names" -v folds=" $folds " -v seeds=
         }
         dd -= pairs > 0 ? d * d / pairs : 0
         error = pairs > 1 && dd > 0 ? sqrt(dd / (pairs - 1) / pairs) : 0
-        diff = run == "shipped" || pairs == 0 ? "" : sprintf("%+.4f +- %.4f", d / pairs, error)
-        printf "| %s | %d | %.4f | %.4f (%.4f to %.4f) | %.4f | %s | %.0f |\n", title, n, a / n, p / n,
+        diff = run == "shipped" || pairs == 0 ? "" : sprintf("%+.4f", d / pairs)
+        diff = diff (diff != "" && pairs > 1 ? sprintf(" +- %.4f", error) : "")
+        printf "| %s | %s | %d | %.4f | %.4f (%.4f to %.4f) | %.4f | %s | %.0f |\n", title, set[run], n, a / n, p / n,
                low, high, c / n, diff, t / n
     }
     END {
-        print "| network | runs | AUC | AP | CP@100 | AP to shipped | training s |"
-        print "|---|---|---|---|---|---|---|"
+        many = split(chosen, pair, ";")
+        for (i = 1; i <= many; i++) {
+            equal = index(pair[i], "=")
+            set[substr(pair[i], 1, equal - 1)] = equal < length(pair[i]) ? "`" substr(pair[i], equal + 1) "`" : ""
+        }
+        print "| network | settings | runs | AUC | AP | CP@100 | AP to shipped | training s |"
+        print "|---|---|---|---|---|---|---|---|"
         count = split(names, name, " ")
         for (i = 1; i <= count; i++) {
             row(name[i], name[i])
