@@ -128,7 +128,7 @@ static enum err next_row(struct csv *c, char **out, struct errmsg *e)
         }
         c->line = c->line_next;
         if (text > CSV_ROW_MAX) {
-            return err_set(e, ERR_INVALID, "%s line %llu: a row of over %d bytes; is a quote open?",
+            return err_set(e, ERR_CORRUPT, "%s line %llu: a row of over %d bytes; is a quote open?",
                            c->path, (unsigned long long)c->line, CSV_ROW_MAX);
         }
         char *row = c->buffer + c->at;
@@ -150,7 +150,7 @@ static enum err read_header(struct csv *c, struct errmsg *e)
     char *row = NULL;
     enum err err = next_row(c, &row, e);
     if (err == ERR_END) {
-        return err_set(e, ERR_INVALID, "%s is empty; its first line must name the columns",
+        return err_set(e, ERR_CORRUPT, "%s is empty; its first line must name the columns",
                        c->path);
     }
     if (err != ERR_OK) {
@@ -165,7 +165,7 @@ static enum err read_header(struct csv *c, struct errmsg *e)
     }
     c->columns = split(c, c->header);
     if (c->columns > CSV_FIELDS_MAX) {
-        return err_set(e, ERR_INVALID, "%s has over %d columns", c->path, CSV_FIELDS_MAX);
+        return err_set(e, ERR_CORRUPT, "%s has over %d columns", c->path, CSV_FIELDS_MAX);
     }
     for (size_t i = 0; i < c->columns; i++) {
         c->names[i] = c->fields[i].p;
@@ -224,7 +224,7 @@ enum err csv_next(struct csv *c, const struct csv_field **out, struct errmsg *e)
     }
     size_t n = split(c, row);
     if (n != c->columns) {
-        return err_set(e, ERR_INVALID, "%s line %llu has %zu fields; the header names %zu", c->path,
+        return err_set(e, ERR_CORRUPT, "%s line %llu has %zu fields; the header names %zu", c->path,
                        (unsigned long long)c->line, n, c->columns);
     }
     *out = c->fields;

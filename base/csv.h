@@ -20,7 +20,7 @@ struct csv_field {
 };
 
 /* Opens the file and reads its header.  ERR_NOTFOUND, ERR_REFUSED, ERR_IO, ERR_CORRUPT (bad
- * compression), ERR_INVALID (no header, too many columns). */
+ * compression, no header, too many columns). */
 FD_MUSTCHECK enum err csv_open(const char *path, struct csv **out, struct errmsg *e);
 void csv_close(struct csv *c);
 
@@ -28,7 +28,7 @@ void csv_close(struct csv *c);
 int csv_column(const struct csv *c, const char *name);
 
 /* The next row: borrowed array of as many fields as the header has.  ERR_END after the last;
- * ERR_INVALID a row with another number of fields or over CSV_ROW_MAX bytes (line named). */
+ * ERR_CORRUPT a row with another number of fields or over CSV_ROW_MAX bytes (line named). */
 FD_MUSTCHECK enum err csv_next(struct csv *c, const struct csv_field **out, struct errmsg *e);
 
 /* Line number of the latest row's first line; share of the file read so far (0 to 1). */

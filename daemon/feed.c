@@ -153,7 +153,7 @@ static enum err next_line(struct feed *f, struct slice *out, struct errmsg *e)
             return ERR_END;
         }
         if (f->len - f->at > WIRE_MESSAGE_MAX) {
-            return err_set(e, ERR_INVALID, "%s line %" PRIu64 ": longer than %zu bytes",
+            return err_set(e, ERR_CORRUPT, "%s line %" PRIu64 ": longer than %zu bytes",
                            f->conf.path, f->line + 1, WIRE_MESSAGE_MAX);
         }
         memmove(f->text, start, f->len - f->at);
@@ -180,7 +180,7 @@ static enum err next_json(struct feed *f, struct feed_item *out, struct errmsg *
     enum dead_reason reason =
         decode_tx(f->decoder, item.json.at, item.json.len, NULL, 0, 0, -1, &item.tx, &item.strings);
     if (reason != DEAD_NONE) {
-        return err_set(e, ERR_INVALID, "%s line %" PRIu64 ": %s: %s", f->conf.path, f->line,
+        return err_set(e, ERR_CORRUPT, "%s line %" PRIu64 ": %s: %s", f->conf.path, f->line,
                        dead_reason_name(reason), decode_detail(f->decoder));
     }
     if (f->conf.shift_us != 0) {
@@ -215,7 +215,7 @@ enum err feed_scan(const struct feed_conf *c, int64_t *out_last_us, uint64_t *ou
         return err;
     }
     if (count == 0) {
-        return err_set(e, ERR_INVALID, "%s holds no payment", c->path);
+        return err_set(e, ERR_CORRUPT, "%s holds no payment", c->path);
     }
     *out_last_us = last_us;
     *out_count = count;

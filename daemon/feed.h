@@ -44,11 +44,11 @@ struct feed;
  * it, are lines of JSON. */
 enum feed_format feed_format_of(const char *path);
 
-/* ERR_NOTFOUND, ERR_REFUSED, ERR_IO, ERR_CORRUPT as csv_open; ERR_INVALID a column is missing. */
+/* ERR_NOTFOUND, ERR_REFUSED, ERR_IO, ERR_CORRUPT as csv_open and row_csv_init. */
 FD_MUSTCHECK enum err feed_open(const struct feed_conf *c, struct feed **out, struct errmsg *e);
 void feed_close(struct feed *f);
 
-/* ERR_END after the last one; ERR_INVALID names line and reason.  Legitimate rows have a verdict
+/* ERR_END after the last one; ERR_CORRUPT names line and reason.  Legitimate rows have a verdict
  * only where the file says when it became known: others are so by themselves at their maturity. */
 FD_MUSTCHECK enum err feed_next(struct feed *f, struct feed_item *out, struct errmsg *e);
 

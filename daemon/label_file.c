@@ -28,14 +28,14 @@ enum err label_file_init(struct label_file *f, struct csv *csv, struct errmsg *e
                                          : NULL;
     return lacks == NULL
                ? ERR_OK
-               : err_set(e, ERR_INVALID,
+               : err_set(e, ERR_CORRUPT,
                          "the header has no column %s; required are tx_id, verdict, known", lacks);
 }
 
 static enum err refuse(const struct label_file *f, const char *name, const struct csv_field *v,
                        const char *wanted, struct errmsg *e)
 {
-    return err_set(e, ERR_INVALID, "line %" PRIu64 ": %s \"%.*s\" is not %s", csv_line(f->csv),
+    return err_set(e, ERR_CORRUPT, "line %" PRIu64 ": %s \"%.*s\" is not %s", csv_line(f->csv),
                    name, (int)(v->len < 40 ? v->len : 40), v->p, wanted);
 }
 

@@ -17,10 +17,10 @@ struct label_file {
     const char *known_name;
 };
 
-/* ERR_INVALID names the column that the file lacks. */
+/* ERR_CORRUPT names the column that the file lacks. */
 FD_MUSTCHECK enum err label_file_init(struct label_file *f, struct csv *csv, struct errmsg *e);
 
-/* The next line; its text holds until the next call.  ERR_END after the last; ERR_INVALID names
+/* The next line; its text holds until the next call.  ERR_END after the last; ERR_CORRUPT names
  * line, column and value; what csv_next returns besides. */
 FD_MUSTCHECK enum err label_file_next(struct label_file *f, struct label_line *out,
                                       struct errmsg *e);

@@ -127,7 +127,7 @@ static void keep_row(void *ctx, const struct scored *s)
 static enum err check(const struct past *past, const struct learn_conf *c, struct errmsg *e)
 {
     if (past->n == 0 || past->n > UINT32_MAX) {
-        return err_set(e, ERR_INVALID, "%zu payments before the end date; give 1 to 4 billion",
+        return err_set(e, ERR_CORRUPT, "%zu payments before the end date; give 1 to 4 billion",
                        past->n);
     }
     int64_t span = c->until_us - past->rows[0].tx.event_us;

@@ -43,7 +43,7 @@ enum err row_csv_init(struct row_csv *r, struct csv *csv, const struct rates *ra
         r->column[i] = csv_column(csv, NAMES[i]);
         bool required = i <= COLUMN_AMOUNT || (i == COLUMN_FRAUD && need_label);
         if (required && r->column[i] < 0) {
-            return err_set(e, ERR_INVALID,
+            return err_set(e, ERR_CORRUPT,
                            "the header has no column \"%s\"; required are tx_id, ts, card_id, "
                            "amount%s",
                            NAMES[i], need_label ? ", fraud" : "");
@@ -70,7 +70,7 @@ static struct slice field(const struct reading *g, enum column c)
 static enum err refuse(const struct reading *g, enum column c, const char *wanted)
 {
     struct slice s = field(g, c);
-    return err_set(g->e, ERR_INVALID, "line %" PRIu64 ": %s \"%.*s\" is not %s",
+    return err_set(g->e, ERR_CORRUPT, "line %" PRIu64 ": %s \"%.*s\" is not %s",
                    csv_line(g->r->csv), NAMES[c], (int)(s.len < 40 ? s.len : 40), s.at, wanted);
 }
 

@@ -39,12 +39,12 @@ struct row {
     int64_t label_us; /* when it became known; 0: not told */
 };
 
-/* Finds the columns.  ERR_INVALID names the required column that the file lacks. */
+/* Finds the columns.  ERR_CORRUPT names the required column that the file lacks. */
 FD_MUSTCHECK enum err row_csv_init(struct row_csv *r, struct csv *csv, const struct rates *rates,
                                    bool need_label, struct errmsg *e);
 
-/* The next row.  ERR_END after the last; ERR_INVALID names line, column and value; what csv_next
- * returns besides.  After ERR_INVALID of a value the next call goes on with the next row. */
+/* The next row.  ERR_END after the last; ERR_CORRUPT names line, column and value; what csv_next
+ * returns besides.  After ERR_CORRUPT of a value the next call goes on with the next row. */
 FD_MUSTCHECK enum err row_csv_next(struct row_csv *r, struct row *out, struct errmsg *e);
 
 #endif

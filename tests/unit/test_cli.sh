@@ -82,6 +82,29 @@ expect 65 "model $dir/noise.fraudd" "${score[@]}" --model "$dir/noise.fraudd"
 : >"$dir/empty.fraudd"
 expect 65 "model $dir/empty.fraudd" "${score[@]}" --model "$dir/empty.fraudd"
 
+# a history that is none: 65
+: >"$dir/empty.csv"
+echo 'tx_id,ts,card_id,amount,fraud' >"$dir/header.csv"
+{ cat "$dir/header.csv"; echo '1,noon,c,5.00,0'; } >"$dir/time.csv"
+{ cat "$dir/header.csv"; echo '1,2026-01-01'; } >"$dir/short.csv"
+printf 'a,b\n1,2\n' >"$dir/columns.csv"
+printf '%s\n"1,2026' "$(cat "$dir/header.csv")" >"$dir/quote.csv"
+gzip -c "$dir/time.csv" | head -c 40 >"$dir/cut.csv.gz"
+while read -r file words; do
+    expect 65 "$words" train --input "$dir/$file" --until 2026-03-01 --out "$dir/never.fraudd"
+    [ "$file" = header.csv ] || # a history without payments is judged by what it lacks
+        expect 65 "$words" backtest --input "$dir/$file" --features "$dir/never" --from 2026-03-01 --to 2026-03-02
+done <<END
+empty.csv is empty; its first line must name the columns
+header.csv 0 payments before the end date
+time.csv line 2: ts "noon" is not a time
+short.csv line 2 has 2 fields; the header names 5
+columns.csv the header has no column "tx_id"
+quote.csv line 2 has 1 fields
+cut.csv.gz cut.csv.gz
+END
+[ ! -e "$dir/never.fraudd" ] || { echo "FAIL: a model of nothing"; bad=1; }
+
 # an address in use: 77
 python3 - "$dir/port" <<'END' &
 import socket, sys, time
@@ -98,7 +121,12 @@ expect 77 "http.listen: cannot listen on 127.0.0.1:$port: another program does" 
 expect 77 "http.sink-listen: cannot listen on 127.0.0.1:$port: another program does" \
     sink --http.sink-listen="127.0.0.1:$port"
 
-# nobody answers: 69
+# nobody answers: 69; also where the broker takes connections and never says a word
+begun=$SECONDS
+timeout 30 "$program" check --brokers "127.0.0.1:$port" --database 'host=127.0.0.1 port=1' >"$dir/out" 2>&1
+[ $? -eq 78 ] && grep -q "^wrong   brokers: 127.0.0.1:$port: no Kafka broker answered" "$dir/out" ||
+    { echo "FAIL: check of a broker that hangs"; cat "$dir/out"; bad=1; }
+[ $((SECONDS - begun)) -le 10 ] || { echo "FAIL: check took $((SECONDS - begun)) s of a broker that hangs"; bad=1; }
 expect 69 'cannot reach PostgreSQL at 127.0.0.1:1 (database "x")' \
     sink --http.sink-listen= --database 'host=127.0.0.1 port=1 dbname=x'
 expect 69 'cannot reach PostgreSQL at 127.0.0.1:1' migrate --database 'host=127.0.0.1 port=1'

@@ -55,7 +55,7 @@ static void test_csv_refuses_ragged_and_endless_rows(void **state)
     const struct csv_field *f = NULL;
     put("a,b\n1\n", 6);
     assert_int_equal(csv_open(path, &c, &e), ERR_OK);
-    assert_int_equal(csv_next(c, &f, &e), ERR_INVALID);
+    assert_int_equal(csv_next(c, &f, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "line 2"));
     csv_close(c);
     size_t n = CSV_ROW_MAX * 6;
@@ -65,10 +65,10 @@ static void test_csv_refuses_ragged_and_endless_rows(void **state)
     put(big, n);
     free(big);
     assert_int_equal(csv_open(path, &c, &e), ERR_OK);
-    assert_int_equal(csv_next(c, &f, &e), ERR_INVALID);
+    assert_int_equal(csv_next(c, &f, &e), ERR_CORRUPT);
     csv_close(c);
     put("", 0);
-    assert_int_equal(csv_open(path, &c, &e), ERR_INVALID);
+    assert_int_equal(csv_open(path, &c, &e), ERR_CORRUPT);
 }
 
 /* About 2 MB of rows, so that several refills of every buffer happen. */

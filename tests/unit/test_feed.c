@@ -160,7 +160,7 @@ static void test_feed_next_refuses_with_line(void **state)
     (void)state;
     struct feed *f = start(FEED_LINES, 0, LINES, sizeof LINES - 1);
     assert_int_equal(feed_next(f, &item, &e), ERR_OK);
-    assert_int_equal(feed_next(f, &item, &e), ERR_INVALID);
+    assert_int_equal(feed_next(f, &item, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "line 2: missing_field"));
     assert_non_null(strstr(e.text, "card"));
     feed_close(f);
@@ -177,7 +177,7 @@ static void test_feed_next_refuses_with_line(void **state)
     assert_non_null(endless);
     memset(endless, '{', len);
     f = start(FEED_LINES, 0, endless, len);
-    assert_int_equal(feed_next(f, &item, &e), ERR_INVALID);
+    assert_int_equal(feed_next(f, &item, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "line 1: longer than"));
     feed_close(f);
     free(endless);
@@ -197,7 +197,7 @@ static void test_feed_scan_finds_last_and_count(void **state)
     assert_int_equal(last, wanted);
     assert_int_equal(n, 4);
     assert_int_equal(file_write(path, "tx_id,ts,card_id,amount\n", 24, &e), ERR_OK);
-    assert_int_equal(feed_scan(&c, &last, &n, &e), ERR_INVALID);
+    assert_int_equal(feed_scan(&c, &last, &n, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "holds no payment"));
 }
 

@@ -118,12 +118,12 @@ static void test_missing_columns_are_named(void **state)
     (void)state;
     struct label_file f;
     struct errmsg e = {""};
-    assert_int_equal(open_text(&f, "id,verdict,known\n", &e), ERR_INVALID);
+    assert_int_equal(open_text(&f, "id,verdict,known\n", &e), ERR_CORRUPT);
     assert_string_equal(e.text, "the header has no column \"tx_id\"; required are tx_id, verdict, "
                                 "known");
-    assert_int_equal(open_text(&f, "tx_id,known\n", &e), ERR_INVALID);
+    assert_int_equal(open_text(&f, "tx_id,known\n", &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "\"verdict\""));
-    assert_int_equal(open_text(&f, "tx_id,verdict\n", &e), ERR_INVALID);
+    assert_int_equal(open_text(&f, "tx_id,verdict\n", &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "\"known\" (or known_time, label_ts, date)"));
 }
 
@@ -154,7 +154,7 @@ static void test_bad_values_are_refused_with_line_and_value(void **state)
         "1970",
         "line 8: card_id \"c\xff\" is not UTF-8 of 1 to 128 bytes"};
     for (size_t i = 0; i < sizeof WANTED / sizeof *WANTED; i++) {
-        assert_int_equal(label_file_next(&f, &l, &e), ERR_INVALID);
+        assert_int_equal(label_file_next(&f, &l, &e), ERR_CORRUPT);
         assert_string_equal(e.text, WANTED[i]);
     }
     assert_int_equal(label_file_next(&f, &l, &e), ERR_OK);

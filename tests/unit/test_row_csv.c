@@ -115,9 +115,9 @@ static void test_row_csv_header_required(void **state)
     struct row_csv r;
     struct errmsg e;
     (void)state;
-    assert_int_equal(start(&r, "tx_id,ts,card_id,fraud\n", true, &e), ERR_INVALID);
+    assert_int_equal(start(&r, "tx_id,ts,card_id,fraud\n", true, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "\"amount\""));
-    assert_int_equal(start(&r, "tx_id,ts,card_id,amount\n", true, &e), ERR_INVALID);
+    assert_int_equal(start(&r, "tx_id,ts,card_id,amount\n", true, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "\"fraud\""));
     assert_int_equal(start(&r, "tx_id,ts,card_id,amount\n", false, &e), ERR_OK);
     csv_close(r.csv);
@@ -179,7 +179,7 @@ static void test_row_csv_bad_values(void **state)
         enum err code = row_csv_next(&r, &row, &e);
         bool good = CASES[i].says == NULL
                         ? code == ERR_OK
-                        : code == ERR_INVALID && strstr(e.text, CASES[i].says) != NULL &&
+                        : code == ERR_CORRUPT && strstr(e.text, CASES[i].says) != NULL &&
                               strstr(e.text, "line 2") != NULL &&
                               memcmp(&row, &before, sizeof row) == 0;
         if (!good) {
@@ -203,7 +203,7 @@ static void test_row_csv_long_identity(void **state)
         id[n] = '\0';
         (void)snprintf(text, sizeof text, "tx_id,ts,card_id,amount\n1,1522540831,%s,1\n", id);
         assert_int_equal(start(&r, text, false, &e), ERR_OK);
-        assert_int_equal(row_csv_next(&r, &row, &e), n == WIRE_ID_MAX ? ERR_OK : ERR_INVALID);
+        assert_int_equal(row_csv_next(&r, &row, &e), n == WIRE_ID_MAX ? ERR_OK : ERR_CORRUPT);
         csv_close(r.csv);
     }
 }
