@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "base/progress.h"
+#include "daemon/bus_kafka.h"
 
 #define FACTS_MAX 64
+#define CLOSE_MS 1200
 
 struct bus_admin {
     rd_kafka_t *rk;
@@ -55,7 +57,8 @@ enum err bus_admin_open(const struct conf *c, struct bus_admin **out, struct err
 void bus_admin_close(struct bus_admin *a)
 {
     if (a != NULL) {
-        rd_kafka_destroy(a->rk);
+        bus_kafka_end(a->rk); /* waits for a broker that hangs: in the background */
+        (void)bus_kafka_ended(CLOSE_MS);
         free(a);
     }
 }

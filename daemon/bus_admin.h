@@ -30,6 +30,7 @@ struct rd_kafka_s; /* librdkafka's handle */
  */
 FD_MUSTCHECK enum err bus_admin_open(const struct conf *c, struct bus_admin **out,
                                      struct errmsg *e);
+/* Takes at most a second or two, also where a broker hangs. */
 void bus_admin_close(struct bus_admin *a);
 
 /* Facts of `n` topics.  names: [n]; out: [n].  Waits at most timeout_ms.
