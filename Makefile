@@ -64,6 +64,15 @@ INTEG   := $(patsubst %.c,$(B)/%,$(wildcard tests/integration/test_*.c))
 FUZZ    := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCH   := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 
+# One short line a file; VERBOSE=1 shows the commands.
+ifdef VERBOSE
+say   =
+quiet =
+else
+say   = $(if $(findstring s,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),,@printf '  %-4s%s\n' $1 $2)
+quiet = @
+endif
+
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
@@ -75,6 +84,7 @@ all: $(B)/fraudd                        ## the program: build/release/fraudd
 
 help:                                   ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
+	@echo "VERBOSE=1 shows the compiler's commands; V=asan, tsan, coverage or fuzz names another build."
 
 deps:                                   ## installs the Debian packages that building and the demo need
 	@etc/deps.sh $(BUILD_DEBS)
@@ -91,10 +101,12 @@ demo: deps                              ## everything on one machine: simulate, 
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)
+	$(quiet)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 $(B)/%.o: %.cpp
 	@mkdir -p $(@D)
-	$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
+	$(call say,CXX,$<)
+	$(quiet)$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
 # The passes of training are loops over vectors (model/tape_lanes.h).
 ifeq ($(V),release)
 $(patsubst %.c,$(B)/%.o,$(wildcard model/tape*.c model/bins.c model/net.c model/train_adam.c)): CFLAGS += -O3
@@ -103,21 +115,27 @@ $(B)/daemon/version.o: CFLAGS += -DFD_REVISION='"$(REVISION)"'
 $(B)/storage/migrate.o: $(wildcard sql/*.sql)
 $(B)/libfraud.a: $(LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR,$@)
+	$(quiet)ar rcs $@ $^
 $(B)/fraudd: $(B)/daemon/main.o $(B)/libfraud.a
-	$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
+	$(call say,LD,$@)
+	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
 $(SUPPORT): $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR,$@)
+	$(quiet)ar rcs $@ $^
 $(UNIT) $(INTEG): %: %.o $(SUPPORT) $(B)/libfraud.a
-	$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
+	$(call say,LD,$@)
+	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
 # Counts allocations: every object linked calls the test's own.
 $(B)/tests/unit/test_no_malloc: \
   LDLIBS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 $(BENCH): %: %.o $(SUPPORT) $(B)/libfraud.a
-	$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
+	$(call say,LD,$@)
+	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
 $(FUZZ): %: %.o $(SUPPORT) $(B)/libfraud.a
-	$(CXX) $(OPT_$(V)) -fsanitize=fuzzer $^ -o $@ $(LDLIBS_ALL)
+	$(call say,LD,$@)
+	$(quiet)$(CXX) $(OPT_$(V)) -fsanitize=fuzzer $^ -o $@ $(LDLIBS_ALL)
 
 test: deps-test                         ## everything: unit, integration, sanitizers
 	@tests/run.sh all
@@ -143,7 +161,8 @@ bench-train: $(B)/fraudd $(B)/tests/bench/bench_train  ## training speed beside 
 bench-steps: $(B)/fraudd $(B)/tests/bench/bench_train $(B)/tests/bench/bench_model  ## one step beside trees and ONNX Runtime: DATA=FILE
 	@tests/bench/step_peers.sh "$(DATA)" $(STEPS)
 $(B)/tests/bench/kafka_times: %: %.o $(SUPPORT) $(B)/libfraud.a
-	$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
+	$(call say,LD,$@)
+	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
 bench-kafka: $(B)/fraudd $(B)/tests/bench/kafka_times  ## latency, throughput and idle CPU with a real Kafka and PostgreSQL
 	tests/bench/kafka.sh
 # TSan runs unit tests only: it cannot follow the threads librdkafka makes.
