@@ -10,6 +10,9 @@ B      := build/$(V)
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+MANDIR ?= $(PREFIX)/share/man
+# vendor-completions for a distribution's package
+ZSHDIR ?= site-functions
 PKGS   := rdkafka libpq libconfig openblas simdjson libmicrohttpd libzstd zlib liblzma libxxhash \
           libsystemd
 
@@ -17,7 +20,8 @@ PKGS   := rdkafka libpq libconfig openblas simdjson libmicrohttpd libzstd zlib l
 BUILD_DEBS := gcc g++ libc6-dev pkg-config librdkafka-dev libpq-dev libconfig-dev libopenblas-dev \
               libsimdjson-dev libmicrohttpd-dev libzstd-dev zlib1g-dev liblzma-dev libxxhash-dev \
               libsleef-dev libsystemd-dev postgresql
-TEST_DEBS  := libcmocka-dev python3-minimal python3-jsonschema openjdk-17-jre-headless maven
+TEST_DEBS  := libcmocka-dev python3-minimal python3-jsonschema openjdk-17-jre-headless maven \
+              mandoc zsh
 LINT_DEBS  := clang-format-14 clang-tidy-14 cppcheck
 FUZZ_DEBS  := clang-14 libclang-rt-14-dev
 
@@ -77,7 +81,7 @@ endif
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
 .PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz demo test unit integration e2e bench bench-ablation bench-instructions bench-kafka bench-quality bench-steps bench-train asan tsan coverage \
-        fuzz fuzz-run lint check-layers check-headers check-format format install clean
+        fuzz fuzz-run lint check-layers check-headers check-format format man completion install clean
 .SECONDARY:
 
 all: $(B)/fraudd                        ## the program: build/release/fraudd
@@ -191,8 +195,18 @@ check-format:                           ## the formatter would change nothing
 format: deps-lint                       ## rewrite the sources with clang-format
 	clang-format-14 -i $(ALL_SRC)
 
+# Printed by the program from its option tables.
+DATE := $(shell git log -1 --format=%cs 2>/dev/null || echo unknown)
+$(B)/man/fraudd.1: $(B)/fraudd etc/man/pages.sh README.md etc/fraudd.conf
+	@etc/man/pages.sh $(B)/fraudd $(@D) $(DATE)
+$(B)/completion/fraudd.%: $(B)/fraudd etc/completion/make.sh
+	@mkdir -p $(@D)
+	@etc/completion/make.sh $* $(B)/fraudd >$@.new && mv $@.new $@
+man: $(B)/man/fraudd.1                  ## man pages, in build/release/man
+completion: $(B)/completion/fraudd.bash $(B)/completion/fraudd.zsh  ## bash and zsh completion, in build/release/completion
+
 # UNITDIR: where systemd looks for units under PREFIX.  A settings file that is there stays.
-install: all                            ## PREFIX (/usr/local), SYSCONFDIR (/etc), DESTDIR: program, units, settings, schemas
+install: all man completion             ## PREFIX (/usr/local), SYSCONFDIR (/etc), DESTDIR: program, units, settings, schemas, man pages, completion
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/fraudd \
 	  $(DESTDIR)$(PREFIX)/share/fraudd/wire $(DESTDIR)$(PREFIX)/share/doc/fraudd
 	install -m 755 $(B)/fraudd $(DESTDIR)$(PREFIX)/bin/fraudd
@@ -201,6 +215,12 @@ install: all                            ## PREFIX (/usr/local), SYSCONFDIR (/etc
 	    >$(DESTDIR)$(UNITDIR)/$$(basename $$u) && chmod 644 $(DESTDIR)$(UNITDIR)/$$(basename $$u) || exit 1; done
 	install -m 644 etc/wire/*.json $(DESTDIR)$(PREFIX)/share/fraudd/wire
 	install -m 644 etc/rates.conf etc/fraudd.conf $(DESTDIR)$(PREFIX)/share/fraudd
+	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 \
+	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/$(ZSHDIR)
+	install -m 644 $(B)/man/*.1 $(DESTDIR)$(MANDIR)/man1
+	install -m 644 $(B)/man/*.5 $(DESTDIR)$(MANDIR)/man5
+	install -m 644 $(B)/completion/fraudd.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fraudd
+	install -m 644 $(B)/completion/fraudd.zsh $(DESTDIR)$(PREFIX)/share/zsh/$(ZSHDIR)/_fraudd
 	install -m 644 README.md etc/metrics.md $(DESTDIR)$(PREFIX)/share/doc/fraudd
 	[ -e $(DESTDIR)$(SYSCONFDIR)/fraudd/fraudd.conf ] || \
 	  install -m 644 etc/fraudd.conf $(DESTDIR)$(SYSCONFDIR)/fraudd/fraudd.conf

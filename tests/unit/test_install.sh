@@ -10,7 +10,8 @@ fail() { echo "FAIL: $*"; exit 1; }
 inst() { make -s install PREFIX="$root/usr" SYSCONFDIR="$root/etc" >"$root/log" 2>&1 || { cat "$root/log"; fail "make install"; }; }
 inst
 for f in usr/bin/fraudd etc/fraudd/fraudd.conf usr/share/fraudd/wire/transaction.schema.json \
-         usr/share/doc/fraudd/metrics.md usr/lib/systemd/system/fraudd-train.timer; do
+         usr/share/doc/fraudd/metrics.md usr/share/man/man1/fraudd-score.1 usr/share/man/man5/fraudd.conf.5 \
+         usr/share/bash-completion/completions/fraudd usr/share/zsh/site-functions/_fraudd usr/lib/systemd/system/fraudd-train.timer; do
     [ -s "$root/$f" ] || fail "$f was not installed"
 done
 cmp -s etc/fraudd.conf "$root/etc/fraudd/fraudd.conf" || fail "the settings differ from the sample"
