@@ -23,6 +23,7 @@ BUILD_DEBS := gcc g++ libc6-dev pkg-config librdkafka-dev libpq-dev libconfig-de
 TEST_DEBS  := libcmocka-dev python3-minimal python3-jsonschema openjdk-17-jre-headless maven \
               mandoc zsh
 LINT_DEBS  := clang-format-14 clang-tidy-14 cppcheck
+DEB_DEBS   := dpkg-dev binutils
 FUZZ_DEBS  := clang-14 libclang-rt-14-dev
 
 # Asked only when something is compiled: on a new machine `deps` runs first, in a make of its own.
@@ -54,7 +55,8 @@ OPT_fuzz     := -O1 -g -fsanitize=fuzzer-no-link $(SAN)
 
 CFLAGS_ALL   = $(STD) $(INCLUDE) $(WARN) $(WARN_C) $(SAFE) $(OPT_$(V)) $(CFLAGS)
 CXXFLAGS_ALL = $(STDXX) $(INCLUDE) $(WARN) $(SAFE) $(OPT_$(V)) $(CXXFLAGS)
-LDLIBS_ALL   = $(PKG_LIBS) -lm -pthread $(LDLIBS)
+# Addresses are bound at the start and their table is read-only from then on.
+LDLIBS_ALL   = -Wl,-z,relro,-z,now $(PKG_LIBS) -lm -pthread $(LDLIBS)
 
 LIB_SRC := $(filter-out %/main.c,$(wildcard base/*.c features/*.c model/*.c storage/*.c daemon/*.c))
 LIB_CXX := $(wildcard daemon/*.cpp)
@@ -80,8 +82,8 @@ endif
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz demo test unit integration e2e bench bench-ablation bench-instructions bench-kafka bench-quality bench-steps bench-train asan tsan coverage \
-        fuzz fuzz-run lint check-layers check-headers check-format format man completion install clean
+.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e bench bench-ablation bench-instructions bench-kafka bench-quality bench-steps bench-train asan tsan coverage \
+        fuzz fuzz-run lint check-layers check-headers check-format format man completion install deb deb-check deb-try clean
 .SECONDARY:
 
 all: $(B)/fraudd                        ## the program: build/release/fraudd
@@ -96,6 +98,8 @@ deps-test: deps                         ## ... and what the tests need besides
 	@etc/deps.sh $(TEST_DEBS)
 deps-lint: deps-test
 	@etc/deps.sh $(LINT_DEBS)
+deps-deb: deps
+	@etc/deps.sh $(DEB_DEBS)
 deps-fuzz: deps-test
 	@etc/deps.sh $(FUZZ_DEBS)
 
@@ -121,7 +125,9 @@ $(B)/libfraud.a: $(LIB_OBJ)
 	@rm -f $@
 	$(call say,AR,$@)
 	$(quiet)ar rcs $@ $^
-$(B)/fraudd: $(B)/daemon/main.o $(B)/libfraud.a
+# The package's: stripped by the linker, so that its build-id does not follow the build's folder.
+$(B)/fraudd-stripped: LDLIBS += -s
+$(B)/fraudd $(B)/fraudd-stripped: $(B)/daemon/main.o $(B)/libfraud.a
 	$(call say,LD,$@)
 	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
 $(SUPPORT): $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
@@ -224,6 +230,16 @@ install: all man completion             ## PREFIX (/usr/local), SYSCONFDIR (/etc
 	install -m 644 README.md etc/metrics.md $(DESTDIR)$(PREFIX)/share/doc/fraudd
 	[ -e $(DESTDIR)$(SYSCONFDIR)/fraudd/fraudd.conf ] || \
 	  install -m 644 etc/fraudd.conf $(DESTDIR)$(SYSCONFDIR)/fraudd/fraudd.conf
+
+deb: deps-deb                           ## Debian package of HEAD's version, in build/deb
+	@rm -f $(B)/daemon/version.o # names the commit, and would not follow it
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/fraudd-stripped man completion
+	@etc/debian/build.sh build/deb
+deb-check: deps-deb                     ## builds the package of HEAD twice and compares; lintian
+	@etc/deps.sh lintian python3-minimal
+	@etc/debian/check.sh
+deb-try: deb                            ## installs, runs, upgrades, removes, purges it: on a machine that may be spoilt
+	@etc/debian/try.sh build/deb/*.deb
 
 clean:                                  ## removes build/
 	rm -rf build
