@@ -232,8 +232,8 @@ install: all man completion             ## PREFIX (/usr/local), SYSCONFDIR (/etc
 	  install -m 644 etc/fraudd.conf $(DESTDIR)$(SYSCONFDIR)/fraudd/fraudd.conf
 
 deb: deps-deb                           ## Debian package of HEAD's version, in build/deb
-	@rm -f $(B)/daemon/version.o $(B)/libfraud.a # name the commit, and would not follow it
-	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/fraudd-stripped man completion
+	@# version.o names the commit, and would not follow it
+	@$(MAKE) --no-print-directory -j$$(nproc) -W daemon/version.c all $(B)/fraudd-stripped man completion
 	@etc/debian/build.sh build/deb
 deb-check: deps-deb                     ## builds the package of HEAD twice and compares; lintian
 	@etc/deps.sh lintian python3-minimal
