@@ -224,7 +224,7 @@ static void test_a_bad_line_refuses_the_whole_file(void **state)
 {
     (void)state;
     assert_int_equal(import("tx_id,verdict,known\np1,fraud,2026-03-01\np2,maybe,2026-03-01\n", ""),
-                     EXIT_USAGE);
+                     EXIT_DATA);
     assert_string_equal(said.err, "fraudd labels import: line 3: verdict \"maybe\" is not fraud, "
                                   "legitimate or withdrawn\n");
     assert_int_equal(database_count(db, "SELECT count(*) FROM verdicts"), 0);
