@@ -91,8 +91,8 @@ static void find_split(const struct sample *s, const double *fraud, const double
     size_t low = leaf->low;
     size_t high = leaf->high;
     leaf->split = 0;
-    leaf->gain = 1e-9 * all[high];
     double whole = impurity(fraud[high] - fraud[low], all[high] - all[low]);
+    leaf->gain = BINS_SPLIT_CHI2 * whole / (all[high] - all[low]);
     for (size_t i = low + BINS_LEAF_ROWS; i + BINS_LEAF_ROWS <= high; i++) {
         if (!(s[i - 1].x < s[i].x)) {
             continue;

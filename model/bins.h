@@ -15,6 +15,10 @@
 #define BINS_EDGES_MAX 255     /* a column's; a bin number is a byte */
 #define BINS_OTHERS_MAX 150000 /* legitimate rows that the trees see */
 #define BINS_LEAF_ROWS 40      /* fewest rows beside a split */
+/* What a split must be worth: Pearson's chi squared of its two sides, which is its Gini gain over
+ * 2 p (1 - p).  The best of many splits of noise reaches 15 or so, and bins that mean little cost
+ * more than they tell (model/README.md). */
+#define BINS_SPLIT_CHI2 60
 
 /* Fits on rows before until_us with weight > 0: constants on all, edges on all frauds and up to
  * BINS_OTHERS_MAX others drawn by `seed`.  leaves - 1 + quantiles <= BINS_EDGES_MAX.  The result

@@ -48,7 +48,7 @@ void train_conf_default(struct train_conf *c)
                              .epochs = 6,
                              .piece = 96,
                              .context = 32,
-                             .batch = 40,
+                             .batch = 16,
                              .shards = 8,
                              .bin_leaves = 8,
                              .bin_quantiles = 5,

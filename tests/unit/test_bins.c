@@ -119,6 +119,20 @@ static double gini(double fraud, double all)
     return all > 0 ? 2 * fraud / all * (1 - fraud / all) * all : 0;
 }
 
+/* Pearson's statistic of frauds f of a below, the rest above. */
+static double chi_squared(double f, double a, double fraud, double all)
+{
+    double seen[4] = {f, a - f, fraud - f, all - a - (fraud - f)};
+    double side[2] = {a, all - a};
+    double kind[2] = {fraud, all - fraud};
+    double sum = 0;
+    for (int i = 0; i < 4; i++) {
+        double expected = side[i / 2] * kind[i % 2] / all;
+        sum += expected > 0 ? (seen[i] - expected) * (seen[i] - expected) / expected : 0;
+    }
+    return sum;
+}
+
 static void try_all(const struct table *t, struct range *r)
 {
     double fraud;
@@ -139,7 +153,8 @@ static void try_all(const struct table *t, struct range *r)
         sums(t, r->low, v, &f, &a, &below);
         double gain = gini(fraud, all) - gini(f, a) - gini(fraud - f, all - a);
         bool better = gain > r->gain + 1e-9 || (isnan(r->at) && gain > r->gain);
-        if (below >= BINS_LEAF_ROWS && n - below >= BINS_LEAF_ROWS && better) {
+        if (below >= BINS_LEAF_ROWS && n - below >= BINS_LEAF_ROWS && better &&
+            chi_squared(f, a, fraud, all) > BINS_SPLIT_CHI2) {
             r->gain = gain;
             r->at = v;
         }
@@ -195,12 +210,12 @@ static void test_fit_grows_the_tree_of_the_plain_twin(void **state)
         struct table t;
         struct rng rng;
         rng_init(&rng, seed);
-        table_init(&t, 700, 1);
-        for (size_t i = 0; i < 700; i++) {
+        table_init(&t, 3000, 1);
+        for (size_t i = 0; i < 3000; i++) {
             /* ties, negative values and both zeros */
             t.x[i] = (float)rng_below(&rng, 150) - 40.0F;
             t.x[i] *= i % 3 == 0 ? -1.0F : 1.0F;
-            double rate = t.x[i] < -20 ? 0.5 : t.x[i] > 60 ? 0.3 : 0.05;
+            double rate = t.x[i] < -60 ? 0.6 : t.x[i] < -20 ? 0.3 : t.x[i] > 60 ? 0.3 : 0.05;
             t.label[i] = rng_uniform(&rng) < rate;
             t.weight[i] = rng_below(&rng, 4) == 0 ? 0 : 0.5F + (float)rng_uniform(&rng);
             t.event_us[i] = rng_below(&rng, 10) == 0 ? 1000 : 999;
