@@ -118,6 +118,7 @@ static struct score_conf make_conf(struct running *r, const struct rates *rates)
     feat_limits_default(&s.pipeline.limits);
     s.pipeline.limits.card_max = (size_t)conf_int(c, "state.cards");
     feat_world_limits_default(&s.world);
+    s.world.bytes_max = s.pipeline.limits.bytes_max; /* a world a partition */
     s.world.place_max = 4 * (size_t)conf_int(c, "state.terminals");
     return s;
 }

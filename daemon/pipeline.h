@@ -63,7 +63,7 @@ struct pipeline_out {
 
 struct pipeline_counters {
     uint64_t received, decided, repeats, dead_letters, alerts, declined, labels, bad_labels;
-    uint64_t labels_lost; /* the world's queue was full */
+    uint64_t labels_lost; /* a world's queue was full */
     uint64_t dead_by_reason[DEAD_REASON_COUNT];
 };
 
@@ -115,10 +115,10 @@ void pipeline_prefetch(const struct lane *l, const struct tx *t, size_t n);
 /* Finishes what waits in the wave.  Called by pipeline_messages at its end. */
 void pipeline_flush(struct pipeline *p);
 
-/* A message of the labels topic; a bad one becomes a dead letter if `emit`.  Returns whether w took
- * it. */
-bool pipeline_label_message(struct pipeline *p, struct feat_world *w, const struct bus_message *m,
-                            bool emit);
+/* A message of the labels topic, for these worlds; a bad one becomes a dead letter if `emit`.
+ * Returns whether it was a label; out (may be NULL) gets it then. */
+bool pipeline_label_message(struct pipeline *p, struct feat_world *const *worlds, size_t n,
+                            const struct bus_message *m, bool emit, struct label *out);
 
 const struct pipeline_counters *pipeline_counters(const struct pipeline *p);
 const struct latency *pipeline_stage_times(const struct pipeline *p, enum pipeline_stage s);

@@ -79,8 +79,8 @@ void pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_mess
     pipeline_flush(p);
 }
 
-bool pipeline_label_message(struct pipeline *p, struct feat_world *w, const struct bus_message *m,
-                            bool emit)
+bool pipeline_label_message(struct pipeline *p, struct feat_world *const *worlds, size_t n,
+                            const struct bus_message *m, bool emit, struct label *out)
 {
     struct label label;
     struct label_strings strings;
@@ -94,7 +94,12 @@ bool pipeline_label_message(struct pipeline *p, struct feat_world *w, const stru
         return false;
     }
     p->counters.labels++;
-    enum err err = feat_label(w, &label);
-    p->counters.labels_lost += err != ERR_OK;
-    return err == ERR_OK;
+    for (size_t i = 0; i < n; i++) {
+        enum err err = feat_label(worlds[i], &label);
+        p->counters.labels_lost += err != ERR_OK;
+    }
+    if (out != NULL) {
+        *out = label;
+    }
+    return true;
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/log_limit.h"
 #include "base/progress.h"
+#include "base/region.h"
 #include "daemon/score_private.h"
 
 static bool go_on(const struct score *s)
@@ -51,18 +52,17 @@ enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void), st
                       struct errmsg *e)
 {
     struct score *s = calloc(1, sizeof *s);
-    if (s == NULL || (s->messages = calloc(c->batch_max, sizeof *s->messages)) == NULL) {
+    if (s == NULL || (s->messages = calloc(c->batch_max, sizeof *s->messages)) == NULL ||
+        (s->label = region_array(c->world.label_queue_max, sizeof *s->label)) == NULL) {
         score_free(s);
         return err_set(e, ERR_NOMEM, "cannot start scoring: no memory");
     }
     s->conf = *c;
+    s->label_max = c->world.label_queue_max;
     s->unsent = UINT64_MAX;
     s->quiet = (struct log_limit)LOG_LIMIT_INIT;
     const struct pipeline_out to = {.ctx = s, .record = on_record};
     enum err err = pipeline_create(&c->pipeline, &to, clock_ns, &s->pipeline, e);
-    if (err == ERR_OK) {
-        err = feat_world_create(&c->pipeline.params, &c->world, &s->world, e);
-    }
     if (err != ERR_OK) {
         score_free(s);
         return err;
@@ -111,20 +111,40 @@ static int64_t on_followed(struct score *s, enum bus_topic topic, int32_t partit
     return low;
 }
 
+static void free_owned(struct owned *o)
+{
+    lane_free(o->lane);
+    feat_world_free(o->world);
+}
+
 static void drop_lane(struct score *s, int32_t partition)
 {
-    score_count_lane(s->owned[partition].lane, &s->stats); /* what it counted stays counted */
-    lane_free(s->owned[partition].lane);
+    score_count_owned(&s->owned[partition], &s->stats); /* what it counted stays counted */
+    free_owned(&s->owned[partition]);
     s->owned[partition] = (struct owned){0};
     s->stats.partitions--;
 }
 
+/* The state of a partition that comes to us: it knows every label read so far. */
 static enum err open_lane(struct score *s, int32_t partition, struct errmsg *e)
 {
+    struct owned o = {.lane = NULL};
     if (partition < 0 || partition >= SCORE_PARTITIONS_MAX) {
         return err_set(e, ERR_INVALID, "at most %d partitions can be scored", SCORE_PARTITIONS_MAX);
     }
-    return lane_create(s->pipeline, s->world, partition, &s->owned[partition].lane, e);
+    enum err err = feat_world_create(&s->conf.pipeline.params, &s->conf.world, &o.world, e);
+    for (size_t i = 0; err == ERR_OK && i < s->label_count; i++) {
+        err = feat_label(o.world, &s->label[i]);
+    }
+    if (err == ERR_OK) {
+        err = lane_create(s->pipeline, o.world, partition, &o.lane, e);
+    }
+    if (err != ERR_OK) {
+        free_owned(&o);
+        return err;
+    }
+    s->owned[partition] = o;
+    return ERR_OK;
 }
 
 static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, int64_t committed,
@@ -311,19 +331,42 @@ enum err score_set_rules(struct score *s, const struct threshold_conf *c, int64_
     return err;
 }
 
+static void tell_labels_full(struct score *s)
+{
+    uint64_t held = 0;
+    if (log_limit_pass(&s->quiet, "labels_full", progress_now_us(), &held)) {
+        log_line(
+            FD_LOG_ERROR, "labels_full",
+            "room=%zu detail=\"a label was lost: too many wait for the time they became known, "
+            "or are remembered for partitions that come later; shorten the labels topic's "
+            "retention\"",
+            s->label_max);
+    }
+}
+
 static void handle_label(struct score *s, const struct bus_message *m)
 {
+    struct feat_world *worlds[SCORE_PARTITIONS_MAX];
+    size_t n = 0;
+    for (int32_t p = 0; p < s->partition_top; p++) {
+        if (s->owned[p].lane != NULL) {
+            worlds[n++] = s->owned[p].world;
+        }
+    }
     /* one instance writes dead letters for labels: the one that owns partition 0 */
     bool emit = s->owned[0].lane != NULL && m->offset >= s->labels.high;
     uint64_t lost = pipeline_counters(s->pipeline)->labels_lost;
-    (void)pipeline_label_message(s->pipeline, s->world, m, emit);
-    uint64_t held = 0;
-    if (pipeline_counters(s->pipeline)->labels_lost > lost &&
-        log_limit_pass(&s->quiet, "labels_full", progress_now_us(), &held)) {
-        log_line(FD_LOG_ERROR, "labels_full",
-                 "waiting=%zu detail=\"a label was lost: too many wait for the time they became "
-                 "known; shorten the labels topic's retention\"",
-                 s->conf.world.label_queue_max);
+    struct label label;
+    bool known = pipeline_label_message(s->pipeline, worlds, n, m, emit, &label);
+    bool full = pipeline_counters(s->pipeline)->labels_lost > lost;
+    if (known && s->label_count < s->label_max) {
+        s->label[s->label_count++] = label;
+    } else if (known) {
+        s->stats.labels_forgotten++;
+        full = true;
+    }
+    if (full) {
+        tell_labels_full(s);
     }
     s->labels.next = m->offset + 1;
 }
@@ -436,9 +479,9 @@ void score_free(struct score *s)
         return;
     }
     for (int32_t p = 0; p < s->partition_top; p++) {
-        lane_free(s->owned[p].lane);
+        free_owned(&s->owned[p]);
     }
-    feat_world_free(s->world);
+    region_array_free(s->label, s->label_max, sizeof *s->label);
     notice_done(&s->notice);
     pipeline_free(s->pipeline);
     model_free(s->noticed);

@@ -8,11 +8,10 @@
  *     beginning) up to the committed offset without emitting, so it is never scored with empty
  * state by silence.
  *  3. No transaction is scored, and none learnt from, before the labels and the notices that were
- *     there at the start have been read.
- *  4. All partitions of a process stand in one world, which takes their messages in the order in
- *     which they arrive, and labels when they are read.  That order is recorded nowhere: a
- *     partition that comes later finds places as they are then, one that comes back is counted
- *     there again, and labels that took effect before it came do not mark its cards.
+ *     there at the start have been read.  Labels are remembered, so a partition that comes later
+ *     gets those read before it came.
+ *  4. Each partition has a world of its own (features/world.h): the order between partitions is
+ *     recorded nowhere, so what one learned from another could not be repeated.
  * One thread. */
 #ifndef FD_DAEMON_SCORE_H
 #define FD_DAEMON_SCORE_H
@@ -32,7 +31,7 @@ struct score;
 
 struct score_conf {
     struct pipeline_conf pipeline;
-    struct feat_world_limits world;
+    struct feat_world_limits world; /* of each partition */
     size_t batch_max;
     int poll_ms;
     int64_t warm_us;          /* learn a partition from so long ago; 0: from its beginning */
@@ -48,6 +47,7 @@ struct score_stats {
     struct bus_counters bus;
     uint64_t warmed; /* messages learnt from without emitting */
     uint64_t model_switches, notices_refused;
+    uint64_t labels_forgotten; /* found no room to be remembered for later partitions */
     uint64_t batches;
     int64_t cards, places, state_bytes;
     uint64_t late, cards_evicted, places_evicted, labels_waiting;

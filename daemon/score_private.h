@@ -12,9 +12,10 @@
 
 struct owned {
     struct lane *lane;
-    int64_t emit_from; /* offsets below are learnt from only */
-    int64_t next;      /* after the last message handled */
-    int64_t committed; /* next offset as committed by us; -1 nothing yet */
+    struct feat_world *world; /* the lane's own */
+    int64_t emit_from;        /* offsets below are learnt from only */
+    int64_t next;             /* after the last message handled */
+    int64_t committed;        /* next offset as committed by us; -1 nothing yet */
     bool paused;
 };
 
@@ -38,7 +39,6 @@ struct score {
     struct bus bus;
     bool attached;
     struct pipeline *pipeline;
-    struct feat_world *world; /* of all lanes */
     struct owned owned[SCORE_PARTITIONS_MAX];
     int32_t partition_top; /* after the highest owned */
     struct flight flight[FLIGHT_MAX];
@@ -46,6 +46,8 @@ struct score {
     uint64_t batch;
     struct bus_message *messages;
     struct follow labels, notices;
+    struct label *label; /* [label_max] every one read, for partitions that come later */
+    size_t label_count, label_max;
     struct notice_reader notice;
     struct model *noticed; /* the model that came last by notice, owned */
     bool failed;
@@ -60,7 +62,7 @@ static inline bool followed(const struct follow *f)
     return f->begun && f->next >= f->high;
 }
 
-/* Adds what a lane has counted since it was made. */
-void score_count_lane(const struct lane *l, struct score_stats *to);
+/* Adds what a partition has counted since it came. */
+void score_count_owned(const struct owned *o, struct score_stats *to);
 
 #endif

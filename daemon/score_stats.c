@@ -3,12 +3,15 @@
 
 #include "daemon/score_private.h"
 
-void score_count_lane(const struct lane *l, struct score_stats *to)
+void score_count_owned(const struct owned *o, struct score_stats *to)
 {
     struct feat_counters c;
-    feat_counters(lane_features(l), &c);
+    struct feat_world_counters w;
+    feat_counters(lane_features(o->lane), &c);
+    feat_world_counters(o->world, &w);
     to->late += c.late;
     to->cards_evicted += c.cards_evicted;
+    to->places_evicted += w.places_evicted;
 }
 
 const struct model *score_model(const struct score *s)
@@ -52,22 +55,20 @@ void score_stats(const struct score *s, struct score_stats *out)
     out->pipeline = *pipeline_counters(s->pipeline);
     s->bus.counters(s->bus.self, &out->bus);
     judge_ready(s, out);
-    struct feat_world_counters w;
-    feat_world_counters(s->world, &w);
-    out->places = (int64_t)w.places;
-    out->places_evicted = w.places_evicted;
-    out->labels_waiting = w.labels_queued;
-    out->state_bytes = (int64_t)w.bytes;
     for (int32_t p = 0; p < s->partition_top; p++) {
         const struct owned *o = &s->owned[p];
         struct feat_counters c;
+        struct feat_world_counters w;
         if (o->lane == NULL) {
             continue;
         }
-        score_count_lane(o->lane, out);
+        score_count_owned(o, out);
         feat_counters(lane_features(o->lane), &c);
+        feat_world_counters(o->world, &w);
         out->cards += (int64_t)c.cards;
-        out->state_bytes += (int64_t)c.bytes;
+        out->places += (int64_t)w.places;
+        out->labels_waiting += w.labels_queued;
+        out->state_bytes += (int64_t)(c.bytes + w.bytes);
     }
 }
 

@@ -41,7 +41,7 @@ struct feat_world_counters {
         places_evicted, bytes;
 };
 
-/* One world a process: 1,000,000 places, 4,000,000 labels and verdicts, 64 GiB. */
+/* 1,000,000 places, 4,000,000 labels and verdicts, 64 GiB. */
 void feat_world_limits_default(struct feat_world_limits *l);
 
 /* Returns an owned world.  ERR_INVALID a limit or parameter is out of range (named); ERR_NOMEM. */

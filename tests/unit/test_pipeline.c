@@ -615,16 +615,16 @@ static void test_labels_reach_the_world_and_bad_ones_the_dead_letters(void **sta
                             .value = GOOD,
                             .value_len = sizeof GOOD - 1};
     struct feat_world_counters c;
-    assert_true(pipeline_label_message(r.p, r.world, &m, true));
+    assert_true(pipeline_label_message(r.p, &r.world, 1, &m, true, NULL));
     feat_world_counters(r.world, &c);
     assert_int_equal(c.labels_queued, 1);
     assert_int_equal(pipeline_counters(r.p)->labels, 1);
     assert_int_equal(r.out.n, 0);
     m.value_len -= 5;
     /* somebody else writes the dead letter */
-    assert_false(pipeline_label_message(r.p, r.world, &m, false));
+    assert_false(pipeline_label_message(r.p, &r.world, 1, &m, false, NULL));
     assert_int_equal(r.out.n, 0);
-    assert_false(pipeline_label_message(r.p, r.world, &m, true));
+    assert_false(pipeline_label_message(r.p, &r.world, 1, &m, true, NULL));
     assert_int_equal(r.out.n, 1);
     assert_string_equal(r.out.r[0].reason, "not_json");
     assert_int_equal(pipeline_counters(r.p)->bad_labels, 2);

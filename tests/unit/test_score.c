@@ -33,9 +33,6 @@
 
 static struct rates *rates;
 static struct model *model;
-/* Partitions over which the log's cards lie.  What partitions learn from each other depends on the
- * order in which their messages arrive, so tests that compare decisions have one. */
-static int32_t spread = PARTITIONS;
 
 /* A process. */
 struct process {
@@ -130,7 +127,7 @@ static void append_transactions(struct bus_mem *m, uint64_t seed, size_t n)
     struct messages all = messages_make(seed, n, CARDS, true, true);
     for (size_t i = 0; i < n; i++) {
         const char *key = all.m[i].key;
-        int32_t partition = (int32_t)(key[strlen(key) - 1] % spread); /* by card */
+        int32_t partition = (int32_t)(key[strlen(key) - 1] % PARTITIONS); /* by card */
         const struct bus_message message = messages_get(&all, i, partition, 0);
         (void)bus_mem_append(m, TOPIC_TRANSACTIONS, partition, &message);
     }
@@ -236,7 +233,7 @@ static struct bus_mem *undisturbed(size_t labels)
     assign_all(&p);
     run_dry(&p);
     end(&p);
-    for (int32_t i = 0; i < spread; i++) {
+    for (int32_t i = 0; i < PARTITIONS; i++) {
         assert_int_equal(bus_mem_committed(m, TOPIC_TRANSACTIONS, i),
                          (int64_t)bus_mem_size(m, TOPIC_TRANSACTIONS, i));
     }
@@ -388,7 +385,7 @@ static void test_nothing_is_decided_before_labels_and_notices_are_read(void **st
     expect_held_by(TOPIC_NOTICES, "reading notices");
 }
 
-static void test_labels_read_before_a_partition_comes_count(void **state)
+static void test_a_partition_that_comes_later_knows_the_labels(void **state)
 {
     (void)state;
     struct bus_mem *plain = undisturbed(0);
@@ -398,6 +395,8 @@ static void test_labels_read_before_a_partition_comes_count(void **state)
     size_t differ = 0;
     start(&p, m);
     run_dry(&p); /* the labels are read while no partition is ours */
+    assign(&p, 1);
+    run_dry(&p);
     assign(&p, 0);
     run_dry(&p);
     (void)expect_same_decisions(wanted, m);
@@ -514,19 +513,19 @@ static void test_a_revoked_partition_is_acknowledged_and_committed_first(void **
     for (int i = 0; i < 12; i++) {
         (void)score_turn(first.score);
     }
-    assert_int_equal(bus_mem_committed(m, TOPIC_TRANSACTIONS, 0), -1);
+    assert_int_equal(bus_mem_committed(m, TOPIC_TRANSACTIONS, 1), -1);
     bus_mem_ack_on_wait(&first.bus, 5); /* the brokers answer while it waits */
-    bus_mem_revoke(&first.bus, TOPIC_TRANSACTIONS, 0, false);
+    bus_mem_revoke(&first.bus, TOPIC_TRANSACTIONS, 1, false);
     (void)score_turn(first.score);
     bus_mem_hold_acks(&first.bus, false);
     bus_mem_ack(&first.bus, SIZE_MAX);
-    int64_t committed = bus_mem_committed(m, TOPIC_TRANSACTIONS, 0);
-    size_t decided = bus_mem_size(m, TOPIC_DECISIONS, 0);
-    assert_true(committed > 0 && committed < (int64_t)bus_mem_size(m, TOPIC_TRANSACTIONS, 0));
+    int64_t committed = bus_mem_committed(m, TOPIC_TRANSACTIONS, 1);
+    size_t decided = bus_mem_size(m, TOPIC_DECISIONS, 1);
+    assert_true(committed > 0 && committed < (int64_t)bus_mem_size(m, TOPIC_TRANSACTIONS, 1));
     run_dry(&first);
-    assert_int_equal(bus_mem_size(m, TOPIC_DECISIONS, 0), decided);
+    assert_int_equal(bus_mem_size(m, TOPIC_DECISIONS, 1), decided);
     start(&second, m);
-    assign(&second, 0);
+    assign(&second, 1);
     run_dry(&second);
     assert_int_equal(expect_same_decisions(wanted, m), 0); /* none twice, none missing */
     end(&second);
@@ -553,9 +552,7 @@ static void test_a_lost_partition_is_not_committed(void **state)
     bus_mem_ack(&p.bus, SIZE_MAX);
     run_dry(&p);
     assert_int_equal(bus_mem_committed(m, TOPIC_TRANSACTIONS, 0), -1);
-    end(&p);
-    start(&p, m); /* another takes it */
-    assign_all(&p);
+    assign_all(&p); /* it comes back */
     run_dry(&p);
     assert_true(expect_same_decisions(wanted, m) > 0); /* some again, the same bytes */
     end(&p);
@@ -773,9 +770,9 @@ static void test_whatever_happens_the_decisions_are_the_same(void **state)
                 bus_mem_full(&p.bus, rng_below(&r, 5) == 0 ? rng_below(&r, 9) : 0);
                 bus_mem_ack(&p.bus, rng_below(&r, 30));
                 if (rng_below(&r, 12) == 0) {
-                    bus_mem_revoke(&p.bus, TOPIC_TRANSACTIONS, 0, true);
-                    (void)score_turn(p.score);
-                    break;
+                    int32_t which = (int32_t)rng_below(&r, PARTITIONS);
+                    bus_mem_revoke(&p.bus, TOPIC_TRANSACTIONS, which, true);
+                    assign(&p, which);
                 }
                 (void)score_turn(p.score);
             }
@@ -791,22 +788,6 @@ static void test_whatever_happens_the_decisions_are_the_same(void **state)
     assert_true(again > 100); /* there were crashes that mattered */
     bus_mem_free(wanted);
 }
-
-static int one_partition(void **state)
-{
-    (void)state;
-    spread = 1;
-    return 0;
-}
-
-static int all_partitions(void **state)
-{
-    (void)state;
-    spread = PARTITIONS;
-    return 0;
-}
-
-#define IN_ONE_PARTITION(test) cmocka_unit_test_setup_teardown(test, one_partition, all_partitions)
 
 static int setup(void **state)
 {
@@ -832,14 +813,14 @@ int main(void)
         cmocka_unit_test(test_offsets_are_committed_after_acknowledgement_only),
         cmocka_unit_test(test_what_was_decided_before_is_learnt_without_a_word),
         cmocka_unit_test(test_learning_begins_warm_us_ago),
-        IN_ONE_PARTITION(test_nothing_is_decided_before_labels_and_notices_are_read),
-        IN_ONE_PARTITION(test_labels_read_before_a_partition_comes_count),
+        cmocka_unit_test(test_nothing_is_decided_before_labels_and_notices_are_read),
+        cmocka_unit_test(test_a_partition_that_comes_later_knows_the_labels),
         cmocka_unit_test(test_a_model_by_notice_is_in_force_from_the_start),
         cmocka_unit_test(test_bad_labels_are_dead_letters_of_one_process),
         cmocka_unit_test(test_labels_of_two_partitions_are_refused),
         cmocka_unit_test(test_a_commit_outside_the_log_is_refused),
-        IN_ONE_PARTITION(test_a_revoked_partition_is_acknowledged_and_committed_first),
-        IN_ONE_PARTITION(test_a_lost_partition_is_not_committed),
+        cmocka_unit_test(test_a_revoked_partition_is_acknowledged_and_committed_first),
+        cmocka_unit_test(test_a_lost_partition_is_not_committed),
         cmocka_unit_test(test_a_full_queue_is_waited_for),
         cmocka_unit_test(test_stopping_while_the_queue_is_full_loses_nothing),
         cmocka_unit_test(test_a_record_that_is_refused_ends_it_without_a_commit),
@@ -848,7 +829,7 @@ int main(void)
         cmocka_unit_test(test_commits_that_fail_are_made_up_for),
         cmocka_unit_test(test_reload_between_turns),
         cmocka_unit_test(test_latencies_count_what_is_decided),
-        IN_ONE_PARTITION(test_whatever_happens_the_decisions_are_the_same),
+        cmocka_unit_test(test_whatever_happens_the_decisions_are_the_same),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
