@@ -83,7 +83,7 @@ static inline size_t checkpoint_page_len(size_t bytes, size_t page)
 }
 
 /* Writes the 64 bytes with their checksum, which it returns. */
-uint64_t checkpoint_prefix_put(const struct checkpoint_prefix *p, uint8_t *out);
+uint64_t checkpoint_prefix_put(const struct checkpoint_prefix *h, uint8_t *out);
 
 /* Reads them.  ERR_CORRUPT; ERR_MISMATCH another version or page size.  e: only why. */
 FD_MUSTCHECK enum err checkpoint_prefix_get(const uint8_t *bytes, struct checkpoint_prefix *out,

@@ -248,7 +248,7 @@ static enum err load_newest(struct checkpoint_loader *l, struct errmsg *e)
 enum err checkpoint_load(const struct checkpoint_source *from, struct area *areas, size_t count,
                          struct checkpoint_loaded *out, struct errmsg *e)
 {
-    struct errmsg unwanted; /* reasons are needed whether or not the caller wants words */
+    struct errmsg unwanted = {""}; /* reasons are needed whether or not the caller wants words */
     struct errmsg *words = e != NULL ? e : &unwanted;
     if (!checkpoint_stem_valid(from->stem) || count == 0 || count > CHECKPOINT_AREAS_MAX) {
         return err_set(e, ERR_INVALID, "cannot read checkpoints \"%s\" of %zu areas", from->stem,

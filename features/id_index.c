@@ -24,9 +24,10 @@ void id_index_done(struct id_index *x)
 }
 
 /* Without tombstones: later members of the probe chain move up (Knuth 6.4, algorithm R). */
-void id_index_remove(struct id_index *x, uint64_t hole)
+void id_index_remove(struct id_index *x, uint64_t slot)
 {
-    uint64_t s = hole;
+    uint64_t hole = slot;
+    uint64_t s = slot;
     for (;;) {
         x->slots[hole] = 0;
         for (;;) {

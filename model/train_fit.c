@@ -189,8 +189,8 @@ static enum err run_step(struct fit *f, const struct piece *piece, size_t count,
     struct tape_data data = fit_data(f);
     struct adam_step step = step_of(f);
     struct batch_loss loss;
-    batch_run(f->batch, &f->net, &data, piece, count, &drop, (double)c->next_weight,
-              (double)c->smoothing, &loss);
+    const struct batch_goal goal = {(double)c->next_weight, (double)c->smoothing};
+    batch_run(f->batch, &f->net, &data, piece, count, &drop, &goal, &loss);
     double value = loss.weight_sum > 0 ? loss.label_sum / loss.weight_sum : 0;
     double next = loss.next_count > 0 ? loss.next_sum / loss.next_count : 0;
     if (!isfinite(value) || !isfinite(next)) {

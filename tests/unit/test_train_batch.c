@@ -17,6 +17,8 @@
 
 #define COLUMNS 6
 
+static const struct batch_goal goal = {.next_weight = 0.3, .smoothing = 0.1};
+
 struct bench {
     struct toy_rows toy;
     struct pool *pool;
@@ -72,7 +74,7 @@ static struct batch_loss run(struct bench *b, uint32_t shards, float *grad, uint
     size_t loads = (size_t)b->net.shape.layers * b->net.shape.experts;
     assert_int_equal(batch_create(&b->net.shape, shards, b->pieces.count, 13, b->pool, &batch, &e),
                      ERR_OK);
-    batch_run(batch, &b->net, &b->data, b->pieces.piece, b->pieces.count, &drop, 0.3, 0.1, &loss);
+    batch_run(batch, &b->net, &b->data, b->pieces.piece, b->pieces.count, &drop, &goal, &loss);
     for (uint32_t s = 0; s < shards; s++) {
         for (size_t i = 0; i < b->net.layout.total; i++) {
             grad[i] += batch_grads(batch)[s][i];
@@ -131,12 +133,12 @@ static void test_run_of_fewer_pieces_than_shards(void **state)
     struct errmsg e;
     bench_init(&b);
     assert_int_equal(batch_create(&b.net.shape, 5, 5, 13, b.pool, &batch, &e), ERR_OK);
-    batch_run(batch, &b.net, &b.data, b.pieces.piece, 5, NULL, 0.3, 0.1, &loss);
-    batch_run(batch, &b.net, &b.data, b.pieces.piece, 2, NULL, 0.3, 0.1, &loss);
+    batch_run(batch, &b.net, &b.data, b.pieces.piece, 5, NULL, &goal, &loss);
+    batch_run(batch, &b.net, &b.data, b.pieces.piece, 2, NULL, &goal, &loss);
     for (size_t i = 0; i < b.net.layout.total; i++) {
         assert_false(fabsf(batch_grads(batch)[2][i]) > 0);
     }
-    batch_run(batch, &b.net, &b.data, b.pieces.piece, 0, NULL, 0.3, 0.1, &loss);
+    batch_run(batch, &b.net, &b.data, b.pieces.piece, 0, NULL, &goal, &loss);
     assert_true(loss.events == 0 && !(loss.weight_sum > 0));
     batch_free(batch);
     bench_done(&b);
