@@ -3,10 +3,9 @@
 #ifndef FD_BASE_CHECKPOINT_FORMAT_H
 #define FD_BASE_CHECKPOINT_FORMAT_H
 
-#include <endian.h>
 #include <limits.h>
-#include <string.h>
 
+#include "base/bytes.h"
 #include "base/checkpoint.h"
 
 /* A page is what an increment writes when one byte changed; its hash takes 8 bytes of the table.
@@ -41,34 +40,6 @@ struct checkpoint_prefix {
     uint64_t before_position;
     uint64_t before_sum;
 };
-
-static inline uint8_t *put_u32(uint8_t *p, uint32_t v)
-{
-    v = htole32(v);
-    memcpy(p, &v, sizeof v);
-    return p + sizeof v;
-}
-
-static inline uint8_t *put_u64(uint8_t *p, uint64_t v)
-{
-    v = htole64(v);
-    memcpy(p, &v, sizeof v);
-    return p + sizeof v;
-}
-
-static inline uint32_t get_u32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return le32toh(v);
-}
-
-static inline uint64_t get_u64(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return le64toh(v);
-}
 
 static inline size_t checkpoint_pages(size_t bytes)
 {
