@@ -63,9 +63,10 @@ END
 }
 
 await() { # await FILE TEXT TIMES: until the file holds the text so often
-    local i
+    local i seen
     for ((i = 0; i < 1200; i++)); do
-        [ "$(grep -c "$2" "$1" 2>/dev/null)" -ge "$3" ] && return
+        seen=$(grep -c "$2" "$1" 2>/dev/null)
+        [ "${seen:-0}" -ge "$3" ] && return
         sleep 0.1
     done
     echo "kafka.sh: $1 never said $2" >&2
@@ -126,7 +127,7 @@ latency() {
 }
 
 throughput() {
-    local i
+    local i now
     echo "== throughput, Kafka to Kafka, $count transactions waiting, 8 partitions"
     site throughput
     "$program" produce --config "$work/$name.conf" --limit "$count" "$work/payments.jsonl" ||
@@ -136,7 +137,8 @@ throughput() {
     remember
     for ((i = 0; i < 3000; i++)); do
         sleep 0.1
-        [ "$(decided)" -lt "$count" ] || break
+        now=$(decided) # nothing before the page has been filled
+        [ "${now:-0}" -lt "$count" ] || break
     done
     costs "$count"
     "$times" "$BROKERS" "$name-tx" "$name-decisions" | head -1
