@@ -10,6 +10,8 @@
 # throughput  a topic filled with COUNT (600000) transactions, then drained by one `score`, the sink
 #             running
 # idle        CPU of `score` with 8 empty partitions
+#
+# SERVERS_DIR (/tmp) is where broker and PostgreSQL keep their data; LINES_TO=FILE gets each latency.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 . tests/integration/servers.sh
