@@ -25,6 +25,7 @@ enum bus_topic {
     TOPIC_DECISIONS,
     TOPIC_ALERTS,
     TOPIC_DEAD_LETTERS,
+    TOPIC_JOURNAL, /* records leave at once: whoever wrote one waits to read it back */
     TOPIC_COUNT
 };
 
@@ -106,8 +107,11 @@ struct bus {
     /* Stops and continues fetching of a partition.  Called from `assigned` it holds before the
      * partition's first message. */
     void (*pause)(void *self, enum bus_topic topic, int32_t partition, bool paused);
+    /* Goes on with another offset of a partition that is ours and not paused: the next message
+     * handed out is the one there, or the first after it.  Not from inside `assigned`. */
+    void (*seek)(void *self, enum bus_topic topic, int32_t partition, int64_t offset);
     void (*counters)(void *self, struct bus_counters *out);
-    /* First offset of a group topic's partition whose Kafka timestamp is timestamp_us or later (the
+    /* First offset of a partition that is read whose Kafka timestamp is timestamp_us or later (the
      * log's end where all are earlier); -1: not known.  May be called from `assigned`. */
     int64_t (*offset_at)(void *self, enum bus_topic topic, int32_t partition, int64_t timestamp_us);
     void (*close)(void *self);

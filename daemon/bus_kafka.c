@@ -41,7 +41,7 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
     if ((rd_kafka_resp_err_t)code == RD_KAFKA_RESP_ERR__FATAL) {
         char text[256];
         rd_kafka_resp_err_t cause = rd_kafka_fatal_error(rk, text, sizeof text);
-        if (rk == b->producer) {
+        if (rk == b->producer[WRITER_BULK] || rk == b->producer[WRITER_PROMPT]) {
             b->replace = true;
             bus_kafka_trouble(b, false, "the producer gave up (%s: %s); making a new one",
                               rd_kafka_err2name(cause), text);
@@ -246,20 +246,21 @@ int64_t bus_kafka_offset_at(void *self, enum bus_topic topic, int32_t partition,
     const struct bus_kafka *b = self;
     int64_t low = 0;
     int64_t high = 0;
-    if (b->group == NULL || !b->plan.group_topic[topic]) {
+    rd_kafka_t *rk = b->plan.group_topic[topic] ? b->group : b->whole;
+    if (rk == NULL || (!b->plan.group_topic[topic] && !b->plan.whole_topic[topic])) {
         return -1;
     }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_t *asked =
         rd_kafka_topic_partition_list_add(list, b->names[topic], partition);
     asked->offset = timestamp_us / 1000;
-    rd_kafka_resp_err_t why = rd_kafka_offsets_for_times(b->group, list, ASK_TIMEOUT_MS);
+    rd_kafka_resp_err_t why = rd_kafka_offsets_for_times(rk, list, ASK_TIMEOUT_MS);
     int64_t at = why == RD_KAFKA_RESP_ERR_NO_ERROR && asked->err == RD_KAFKA_RESP_ERR_NO_ERROR
                      ? asked->offset
                      : -1;
     rd_kafka_topic_partition_list_destroy(list);
     if (at == RD_KAFKA_OFFSET_END) { /* every message is older */
-        why = rd_kafka_query_watermark_offsets(b->group, b->names[topic], partition, &low, &high,
+        why = rd_kafka_query_watermark_offsets(rk, b->names[topic], partition, &low, &high,
                                                ASK_TIMEOUT_MS);
         at = why == RD_KAFKA_RESP_ERR_NO_ERROR ? high : -1;
     }
@@ -345,6 +346,7 @@ enum err bus_kafka_open(const struct conf *c, const struct bus_plan *plan,
                         bus_kafka_wait,
                         bus_kafka_commit,
                         bus_kafka_pause,
+                        bus_kafka_seek,
                         fill_counters,
                         bus_kafka_offset_at,
                         bus_close};

@@ -17,13 +17,22 @@
 /* What a handle is for. */
 enum bus_use { USE_GROUP, USE_WHOLE, USE_WRITE, USE_COUNT };
 
+/* Producers: one gathers records for a moment, one sends each at once. */
+enum bus_writer { WRITER_BULK, WRITER_PROMPT, WRITER_COUNT };
+
+static inline enum bus_writer bus_kafka_writer(int topic)
+{
+    return topic == TOPIC_JOURNAL ? WRITER_PROMPT : WRITER_BULK;
+}
+
 /* How we read one partition. */
 struct bus_part {
     int64_t next;       /* offset of the next message to hand out */
     int64_t sought;     /* a jump was sought back to here already; -1 none */
+    bool moved;         /* seek_wanted because the owner goes elsewhere */
     int64_t commit;     /* next offset to be committed soon; -1 none */
     bool ours;          /* assigned, or started (whole topics) */
-    bool seek_wanted;   /* a jump was seen: go back to `next` */
+    bool seek_wanted;   /* a jump was seen, or the owner moves: go to `next` */
     bool refused;       /* its start lies outside the log */
     bool paused;        /* as its owner wants it */
     int64_t seek_after; /* monotonic us of the next try */
@@ -83,7 +92,7 @@ struct bus_kafka {
     size_t held_count;
 
     /* writing */
-    rd_kafka_t *producer;
+    rd_kafka_t *producer[WRITER_COUNT];
     rd_kafka_topic_t *topic[TOPIC_COUNT];
     size_t bytes_max[TOPIC_COUNT]; /* of one message with its overhead */
     struct bus_slot *slots;        /* [BUS_SLOTS] */
@@ -126,6 +135,7 @@ enum err bus_kafka_commit(void *self, enum bus_topic topic, int32_t partition, i
                           bool sync, struct errmsg *e);
 void bus_kafka_tend_commits(struct bus_kafka *b); /* sends what waits, when it is time */
 void bus_kafka_pause(void *self, enum bus_topic topic, int32_t partition, bool paused);
+void bus_kafka_seek(void *self, enum bus_topic topic, int32_t partition, int64_t offset);
 int64_t bus_kafka_offset_at(void *self, enum bus_topic topic, int32_t partition,
                             int64_t timestamp_us);
 int64_t bus_kafka_lag(const struct bus_kafka *b);

@@ -282,7 +282,7 @@ enum err bus_kafka_read_open(struct bus_kafka *b, struct errmsg *e)
 static rd_kafka_resp_err_t ask_partitions(const struct bus_kafka *b, int topic, int32_t *count)
 {
     const struct rd_kafka_metadata *meta = NULL;
-    rd_kafka_t *rk = b->producer != NULL ? b->producer : b->whole;
+    rd_kafka_t *rk = b->producer[WRITER_BULK] != NULL ? b->producer[WRITER_BULK] : b->whole;
     rd_kafka_topic_t *t = rd_kafka_topic_new(rk, b->names[topic], NULL);
     *count = 0;
     if (t == NULL) {
@@ -363,7 +363,8 @@ static void seek_back(struct bus_kafka *b, int topic, int32_t partition, struct 
     bool done = error == NULL && list->elems[0].err == RD_KAFKA_RESP_ERR_NO_ERROR;
     if (done) {
         p->seek_wanted = false;
-        p->sought = p->next;
+        p->sought = p->moved ? -1 : p->next;
+        p->moved = false;
     } else {
         p->seek_after = progress_now_us() + WHOLE_RETRY_US;
         bus_kafka_trouble(
@@ -375,6 +376,16 @@ static void seek_back(struct bus_kafka *b, int topic, int32_t partition, struct 
         rd_kafka_error_destroy(error);
     }
     rd_kafka_topic_partition_list_destroy(list);
+}
+
+void bus_kafka_seek(void *self, enum bus_topic topic, int32_t partition, int64_t offset)
+{
+    struct bus_part *p = bus_kafka_part(self, topic, partition);
+    if (p != NULL && p->ours && !p->refused) {
+        p->next = offset;
+        p->seek_wanted = p->moved = true;
+        p->seek_after = 0;
+    }
 }
 
 static void tend_seeks(struct bus_kafka *b)
@@ -394,6 +405,9 @@ static bool is_next(struct bus_kafka *b, int topic, const rd_kafka_message_t *m)
     struct bus_part *p = topic >= 0 ? bus_kafka_part(b, topic, m->partition) : NULL;
     if (p == NULL || !p->ours || p->refused) {
         return false;
+    }
+    if (p->moved) {
+        return false; /* read before the seek */
     }
     if (m->offset < p->next) {
         b->counters.repeats++;
@@ -477,8 +491,10 @@ static void tend(struct bus_kafka *b)
     tend_seeks(b);
     bus_kafka_tend_commits(b);
     rd_kafka_poll(b->whole, 0);
-    if (b->producer != NULL) {
-        rd_kafka_poll(b->producer, 0);
+    for (int w = 0; w < WRITER_COUNT; w++) {
+        if (b->producer[w] != NULL) {
+            rd_kafka_poll(b->producer[w], 0);
+        }
     }
     if (b->rejoin) {
         b->rejoin = false;

@@ -1,4 +1,5 @@
-/* The writing half of the Kafka bus: one idempotent producer.
+/* The writing half of the Kafka bus: two idempotent producers, one that gathers records for a
+ * moment and one that does not.
  *
  * Invariants
  *  1. A record queued stays until a broker has acknowledged it: the library keeps a copy, hands it
@@ -133,7 +134,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
     b->resend_us = progress_now_us() + RESEND_PAUSE_US;
 }
 
-static enum err open_producer(struct bus_kafka *b, struct errmsg *e)
+static enum err open_producer(struct bus_kafka *b, enum bus_writer w, struct errmsg *e)
 {
     char batch_bytes[24];
     char message_bytes[24];
@@ -158,11 +159,13 @@ static enum err open_producer(struct bus_kafka *b, struct errmsg *e)
                                       batch_bytes,
                                       "message.max.bytes",
                                       message_bytes,
+                                      w == WRITER_PROMPT ? "linger.ms" : NULL,
+                                      "0",
                                       NULL};
-    enum err err = bus_kafka_handle(b, USE_WRITE, properties, &b->producer, e);
+    enum err err = bus_kafka_handle(b, USE_WRITE, properties, &b->producer[w], e);
     for (int i = 0; err == ERR_OK && i < TOPIC_COUNT; i++) {
-        if (b->names[i] != NULL) {
-            b->topic[i] = rd_kafka_topic_new(b->producer, b->names[i], NULL);
+        if (b->names[i] != NULL && bus_kafka_writer(i) == w) {
+            b->topic[i] = rd_kafka_topic_new(b->producer[w], b->names[i], NULL);
             if (b->topic[i] == NULL) {
                 err = err_set(e, ERR_INVALID, "cannot write to topic \"%s\": %s", b->names[i],
                               rd_kafka_err2str(rd_kafka_last_error()));
@@ -172,7 +175,14 @@ static enum err open_producer(struct bus_kafka *b, struct errmsg *e)
     return err;
 }
 
-static void close_producer(struct bus_kafka *b)
+static enum err open_producers(struct bus_kafka *b, struct errmsg *e)
+{
+    enum err err = open_producer(b, WRITER_BULK, e);
+    return err == ERR_OK && b->names[TOPIC_JOURNAL] != NULL ? open_producer(b, WRITER_PROMPT, e)
+                                                            : err;
+}
+
+static void close_producers(struct bus_kafka *b)
 {
     for (int i = 0; i < TOPIC_COUNT; i++) {
         if (b->topic[i] != NULL) {
@@ -180,29 +190,41 @@ static void close_producer(struct bus_kafka *b)
             b->topic[i] = NULL;
         }
     }
-    if (b->producer != NULL) {
-        bus_kafka_end(b->producer);
-        b->producer = NULL;
+    for (int w = 0; w < WRITER_COUNT; w++) {
+        if (b->producer[w] != NULL) {
+            bus_kafka_end(b->producer[w]);
+            b->producer[w] = NULL;
+        }
     }
 }
 
-/* Takes every record out of the old producer and makes a new one; they are sent again from
+/* Takes every record out of the producers: they come back through on_delivery. */
+static void purge(struct bus_kafka *b)
+{
+    for (int w = 0; w < WRITER_COUNT; w++) {
+        if (b->producer[w] != NULL) {
+            rd_kafka_purge(b->producer[w], RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        }
+    }
+}
+
+/* Takes every record out of the old producers and makes new ones; they are sent again from
  * `failed`. */
-static void replace_producer(struct bus_kafka *b)
+static void replace_producers(struct bus_kafka *b)
 {
     struct errmsg e;
-    if (b->producer != NULL) {
-        rd_kafka_purge(b->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        while (rd_kafka_outq_len(b->producer) > 0) {
-            rd_kafka_poll(b->producer, 100);
+    purge(b);
+    for (int w = 0; w < WRITER_COUNT; w++) {
+        while (b->producer[w] != NULL && rd_kafka_outq_len(b->producer[w]) > 0) {
+            rd_kafka_poll(b->producer[w], 100);
         }
-        close_producer(b);
     }
-    if (open_producer(b, &e) == ERR_OK) {
+    close_producers(b);
+    if (open_producers(b, &e) == ERR_OK) {
         b->replace = false;
         b->resend_us = 0;
     } else {
-        close_producer(b);
+        close_producers(b);
         bus_kafka_trouble(b, true, "cannot make a new producer: %s", e.text);
     }
 }
@@ -219,7 +241,7 @@ enum err bus_kafka_write_open(struct bus_kafka *b, struct errmsg *e)
         b->slot_free = &b->slots[i];
     }
     rd_kafka_conf_set_dr_msg_cb(b->base[USE_WRITE], on_delivery);
-    return open_producer(b, e);
+    return open_producers(b, e);
 }
 
 /* Hands one record to the library, which copies it; takes `headers` on success. */
@@ -228,6 +250,7 @@ static rd_kafka_resp_err_t produce(struct bus_kafka *b, struct bus_slot *slot, c
                                    rd_kafka_headers_t *headers)
 {
     int32_t partition = slot->partition < 0 ? RD_KAFKA_PARTITION_UA : slot->partition;
+    rd_kafka_t *rk = b->producer[bus_kafka_writer(slot->topic)];
     if (headers == NULL && slot->timestamp_ms == 0) {
         /* the library's signature lacks const; with F_COPY it only reads */
         union {
@@ -244,13 +267,13 @@ static rd_kafka_resp_err_t produce(struct bus_kafka *b, struct bus_slot *slot, c
     } k = {.in = key}, v = {.in = value};
     if (headers == NULL) {
         return rd_kafka_producev(
-            b->producer, RD_KAFKA_V_RKT(b->topic[slot->topic]), RD_KAFKA_V_PARTITION(partition),
+            rk, RD_KAFKA_V_RKT(b->topic[slot->topic]), RD_KAFKA_V_PARTITION(partition),
             RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(k.out, key_len),
             RD_KAFKA_V_VALUE(v.out, value_len), RD_KAFKA_V_TIMESTAMP(slot->timestamp_ms),
             RD_KAFKA_V_OPAQUE(slot), RD_KAFKA_V_END);
     }
     return rd_kafka_producev(
-        b->producer, RD_KAFKA_V_RKT(b->topic[slot->topic]), RD_KAFKA_V_PARTITION(partition),
+        rk, RD_KAFKA_V_RKT(b->topic[slot->topic]), RD_KAFKA_V_PARTITION(partition),
         RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(k.out, key_len),
         RD_KAFKA_V_VALUE(v.out, value_len), RD_KAFKA_V_TIMESTAMP(slot->timestamp_ms),
         RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(slot), RD_KAFKA_V_END);
@@ -277,7 +300,7 @@ static void resend(struct bus_kafka *b)
 static void tend(struct bus_kafka *b)
 {
     if (b->replace) {
-        replace_producer(b);
+        replace_producers(b);
     }
     if (b->failed != NULL && !b->replace && progress_now_us() >= b->resend_us) {
         resend(b);
@@ -385,8 +408,11 @@ uint64_t bus_kafka_wait(void *self, int timeout_ms)
         return UINT64_MAX;
     }
     tend(b);
-    if (b->producer != NULL) {
-        rd_kafka_poll(b->producer, b->batch_count > 0 ? timeout_ms : 0);
+    if (b->producer[WRITER_PROMPT] != NULL) {
+        rd_kafka_poll(b->producer[WRITER_PROMPT], 0);
+    }
+    if (b->producer[WRITER_BULK] != NULL) {
+        rd_kafka_poll(b->producer[WRITER_BULK], b->batch_count > 0 ? timeout_ms : 0);
     }
     return b->batch_count > 0 ? b->batches[b->batch_first].number : UINT64_MAX;
 }
@@ -394,8 +420,8 @@ uint64_t bus_kafka_wait(void *self, int timeout_ms)
 void bus_kafka_write_close(struct bus_kafka *b)
 {
     int64_t until_us = progress_now_us() + (int64_t)CLOSE_PATIENCE_MS * 1000;
-    while (b->producer != NULL && b->events.trouble != NULL && progress_now_us() < until_us &&
-           bus_kafka_wait(b, 100) != UINT64_MAX) {
+    while (b->producer[WRITER_BULK] != NULL && b->events.trouble != NULL &&
+           progress_now_us() < until_us && bus_kafka_wait(b, 100) != UINT64_MAX) {
     }
     if (b->batch_count > 0) {
         bus_kafka_trouble(b, false,
@@ -404,11 +430,13 @@ void bus_kafka_write_close(struct bus_kafka *b)
                           b->counters.queued);
     }
     b->abandon = true;
-    if (b->producer != NULL) {
-        rd_kafka_purge(b->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        rd_kafka_flush(b->producer, 300);
+    purge(b);
+    for (int w = 0; w < WRITER_COUNT; w++) {
+        if (b->producer[w] != NULL) {
+            rd_kafka_flush(b->producer[w], 300);
+        }
     }
-    close_producer(b);
+    close_producers(b);
     while (b->failed != NULL) {
         drop_first_failed(b);
     }

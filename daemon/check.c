@@ -1,4 +1,5 @@
 #include "daemon/check.h"
+#include "daemon/journal.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -109,6 +110,14 @@ static struct wanted wanted_of(const struct conf *conf, enum bus_topic t,
                                false,
                                message, /* longer ones are cut */
                                "somebody must look at them"};
+    case TOPIC_JOURNAL:
+        return (struct wanted){1,
+                               "must be",
+                               warm_ms,
+                               warm_ms,
+                               true,
+                               (int64_t)JOURNAL_BYTES_MAX + FRAME_BYTES,
+                               "a start repeats warm.days of it"};
     case TOPIC_COUNT:
         break;
     }

@@ -118,7 +118,6 @@ static struct score_conf make_conf(struct running *r, const struct rates *rates)
     feat_limits_default(&s.pipeline.limits);
     s.pipeline.limits.card_max = (size_t)conf_int(c, "state.cards");
     feat_world_limits_default(&s.world);
-    s.world.bytes_max = s.pipeline.limits.bytes_max; /* a world a partition */
     s.world.place_max = 4 * (size_t)conf_int(c, "state.terminals");
     return s;
 }
@@ -137,11 +136,11 @@ static void status(void *ctx, char *out, size_t size)
     snprintf(out, size,
              "ready=%d partitions=%d lag=%" PRId64 " received=%" PRIu64 " decided=%" PRIu64
              " repeats=%" PRIu64 " dead_letters=%" PRIu64 " alerts=%" PRIu64 " labels=%" PRIu64
-             " warmed=%" PRIu64 " unacknowledged=%" PRIu64 " cards=%" PRId64
-             " state_bytes=%" PRId64,
+             " warmed=%" PRIu64 " followed=%" PRIu64 " journal=%" PRId64 " unacknowledged=%" PRIu64
+             " cards=%" PRId64 " state_bytes=%" PRId64,
              t.ready, t.partitions, t.bus.lag, t.pipeline.received, t.pipeline.decided,
              t.pipeline.repeats, t.pipeline.dead_letters, t.pipeline.alerts, t.pipeline.labels,
-             t.warmed, t.bus.queued, t.cards, t.state_bytes);
+             t.warmed, t.followed, t.journal_next, t.bus.queued, t.cards, t.state_bytes);
 }
 
 /* SIGHUP: the model's file where its bytes have changed, then the bounds. */
@@ -193,11 +192,12 @@ static enum err serve(struct running *r, struct errmsg *e)
 static enum err open_bus(struct running *r, struct bus *out, struct errmsg *e)
 {
     const struct conf *c = r->conf;
-    struct bus_plan plan = {.client = "fraudd-score",
-                            .group = conf_text(c, "group"),
-                            .group_topic = {[TOPIC_TRANSACTIONS] = true},
-                            .whole_topic = {[TOPIC_LABELS] = true, [TOPIC_NOTICES] = true},
-                            .produces = true};
+    struct bus_plan plan = {
+        .client = "fraudd-score",
+        .group = conf_text(c, "group"),
+        .group_topic = {[TOPIC_TRANSACTIONS] = true},
+        .whole_topic = {[TOPIC_LABELS] = true, [TOPIC_NOTICES] = true, [TOPIC_JOURNAL] = true},
+        .produces = true};
     for (int i = 0; i < TOPIC_COUNT; i++) {
         plan.topic_name[i] = settings_topic(c, (enum bus_topic)i);
     }

@@ -36,6 +36,7 @@ enum dead_reason {
     DEAD_FUTURE,           /* dated more than max_future after its Kafka timestamp */
     DEAD_KEY_MISMATCH,     /* the message key is not the card */
     DEAD_UNKNOWN_CURRENCY, /* not in the exchange-rate table */
+    DEAD_ANSWER_LOST,      /* repeats a payment whose answer is gone (set by the pipeline) */
     DEAD_CRASH,            /* skipped: it ended the process (set by the worker, never by decode) */
     DEAD_REASON_COUNT
 };

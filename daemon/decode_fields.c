@@ -22,7 +22,7 @@ const char *dead_reason_name(enum dead_reason r)
     static const char *const NAMES[DEAD_REASON_COUNT] = {
         "none",       "empty",         "too_large",        "not_utf8",     "not_json",
         "wrong_type", "missing_field", "duplicate_field",  "out_of_range", "bad_time",
-        "future",     "key_mismatch",  "unknown_currency", "crash"};
+        "future",     "key_mismatch",  "unknown_currency", "answer_lost",  "crash"};
     return (unsigned)r < DEAD_REASON_COUNT ? NAMES[r] : "unknown";
 }
 

@@ -180,17 +180,19 @@ static struct answers *answers_of(const struct pipeline *p, void *extra)
     return (struct answers *)(void *)((char *)extra + p->cache_bytes);
 }
 
-static const struct answer *find_answer(const struct pipeline *p, const struct lane *l,
-                                        const struct tx *t)
+const struct answer *pipeline_find_answer(const struct pipeline *p, const struct lane *l,
+                                          const struct tx *t, uint32_t *out_age)
 {
     void *extra = p->conf.model != NULL ? feat_card_extra(l->features, t->card) : NULL;
     if (extra == NULL) {
         return NULL;
     }
     const struct answers *a = answers_of(p, extra);
-    for (size_t i = 0; i < ANSWERS_MAX; i++) {
-        if (a->ring[i].tx == t->id) {
-            return &a->ring[i];
+    for (uint32_t age = 0; age < ANSWERS_MAX; age++) {
+        const struct answer *one = &a->ring[(a->next - 1 - age) % ANSWERS_MAX];
+        if (one->tx == t->id) {
+            *out_age = age;
+            return one;
         }
     }
     return NULL;
@@ -323,10 +325,15 @@ bool pipeline_must_flush(const struct pipeline *p, const struct lane *l, const s
     return false;
 }
 
-struct slot *pipeline_push(struct pipeline *p, struct lane *l, const struct tx *t)
+struct slot *pipeline_push(struct pipeline *p, struct lane *l, const struct tx *t, enum push how)
 {
+    uint32_t age = 0;
     if (pipeline_must_flush(p, l, t)) {
         pipeline_flush(p);
+    }
+    const struct answer *old = how != PUSH_FRESH ? pipeline_find_answer(p, l, t, &age) : NULL;
+    if (how == PUSH_AGAIN && old == NULL) {
+        return NULL;
     }
     p->lane = l;
     struct slot *s = &p->slot[p->n];
@@ -336,7 +343,6 @@ struct slot *pipeline_push(struct pipeline *p, struct lane *l, const struct tx *
     }
     p->n++;
     s->tx = *t;
-    const struct answer *old = find_answer(p, l, t);
     if (old != NULL) {
         s->repeat = *old;
         return s;
@@ -354,7 +360,7 @@ void pipeline_prefetch(const struct lane *l, const struct tx *t, size_t n)
 
 void pipeline_tx(struct pipeline *p, struct lane *l, const struct tx *t, uint64_t tag)
 {
-    struct slot *s = pipeline_push(p, l, t);
+    struct slot *s = pipeline_push(p, l, t, PUSH_LOOK);
     s->message = NULL;
     s->tag = tag;
 }

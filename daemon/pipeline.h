@@ -23,6 +23,7 @@
 #include "daemon/bus.h"
 #include "daemon/decision.h"
 #include "daemon/decode.h"
+#include "daemon/journal.h"
 #include "features/state.h"
 #include "features/tx.h"
 #include "model/model.h"
@@ -64,6 +65,7 @@ struct pipeline_out {
 struct pipeline_counters {
     uint64_t received, decided, repeats, dead_letters, alerts, declined, labels, bad_labels;
     uint64_t labels_lost; /* a world's queue was full */
+    uint64_t diverged;    /* messages that became something else than recorded */
     uint64_t dead_by_reason[DEAD_REASON_COUNT];
 };
 
@@ -102,10 +104,18 @@ FD_MUSTCHECK enum err pipeline_set_rules(struct pipeline *p, struct lane *const 
                                          const struct threshold_conf *c, int64_t max_future_us,
                                          struct errmsg *e);
 
-/* Takes messages of one lane in offset order.  Nothing is emitted for an offset below emit_from:
+/* Says what will become of the next message of a lane (DECIDED, REPEAT or DEAD_LETTER), as if all
+ * those asked about since pipeline_admit_begin had been taken before; changes nothing.  out_tx: the
+ * payment where it is DECIDED or REPEAT. */
+void pipeline_admit_begin(struct pipeline *p);
+enum journal_fate pipeline_admit(struct pipeline *p, const struct lane *l,
+                                 const struct bus_message *m, struct tx *out_tx);
+
+/* Takes messages of one lane in offset order, each with its recorded fate: fate [n], or NULL: found
+ * out now, as pipeline_admit would.  Nothing is emitted for an offset below emit_from:
  * the lane only learns from it. */
-void pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_message *m, size_t n,
-                       int64_t emit_from);
+void pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_message *m,
+                       const uint8_t *fate, size_t n, int64_t emit_from);
 
 /* Takes one decoded payment (history, backtest, training); `tag` comes back in struct scored. */
 void pipeline_tx(struct pipeline *p, struct lane *l, const struct tx *t, uint64_t tag);
@@ -115,10 +125,12 @@ void pipeline_prefetch(const struct lane *l, const struct tx *t, size_t n);
 /* Finishes what waits in the wave.  Called by pipeline_messages at its end. */
 void pipeline_flush(struct pipeline *p);
 
-/* A message of the labels topic, for these worlds; a bad one becomes a dead letter if `emit`.
- * Returns whether it was a label; out (may be NULL) gets it then. */
-bool pipeline_label_message(struct pipeline *p, struct feat_world *const *worlds, size_t n,
-                            const struct bus_message *m, bool emit, struct label *out);
+/* Reads a message of the labels topic; a bad one becomes a dead letter if `emit`.  Returns whether
+ * it was a label; out gets it then. */
+bool pipeline_label_message(struct pipeline *p, const struct bus_message *m, bool emit,
+                            struct label *out);
+/* Gives a label to a world; a full one is counted as lost. */
+void pipeline_label(struct pipeline *p, struct feat_world *w, const struct label *label);
 
 const struct pipeline_counters *pipeline_counters(const struct pipeline *p);
 const struct latency *pipeline_stage_times(const struct pipeline *p, enum pipeline_stage s);

@@ -39,6 +39,18 @@ struct slot {
     bool emit;
 };
 
+#define ADMIT_SLOTS 16384 /* over twice the payments of a batch */
+
+/* What the payments asked about since pipeline_admit_begin will leave behind: of each card how many
+ * there are, of each payment which of its card's it is. */
+struct admission {
+    uint32_t turn; /* slots of other turns are empty */
+    struct admit_slot {
+        uint64_t card, tx; /* tx 0: the card's own slot */
+        uint32_t turn, count;
+    } slot[ADMIT_SLOTS];
+};
+
 /* Messages decoded before their turn. */
 struct lookahead {
     struct tx tx[FEAT_PREFETCH_MAX];
@@ -63,6 +75,7 @@ struct pipeline {
     uint64_t schema_hash;
     uint64_t (*clock_ns)(void);
     struct lookahead ahead;
+    struct admission admission;
     struct lane *lane; /* of the waiting wave */
     size_t n;
     struct slot slot[WAVE_MAX];
@@ -86,8 +99,14 @@ static inline uint64_t pipeline_now(const struct pipeline *p)
  * could take the place of one that waits. */
 bool pipeline_must_flush(const struct pipeline *p, const struct lane *l, const struct tx *t);
 
-/* Puts a payment into the wave.  Returns its slot. */
-struct slot *pipeline_push(struct pipeline *p, struct lane *l, const struct tx *t);
+/* Whether a payment's answer is looked up: if there, it is given again. */
+enum push { PUSH_LOOK, PUSH_FRESH, PUSH_AGAIN };
+/* Puts a payment into the wave.  Returns its slot; NULL: PUSH_AGAIN without an answer. */
+struct slot *pipeline_push(struct pipeline *p, struct lane *l, const struct tx *t, enum push how);
+
+/* The answer given to a payment among its card's latest, or NULL; *out_age: how many came after. */
+const struct answer *pipeline_find_answer(const struct pipeline *p, const struct lane *l,
+                                          const struct tx *t, uint32_t *out_age);
 
 /* Sends the decision of a slot that came as a message, and its alert (pipeline_emit.c).  cache: the
  * card's latents, NULL for a repeat. */

@@ -1,8 +1,11 @@
 #include "daemon/score.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/log.h"
 #include "base/log_limit.h"
@@ -10,42 +13,79 @@
 #include "base/region.h"
 #include "daemon/score_private.h"
 
-static bool go_on(const struct score *s)
+#define INBOX_MESSAGES 16384            /* of a partition; beyond it the log waits */
+#define INBOX_BYTES ((size_t)128 << 20) /* of all partitions, in equal shares */
+#define JOURNAL_BYTES ((size_t)32 << 20)
+
+bool score_go_on(const struct score *s)
 {
     return s->conf.go_on == NULL || s->conf.go_on(s->conf.ctx);
+}
+
+void score_fail(struct score *s, const char *event, const char *fmt, ...)
+{
+    char text[500];
+    char quoted[600];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    s->failed = true;
+    log_line(FD_LOG_ERROR, event, "detail=%s", log_quote(quoted, sizeof quoted, text));
 }
 
 /* Queues a record, waiting for room however long the broker takes: never dropped. */
 static enum err queue_record(struct score *s, const struct bus_record *r, struct errmsg *e)
 {
     enum err err = s->bus.send(s->bus.self, r, e);
-    while (err == ERR_FULL && go_on(s)) {
+    while (err == ERR_FULL && score_go_on(s)) {
         (void)s->bus.wait(s->bus.self, 50);
         err = s->bus.send(s->bus.self, r, e);
     }
     return err;
 }
 
-static void on_record(void *ctx, const struct bus_record *r)
+bool score_send(struct score *s, const struct bus_record *r)
 {
-    struct score *s = ctx;
     struct errmsg e = {""};
     struct bus_record record = *r;
     if (s->unsent != UINT64_MAX) {
-        return; /* stopping: what comes after a record that is missing is decided again later */
+        return false; /* stopping: what comes after a missing record is decided again later */
     }
     record.batch = s->batch;
     enum err err = queue_record(s, &record, &e);
     if (err == ERR_OK) {
-        return;
+        return true;
     }
     s->unsent = s->batch;
     if (err != ERR_FULL) {
-        char quoted[600];
-        s->failed = true;
-        log_line(FD_LOG_ERROR, "send_failed", "error=%s detail=%s", err_name(err),
-                 log_quote(quoted, sizeof quoted, e.text));
+        score_fail(s, "send_failed", "%s: %s", err_name(err), e.text);
     }
+    return false;
+}
+
+static void on_record(void *ctx, const struct bus_record *r)
+{
+    (void)score_send(ctx, r);
+}
+
+static enum err make_journal(struct score *s, struct errmsg *e)
+{
+    static const struct journal_writer NOBODY;
+    s->order = malloc(sizeof *s->order);
+    s->entry = malloc(sizeof *s->entry);
+    s->writing = malloc(sizeof *s->writing);
+    s->bytes = malloc(JOURNAL_BYTES_MAX);
+    if (s->order == NULL || s->entry == NULL || s->writing == NULL || s->bytes == NULL) {
+        return err_set(e, ERR_NOMEM, "cannot start scoring: no memory");
+    }
+    journal_order_init(s->order, 0);
+    s->writer = s->conf.writer;
+    if (memcmp(&s->writer, &NOBODY, sizeof NOBODY) == 0 &&
+        getrandom(&s->writer, sizeof s->writer, 0) != (ssize_t)sizeof s->writer) {
+        return err_set(e, ERR_IO, "cannot draw a name for this process: getrandom fails");
+    }
+    return ERR_OK;
 }
 
 enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void), struct score **out,
@@ -58,22 +98,23 @@ enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void), st
         return err_set(e, ERR_NOMEM, "cannot start scoring: no memory");
     }
     s->conf = *c;
+    s->conf.now_us = c->now_us != NULL ? c->now_us : progress_now_us;
+    s->clock_ns = clock_ns;
+    s->in_force = c->pipeline.model;
     s->label_max = c->world.label_queue_max;
     s->unsent = UINT64_MAX;
     s->quiet = (struct log_limit)LOG_LIMIT_INIT;
     const struct pipeline_out to = {.ctx = s, .record = on_record};
     enum err err = pipeline_create(&c->pipeline, &to, clock_ns, &s->pipeline, e);
+    if (err == ERR_OK) {
+        err = make_journal(s, e);
+    }
     if (err != ERR_OK) {
         score_free(s);
         return err;
     }
     *out = s;
     return ERR_OK;
-}
-
-static bool caught_up(const struct score *s)
-{
-    return followed(&s->labels) && followed(&s->notices);
 }
 
 /* Where to begin to learn a partition that is decided from `emit_from` on. */
@@ -98,53 +139,50 @@ static int64_t learn_from(const struct score *s, int32_t partition, int64_t low,
 static int64_t on_followed(struct score *s, enum bus_topic topic, int32_t partition, int64_t low,
                            int64_t high)
 {
-    struct follow *f = topic == TOPIC_LABELS ? &s->labels : &s->notices;
+    static const char *const NAMES[TOPIC_COUNT] = {
+        [TOPIC_LABELS] = "labels", [TOPIC_NOTICES] = "notices", [TOPIC_JOURNAL] = "journal"};
     if (partition != 0) { /* the order between partitions is not recorded anywhere */
         s->failed = true;
         log_line(FD_LOG_ERROR, "topic_refused",
                  "topic=%s partition=%" PRId32
                  " detail=\"it must have one partition; `fraudd check` prints how to make it\"",
-                 topic == TOPIC_LABELS ? "labels" : "notices", partition);
+                 NAMES[topic], partition);
         return high;
     }
+    if (topic == TOPIC_JOURNAL) {
+        s->journal_begun = true;
+        s->journal_low = low;
+        s->journal_high = high;
+        return low;
+    }
+    struct follow *f = topic == TOPIC_LABELS ? &s->labels : &s->notices;
     *f = (struct follow){.begun = true, .next = low, .high = high};
     return low;
 }
 
-static void free_owned(struct owned *o)
-{
-    lane_free(o->lane);
-    feat_world_free(o->world);
-}
-
 static void drop_lane(struct score *s, int32_t partition)
 {
-    score_count_owned(&s->owned[partition], &s->stats); /* what it counted stays counted */
-    free_owned(&s->owned[partition]);
-    s->owned[partition] = (struct owned){0};
+    struct owned *o = &s->owned[partition];
+    score_count_owned(o, &s->stats); /* what it counted stays counted */
+    lane_free(o->lane);
+    inbox_clear(&o->inbox);
+    *o = (struct owned){0};
     s->stats.partitions--;
 }
 
-/* The state of a partition that comes to us: it knows every label read so far. */
+/* An empty lane marks the partition as ours; the rebuild makes those that learn. */
 static enum err open_lane(struct score *s, int32_t partition, struct errmsg *e)
 {
-    struct owned o = {.lane = NULL};
     if (partition < 0 || partition >= SCORE_PARTITIONS_MAX) {
         return err_set(e, ERR_INVALID, "at most %d partitions can be scored", SCORE_PARTITIONS_MAX);
     }
-    enum err err = feat_world_create(&s->conf.pipeline.params, &s->conf.world, &o.world, e);
-    for (size_t i = 0; err == ERR_OK && i < s->label_count; i++) {
-        err = feat_label(o.world, &s->label[i]);
+    enum err err = ERR_OK;
+    if (s->world == NULL) {
+        err = feat_world_create(&s->conf.pipeline.params, &s->conf.world, &s->world, e);
     }
-    if (err == ERR_OK) {
-        err = lane_create(s->pipeline, o.world, partition, &o.lane, e);
-    }
-    if (err != ERR_OK) {
-        free_owned(&o);
-        return err;
-    }
-    s->owned[partition] = o;
-    return ERR_OK;
+    return err == ERR_OK
+               ? lane_create(s->pipeline, s->world, partition, &s->owned[partition].lane, e)
+               : err;
 }
 
 static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, int64_t committed,
@@ -152,7 +190,7 @@ static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, i
 {
     struct score *s = ctx;
     struct errmsg e = {""};
-    if (topic == TOPIC_LABELS || topic == TOPIC_NOTICES) {
+    if (topic == TOPIC_LABELS || topic == TOPIC_NOTICES || topic == TOPIC_JOURNAL) {
         return on_followed(s, topic, partition, low, high);
     }
     if (topic != TOPIC_TRANSACTIONS) {
@@ -165,28 +203,26 @@ static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, i
         drop_lane(s, partition); /* never told that it went away */
     }
     if (open_lane(s, partition, &e) != ERR_OK) {
-        char quoted[600];
-        s->failed = true;
-        log_line(FD_LOG_ERROR, "partition_refused", "partition=%" PRId32 " detail=%s", partition,
-                 log_quote(quoted, sizeof quoted, e.text));
+        score_fail(s, "partition_refused", "partition %" PRId32 ": %s", partition, e.text);
         return high;
     }
     struct owned *o = &s->owned[partition];
+    o->low = low;
     o->emit_from = committed >= 0 ? committed : low;
-    o->next = learn_from(s, partition, low, o->emit_from);
+    o->learn = learn_from(s, partition, low, o->emit_from);
+    o->from = -1;
     o->committed = committed;
+    o->paused = true;
+    s->bus.pause(s->bus.self, TOPIC_TRANSACTIONS, partition, true);
     if (partition >= s->partition_top) {
         s->partition_top = partition + 1;
     }
     s->stats.partitions++;
-    if (!caught_up(s)) {
-        o->paused = true;
-        s->bus.pause(s->bus.self, TOPIC_TRANSACTIONS, partition, true);
-    }
+    s->rebuild = true;
     log_line(FD_LOG_INFO, "partition_assigned",
              "partition=%" PRId32 " learn_from=%" PRId64 " decide_from=%" PRId64 " end=%" PRId64,
-             partition, o->next, o->emit_from, high);
-    return o->next;
+             partition, o->learn, o->emit_from, high);
+    return o->learn;
 }
 
 /* Commits what is acknowledged: batches before first_open. */
@@ -210,7 +246,7 @@ static void commit_acknowledged(struct score *s, uint64_t first_open, bool sync)
     int32_t last = -1;
     for (int32_t p = 0; p < s->partition_top; p++) {
         const struct owned *o = &s->owned[p];
-        if (next[p] <= o->committed || next[p] <= o->emit_from || o->lane == NULL) {
+        if (next[p] <= o->committed || o->lane == NULL) {
             next[p] = -1;
         } else {
             last = p;
@@ -236,7 +272,8 @@ static void on_revoked(void *ctx, enum bus_topic topic, int32_t partition, bool 
         return;
     }
     if (!lost) {
-        for (int i = 0; i < 100 && s->bus.wait(s->bus.self, 50) <= s->batch && go_on(s); i++) {
+        for (int i = 0; i < 100 && s->bus.wait(s->bus.self, 50) <= s->batch && score_go_on(s);
+             i++) {
         }
         commit_acknowledged(s, s->bus.wait(s->bus.self, 0), true);
     }
@@ -279,29 +316,12 @@ enum err score_use_model(struct score *s, const uint8_t *bytes, size_t len, stru
         model_free(m);
         return err;
     }
-    model_free(s->noticed);
-    s->noticed = m;
+    model_free(s->used);
+    s->used = m;
+    s->in_force = m;
     s->stats.model_switches++;
     log_line(FD_LOG_INFO, "model_switched", "version=%s", model_lineage(m)->version);
     return ERR_OK;
-}
-
-static void handle_notice(struct score *s, const struct bus_message *m)
-{
-    const uint8_t *bytes = NULL;
-    size_t len = 0;
-    struct errmsg e;
-    enum err err = notice_take(&s->notice, m, &bytes, &len, &e);
-    if (err == ERR_END) {
-        err = score_use_model(s, bytes, len, &e);
-    }
-    if (err != ERR_OK) {
-        char quoted[600];
-        s->stats.notices_refused++;
-        log_line(FD_LOG_ERROR, "notice_refused", "offset=%" PRId64 " error=%s detail=%s", m->offset,
-                 err_name(err), log_quote(quoted, sizeof quoted, e.text));
-    }
-    s->notices.next = m->offset + 1;
 }
 
 /* The lanes of the partitions owned now: out [SCORE_PARTITIONS_MAX]. */
@@ -331,123 +351,114 @@ enum err score_set_rules(struct score *s, const struct threshold_conf *c, int64_
     return err;
 }
 
-static void tell_labels_full(struct score *s)
+void score_note_flight(struct score *s, int32_t partition, int64_t next)
 {
-    uint64_t held = 0;
-    if (log_limit_pass(&s->quiet, "labels_full", progress_now_us(), &held)) {
-        log_line(
-            FD_LOG_ERROR, "labels_full",
-            "room=%zu detail=\"a label was lost: too many wait for the time they became known, "
-            "or are remembered for partitions that come later; shorten the labels topic's "
-            "retention\"",
-            s->label_max);
+    if (next <= s->owned[partition].emit_from) {
+        return; /* learnt */
     }
-}
-
-static void handle_label(struct score *s, const struct bus_message *m)
-{
-    struct feat_world *worlds[SCORE_PARTITIONS_MAX];
-    size_t n = 0;
-    for (int32_t p = 0; p < s->partition_top; p++) {
-        if (s->owned[p].lane != NULL) {
-            worlds[n++] = s->owned[p].world;
-        }
-    }
-    /* one instance writes dead letters for labels: the one that owns partition 0 */
-    bool emit = s->owned[0].lane != NULL && m->offset >= s->labels.high;
-    uint64_t lost = pipeline_counters(s->pipeline)->labels_lost;
-    struct label label;
-    bool known = pipeline_label_message(s->pipeline, worlds, n, m, emit, &label);
-    bool full = pipeline_counters(s->pipeline)->labels_lost > lost;
-    if (known && s->label_count < s->label_max) {
-        s->label[s->label_count++] = label;
-    } else if (known) {
-        s->stats.labels_forgotten++;
-        full = true;
-    }
-    if (full) {
-        tell_labels_full(s);
-    }
-    s->labels.next = m->offset + 1;
-}
-
-/* From the log's timestamps of messages just decided to now. */
-static void time_messages(struct score *s, const struct owned *o, const struct bus_message *m,
-                          size_t n)
-{
-    if (s->conf.wall_us == NULL) {
-        return;
-    }
-    int64_t now_us = s->conf.wall_us();
-    for (size_t i = 0; i < n; i++) {
-        if (m[i].offset >= o->emit_from && m[i].timestamp_us > 0) {
-            int64_t took_us = now_us - m[i].timestamp_us;
-            latency_add(&s->message_time, took_us > 0 ? (uint64_t)took_us * 1000 : 0);
-        }
-    }
-}
-
-static void handle_transactions(struct score *s, const struct bus_message *m, size_t n)
-{
-    struct owned *o = m->partition < SCORE_PARTITIONS_MAX ? &s->owned[m->partition] : NULL;
-    if (o == NULL || o->lane == NULL) {
-        return; /* revoked while its messages lay in the queue: the new owner decides them */
-    }
-    pipeline_messages(s->pipeline, o->lane, m, n, o->emit_from);
-    for (size_t i = 0; i < n; i++) {
-        s->stats.warmed += m[i].offset < o->emit_from;
-    }
-    time_messages(s, o, m, n);
-    o->next = m[n - 1].offset + 1;
     while (s->flight_count == FLIGHT_MAX) {
-        if (!go_on(s)) {
+        if (!score_go_on(s)) {
             s->unsent = s->unsent < s->batch ? s->unsent : s->batch;
             return;
         }
         commit_acknowledged(s, s->bus.wait(s->bus.self, 50), false);
     }
     s->flight[(s->flight_first + s->flight_count) % FLIGHT_MAX] =
-        (struct flight){s->batch, m->partition, o->next};
+        (struct flight){s->batch, partition, next};
     s->flight_count++;
 }
 
-/* Holds transactions back until the labels and notices of the start are read. */
+static void keep(struct score *s, struct inbox *to, const struct bus_message *m, size_t n)
+{
+    if (!inbox_put(to, m, n)) {
+        score_fail(s, "no_memory", "cannot keep %zu messages: no memory", n);
+    }
+}
+
+static void take_transactions(struct score *s, const struct bus_message *m, size_t n)
+{
+    struct owned *o = m->partition < SCORE_PARTITIONS_MAX ? &s->owned[m->partition] : NULL;
+    if (o == NULL || o->lane == NULL || o->from < 0) {
+        return; /* revoked while its messages lay in the queue, or not asked for yet */
+    }
+    keep(s, &o->inbox, m, n);
+    o->read = m[n - 1].offset + 1;
+}
+
+static void take(struct score *s, const struct bus_message *m, size_t n)
+{
+    switch (m->topic) {
+    case TOPIC_TRANSACTIONS:
+        take_transactions(s, m, n);
+        break;
+    case TOPIC_JOURNAL:
+        if (s->stats.rebuilds > 0 && !s->rebuild) {
+            keep(s, &s->journal, m, n);
+        }
+        break;
+    case TOPIC_LABELS:
+    case TOPIC_NOTICES:
+        for (size_t i = 0; i < n; i++) {
+            if (m->topic == TOPIC_LABELS) {
+                score_take_label(s, &m[i]);
+            } else {
+                score_take_notice(s, &m[i]);
+            }
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static void pause_one(struct score *s, enum bus_topic topic, int32_t partition, bool *paused,
+                      bool want)
+{
+    if (*paused != want) {
+        s->bus.pause(s->bus.self, topic, partition, want);
+        *paused = want;
+    }
+}
+
+/* Lets logs wait whose messages pile up here. */
 static void pause_or_resume(struct score *s)
 {
-    bool wait = !caught_up(s);
+    size_t share = INBOX_BYTES / (size_t)(s->stats.partitions > 0 ? s->stats.partitions : 1);
     for (int32_t p = 0; p < s->partition_top; p++) {
         struct owned *o = &s->owned[p];
-        if (o->lane != NULL && o->paused != wait) {
-            s->bus.pause(s->bus.self, TOPIC_TRANSACTIONS, p, wait);
-            o->paused = wait;
+        if (o->lane != NULL) {
+            bool full = o->inbox.count >= INBOX_MESSAGES || o->inbox.bytes >= share;
+            pause_one(s, TOPIC_TRANSACTIONS, p, &o->paused,
+                      o->from < 0 || (full && !score_waits_for(s, p)));
         }
+    }
+    if (s->journal_begun) {
+        pause_one(s, TOPIC_JOURNAL, 0, &s->journal_paused, s->journal.bytes >= JOURNAL_BYTES);
     }
 }
 
 size_t score_turn(struct score *s)
 {
     size_t n = s->bus.poll(s->bus.self, s->messages, s->conf.batch_max, s->conf.poll_ms);
-    if (n > 0) {
-        s->batch++;
-        s->stats.batches++;
-    }
     for (size_t i = 0; i < n;) {
         const struct bus_message *m = &s->messages[i];
         size_t k = i + 1;
-        if (m->topic == TOPIC_TRANSACTIONS) {
-            while (k < n && s->messages[k].topic == m->topic &&
-                   s->messages[k].partition == m->partition) {
-                k++;
-            }
-            handle_transactions(s, m, k - i);
-        } else if (m->topic == TOPIC_LABELS) {
-            handle_label(s, m);
-        } else if (m->topic == TOPIC_NOTICES) {
-            handle_notice(s, m);
+        while (k < n && s->messages[k].topic == m->topic &&
+               s->messages[k].partition == m->partition) {
+            k++;
         }
+        take(s, m, k - i);
         i = k;
     }
     s->bus.release(s->bus.self);
+    if (s->rebuild && s->journal_begun && !s->failed) {
+        score_rebuild(s);
+    }
+    if (!s->rebuild) {
+        s->batch += s->journal.count > 0;
+        score_apply(s);
+        score_admit(s);
+    }
     pause_or_resume(s);
     commit_acknowledged(s, s->bus.wait(s->bus.self, 0), false);
     return n;
@@ -479,12 +490,22 @@ void score_free(struct score *s)
         return;
     }
     for (int32_t p = 0; p < s->partition_top; p++) {
-        free_owned(&s->owned[p]);
+        lane_free(s->owned[p].lane);
+        inbox_clear(&s->owned[p].inbox);
     }
+    inbox_clear(&s->journal);
+    feat_world_free(s->world);
     region_array_free(s->label, s->label_max, sizeof *s->label);
     notice_done(&s->notice);
     pipeline_free(s->pipeline);
-    model_free(s->noticed);
+    for (size_t i = 0; i < s->noticed_count; i++) {
+        model_free(s->noticed[i].model);
+    }
+    model_free(s->used);
+    free(s->order);
+    free(s->entry);
+    free(s->writing);
+    free(s->bytes);
     free(s->messages);
     free(s);
 }

@@ -1,17 +1,22 @@
 /* The scoring loop: messages in, decisions out, offsets committed when everything emitted up to
  * them is acknowledged.
  *
+ * The order of everything that decisions depend on is recorded before it is acted upon: a batch of
+ * messages is written to the journal (daemon/journal.h), read back, and executed only then, as
+ * every other process executes or follows it (daemon/journal_order.h).  State machine replication.
+ *
  * Invariants
  *  1. An offset is committed after the broker acknowledged (acks=all) every record of every message
  *     before it.  A crash repeats decisions, it never loses one; consumers drop repeats by id.
- *  2. A partition that comes to us is learnt first: its log is read from warm_us back (or its
- *     beginning) up to the committed offset without emitting, so it is never scored with empty
- * state by silence.
- *  3. No transaction is scored, and none learnt from, before the labels and the notices that were
- *     there at the start have been read.  Labels are remembered, so a partition that comes later
- *     gets those read before it came.
- *  4. Each partition has a world of its own (features/world.h): the order between partitions is
- *     recorded nowhere, so what one learned from another could not be repeated.
+ *  2. State changes by entries of the journal that count, in their order, and by nothing else: what
+ *     labels and notices say is in force from the entry on that names their offset.  So a decision
+ *     made again, here or by another process, has the same bytes.
+ *  3. A partition that comes to us is learnt first: state is made anew from the journal's entries
+ * of warm_us back (or its beginning) without emitting what is committed already, so nothing is ever
+ *     scored with empty state by silence.  Where no entry speaks of it, its own log is journalled
+ *     from warm_us back, without emitting either.
+ *  4. One world (features/world.h) for all partitions; those of other processes are followed by
+ *     what the journal tells of their payments.
  * One thread. */
 #ifndef FD_DAEMON_SCORE_H
 #define FD_DAEMON_SCORE_H
@@ -23,6 +28,7 @@
 #include "base/err.h"
 #include "base/latency.h"
 #include "daemon/bus.h"
+#include "daemon/journal.h"
 #include "daemon/pipeline.h"
 
 struct score;
@@ -31,11 +37,13 @@ struct score;
 
 struct score_conf {
     struct pipeline_conf pipeline;
-    struct feat_world_limits world; /* of each partition */
+    struct feat_world_limits world;
     size_t batch_max;
     int poll_ms;
-    int64_t warm_us;          /* learn a partition from so long ago; 0: from its beginning */
-    int64_t (*wall_us)(void); /* Unix time, for warm_us and latencies; NULL: neither */
+    int64_t warm_us;              /* learn a partition from so long ago; 0: from its beginning */
+    int64_t (*wall_us)(void);     /* Unix time, for warm_us and latencies; NULL: neither */
+    int64_t (*now_us)(void);      /* monotonic; NULL: the system's */
+    struct journal_writer writer; /* this process's name in the journal; zero: drawn at random */
     /* Asked every 50 ms or so while a turn waits for the brokers; false: give up waiting, nothing
      * further is committed.  NULL: wait for ever. */
     bool (*go_on)(void *ctx);
@@ -47,12 +55,19 @@ struct score_stats {
     struct bus_counters bus;
     uint64_t warmed; /* messages learnt from without emitting */
     uint64_t model_switches, notices_refused;
-    uint64_t labels_forgotten; /* found no room to be remembered for later partitions */
+    uint64_t labels_forgotten;             /* found no room to be remembered */
+    uint64_t entries;                      /* of the journal, applied */
+    uint64_t entries_damaged, not_counted; /* no entry; parts without effect */
+    uint64_t followed;                     /* payments of other processes' partitions */
+    uint64_t missing;                      /* to be decided, but the log lacks them */
+    uint64_t unlearnt;                     /* decided once, and gone from the log by now */
+    uint64_t rebuilds, yields;
+    int64_t journal_next;
     uint64_t batches;
     int64_t cards, places, state_bytes;
     uint64_t late, cards_evicted, places_evicted, labels_waiting;
     int partitions;
-    bool ready;   /* labels read, every partition past its committed offset */
+    bool ready;   /* labels read, every partition owned and past its committed offset */
     char why[96]; /* what it waits for, where it is not */
 };
 
@@ -79,6 +94,8 @@ FD_MUSTCHECK enum err score_finish(struct score *s, int timeout_ms, struct errms
 void score_stats(const struct score *s, struct score_stats *out);
 /* The partitions owned now, rising.  Returns how many were written, at most max. */
 size_t score_lanes(const struct score *s, struct score_lane *out, size_t max);
+/* From an entry's writing to its being read back. */
+const struct latency *score_journal_times(const struct score *s);
 /* From a transaction's Kafka timestamp to its decision being handed to the bus. */
 const struct latency *score_message_times(const struct score *s);
 

@@ -66,6 +66,17 @@ void score_metrics_fill(const struct score *s, struct metrics_page *page)
     metrics_put_latency(page, METRIC_MESSAGE_SECONDS, score_message_times(s));
     metrics_put(page, METRIC_PARTITIONS, t.partitions);
     metrics_put(page, METRIC_WARMED, (double)t.warmed);
+    metrics_put(page, METRIC_JOURNAL_POSITION, (double)t.journal_next);
+    metrics_put(page, METRIC_JOURNAL_ENTRIES, (double)t.entries);
+    metrics_put_latency(page, METRIC_JOURNAL_SECONDS, score_journal_times(s));
+    metrics_put(page, METRIC_JOURNAL_DAMAGED, (double)t.entries_damaged);
+    metrics_put(page, METRIC_JOURNAL_NOT_COUNTED, (double)t.not_counted);
+    metrics_put(page, METRIC_FOLLOWED, (double)t.followed);
+    metrics_put(page, METRIC_MISSING, (double)t.missing);
+    metrics_put(page, METRIC_UNLEARNT, (double)t.unlearnt);
+    metrics_put(page, METRIC_DIVERGED, (double)t.pipeline.diverged);
+    metrics_put(page, METRIC_REBUILDS, (double)t.rebuilds);
+    metrics_put(page, METRIC_YIELDS, (double)t.yields);
     metrics_put(page, METRIC_BATCHES, (double)t.batches);
     metrics_put(page, METRIC_CARDS, (double)t.cards);
     metrics_put(page, METRIC_PLACES, (double)t.places);

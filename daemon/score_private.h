@@ -1,22 +1,35 @@
-/* The inside of the scoring loop: score.c (the loop), score_stats.c (what it shows).  Private to
- * them. */
+/* The inside of the scoring loop: score.c (the bus's events, the turn, commits), score_follow.c
+ * (labels and notices), score_apply.c (entries of the journal, in order), score_admit.c (claims and
+ * batches of our own), score_stats.c (what it shows).  Private to them. */
 #ifndef FD_DAEMON_SCORE_PRIVATE_H
 #define FD_DAEMON_SCORE_PRIVATE_H
 
 #include "base/log_limit.h"
+#include "daemon/inbox.h"
+#include "daemon/journal_order.h"
 #include "daemon/notice.h"
 #include "daemon/score.h"
 
 /* batches whose records may be on their way at once */
 #define FLIGHT_MAX 4096
+/* another process has claimed a partition that the group gives to us: for so long we stand back */
+#define SCORE_YIELD_US 10000000
+/* models by notice that are kept for repeating what they decided */
+#define NOTICED_MAX 64
 
 struct owned {
     struct lane *lane;
-    struct feat_world *world; /* the lane's own */
-    int64_t emit_from;        /* offsets below are learnt from only */
-    int64_t next;             /* after the last message handled */
-    int64_t committed;        /* next offset as committed by us; -1 nothing yet */
+    struct inbox inbox; /* messages from `from` on, as far as they are read */
+    int64_t from;       /* -1: not being read yet */
+    int64_t read;       /* after the last message read */
+    int64_t low;        /* the log's first offset when the partition came */
+    int64_t learn;      /* where it begins if no entry ever spoke of it */
+    int64_t emit_from;  /* offsets below are learnt from only */
+    int64_t next;       /* after the last message decided */
+    int64_t committed;  /* next offset as committed by us; -1 nothing yet */
+    int64_t claim_us;   /* monotonic: not claimed before, another one has taken it over */
     bool paused;
+    bool had; /* we were its owner by the journal */
 };
 
 /* After this batch the partition's next offset is `next`. */
@@ -34,11 +47,35 @@ struct follow {
     int64_t next, high; /* read up to; end of the log at the start */
 };
 
+/* A label, in force from the first entry on whose labels_next is above its offset. */
+struct known_label {
+    int64_t offset;
+    struct label label;
+};
+
+struct noticed {
+    int64_t offset;      /* of its last part */
+    struct model *model; /* owned */
+};
+
+/* The entry at the head of the journal's inbox, and how far it has been executed. */
+struct applying {
+    bool begun;
+    size_t part;
+    int64_t offset;    /* of the part's next message; -1: the part has not begun */
+    size_t run;        /* the run that holds it */
+    int64_t run_begin; /* offset at which that run begins */
+    size_t tx;         /* the payment that comes next */
+    enum journal_verdict verdict[JOURNAL_PARTS_MAX];
+};
+
 struct score {
     struct score_conf conf;
+    uint64_t (*clock_ns)(void); /* or NULL */
     struct bus bus;
     bool attached;
     struct pipeline *pipeline;
+    struct feat_world *world;
     struct owned owned[SCORE_PARTITIONS_MAX];
     int32_t partition_top; /* after the highest owned */
     struct flight flight[FLIGHT_MAX];
@@ -46,13 +83,32 @@ struct score {
     uint64_t batch;
     struct bus_message *messages;
     struct follow labels, notices;
-    struct label *label; /* [label_max] every one read, for partitions that come later */
-    size_t label_count, label_max;
+    struct known_label *label; /* [label_max] every one read: rebuilding begins with none */
+    size_t label_count, label_max, label_given;
     struct notice_reader notice;
-    struct model *noticed; /* the model that came last by notice, owned */
+    struct noticed noticed[NOTICED_MAX];
+    size_t noticed_count, noticed_given;
+    struct model *used; /* by score_use_model, owned; NULL: the configuration's */
+    const struct model *in_force;
+
+    struct journal_order *order;
+    struct inbox journal;
+    struct journal_entry *entry;   /* being applied */
+    struct journal_entry *writing; /* being made */
+    uint8_t *bytes;                /* [JOURNAL_BYTES_MAX] */
+    struct applying applying;
+    struct journal_writer writer;
+    int64_t journal_low, journal_high; /* the log when it was first read */
+    int64_t rebuilt_until;             /* entries below are the past */
+    size_t under_way;                  /* entries of ours not read back yet */
+    uint64_t sent_ns;                  /* of the latest of them */
+    bool journal_begun, journal_paused;
+    bool rebuild;  /* partitions came: everything is learnt again */
+    bool from_low; /* ... from the journal's beginning */
+
     bool failed;
     uint64_t unsent; /* first batch with a record that was not queued; UINT64_MAX: none */
-    struct latency message_time;
+    struct latency message_time, journal_time;
     struct log_limit quiet;
     struct score_stats stats;
 };
@@ -62,7 +118,38 @@ static inline bool followed(const struct follow *f)
     return f->begun && f->next >= f->high;
 }
 
-/* Adds what a partition has counted since it came. */
+/* Adds what a partition has counted since it came, or a world since it was made. */
 void score_count_owned(const struct owned *o, struct score_stats *to);
+void score_count_world(const struct feat_world *w, struct score_stats *to);
+
+/* Stops for good, with one line. */
+void score_fail(struct score *s, const char *event, const char *fmt, ...) FD_PRINTF(3, 4);
+bool score_go_on(const struct score *s);
+/* Queues a record, waiting for room; false: it could not, the loop is ending. */
+bool score_send(struct score *s, const struct bus_record *r);
+
+/* score_follow.c */
+void score_take_label(struct score *s, const struct bus_message *m);
+void score_take_notice(struct score *s, const struct bus_message *m);
+/* Puts what lies below these offsets in force; false: not read so far yet. */
+bool score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next);
+/* The state of before the first label and notice. */
+FD_MUSTCHECK enum err score_follow_again(struct score *s, struct errmsg *e);
+
+/* score_apply.c */
+/* Makes everything new and begins at the start of the journal's stretch that is repeated. */
+void score_rebuild(struct score *s);
+/* Applies entries as far as everything they name has been read. */
+void score_apply(struct score *s);
+/* Has the partition's messages come from this offset on; false: not possible yet. */
+bool score_read_from(struct score *s, int32_t partition, int64_t offset);
+/* Whether the entry being applied waits for this partition's messages. */
+bool score_waits_for(const struct score *s, int32_t partition);
+/* What was decided of a partition up to `next`: committed once acknowledged. */
+void score_note_flight(struct score *s, int32_t partition, int64_t next);
+
+/* score_admit.c */
+/* Writes a claim or batch where there is reason to and none is under way. */
+void score_admit(struct score *s);
 
 #endif

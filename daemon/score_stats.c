@@ -6,17 +6,21 @@
 void score_count_owned(const struct owned *o, struct score_stats *to)
 {
     struct feat_counters c;
-    struct feat_world_counters w;
     feat_counters(lane_features(o->lane), &c);
-    feat_world_counters(o->world, &w);
     to->late += c.late;
     to->cards_evicted += c.cards_evicted;
-    to->places_evicted += w.places_evicted;
+}
+
+void score_count_world(const struct feat_world *w, struct score_stats *to)
+{
+    struct feat_world_counters c;
+    feat_world_counters(w, &c);
+    to->places_evicted += c.places_evicted;
 }
 
 const struct model *score_model(const struct score *s)
 {
-    return s->noticed != NULL ? s->noticed : s->conf.pipeline.model;
+    return s->in_force;
 }
 
 static void judge_ready(const struct score *s, struct score_stats *out)
@@ -36,8 +40,17 @@ static void judge_ready(const struct score *s, struct score_stats *out)
         snprintf(out->why, sizeof out->why, "no partition is assigned");
         return;
     }
+    if (s->rebuild || s->order->position < s->rebuilt_until) {
+        snprintf(out->why, sizeof out->why, "reading the journal: %" PRId64 " of %" PRId64,
+                 s->order->position, s->rebuilt_until);
+        return;
+    }
     for (int32_t p = 0; p < s->partition_top; p++) {
         const struct owned *o = &s->owned[p];
+        if (o->lane != NULL && !journal_order_owns(s->order, &s->writer, p)) {
+            snprintf(out->why, sizeof out->why, "claiming partition %" PRId32, p);
+            return;
+        }
         if (o->lane != NULL && o->next < o->emit_from) {
             snprintf(out->why, sizeof out->why,
                      "learning partition %" PRId32 ": offset %" PRId64 " of %" PRId64, p, o->next,
@@ -55,20 +68,25 @@ void score_stats(const struct score *s, struct score_stats *out)
     out->pipeline = *pipeline_counters(s->pipeline);
     s->bus.counters(s->bus.self, &out->bus);
     judge_ready(s, out);
+    out->journal_next = s->order->position;
+    if (s->world != NULL) {
+        struct feat_world_counters w;
+        score_count_world(s->world, out);
+        feat_world_counters(s->world, &w);
+        out->places += (int64_t)w.places;
+        out->labels_waiting += w.labels_queued;
+        out->state_bytes += (int64_t)w.bytes;
+    }
     for (int32_t p = 0; p < s->partition_top; p++) {
         const struct owned *o = &s->owned[p];
         struct feat_counters c;
-        struct feat_world_counters w;
         if (o->lane == NULL) {
             continue;
         }
         score_count_owned(o, out);
         feat_counters(lane_features(o->lane), &c);
-        feat_world_counters(o->world, &w);
         out->cards += (int64_t)c.cards;
-        out->places += (int64_t)w.places;
-        out->labels_waiting += w.labels_queued;
-        out->state_bytes += (int64_t)(c.bytes + w.bytes);
+        out->state_bytes += (int64_t)c.bytes;
     }
 }
 
@@ -95,6 +113,11 @@ size_t score_lanes(const struct score *s, struct score_lane *out, size_t max)
 const struct latency *score_message_times(const struct score *s)
 {
     return &s->message_time;
+}
+
+const struct latency *score_journal_times(const struct score *s)
+{
+    return &s->journal_time;
 }
 
 const struct pipeline *score_pipeline(const struct score *s)

@@ -32,6 +32,8 @@ const struct conf_option SETTINGS[] = {
     {"topics.notices", CONF_TEXT, 0, "notices", 0, 0, "models and settings; one partition"},
     {"topics.decisions", CONF_TEXT, 0, "decisions", 0, 0,
      "every decision; as many partitions as transactions"},
+    {"topics.journal", CONF_TEXT, 0, "journal", 0, 0,
+     "the order of everything that decisions depend on; one partition"},
     {"topics.alerts", CONF_TEXT, 0, "alerts", 0, 0, "decisions to review or declined"},
     {"topics.dead-letters", CONF_TEXT, 0, "dead-letters", 0, 0, "input that cannot be scored"},
     {"alert.budget", CONF_INT, CONF_RELOAD, "100", 0, 1e7, "alerts a day that analysts can work"},
@@ -74,8 +76,8 @@ static const char *const TOPIC_OPTIONS[TOPIC_COUNT] = {[TOPIC_TRANSACTIONS] = "t
                                                        [TOPIC_NOTICES] = "topics.notices",
                                                        [TOPIC_DECISIONS] = "topics.decisions",
                                                        [TOPIC_ALERTS] = "topics.alerts",
-                                                       [TOPIC_DEAD_LETTERS] =
-                                                           "topics.dead-letters"};
+                                                       [TOPIC_DEAD_LETTERS] = "topics.dead-letters",
+                                                       [TOPIC_JOURNAL] = "topics.journal"};
 
 const char *settings_topic_option(enum bus_topic topic)
 {

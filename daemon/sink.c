@@ -366,6 +366,7 @@ static bool make_line(struct sink *s, const struct bus_message *m, struct line *
         return true;
     case TOPIC_NOTICES:
     case TOPIC_DEAD_LETTERS:
+    case TOPIC_JOURNAL:
     case TOPIC_COUNT:
         break;
     }

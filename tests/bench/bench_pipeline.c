@@ -114,7 +114,7 @@ static uint64_t feed(struct bench *b, struct pipeline *p, struct lane *lane, siz
                                         .value_len = l->len};
         }
         uint64_t start = clock_ns();
-        pipeline_messages(p, lane, m, n, 0);
+        pipeline_messages(p, lane, m, NULL, n, 0);
         spent += clock_ns() - start;
     }
     return spent;

@@ -49,7 +49,7 @@ site() { # site NAME: topics and settings of one measurement
     servers_topic "$name-tx" 8
     servers_topic "$name-decisions" 8 message.timestamp.type=LogAppendTime
     servers_topic "$name-alerts" 8
-    for topic in labels notices dead; do servers_topic "$name-$topic" 1; done
+    for topic in labels notices dead journal; do servers_topic "$name-$topic" 1; done
     cat > "$work/$name.conf" <<END
 brokers = "$BROKERS";
 database = "$DATABASE";
@@ -60,7 +60,8 @@ sink-group = "$name-sink";
 partitions = 8;
 http = { listen = "127.0.0.1:$page_port"; sink-listen = ""; };
 topics = { transactions = "$name-tx"; labels = "$name-labels"; notices = "$name-notices";
-           decisions = "$name-decisions"; alerts = "$name-alerts"; dead-letters = "$name-dead"; };
+           decisions = "$name-decisions"; alerts = "$name-alerts"; dead-letters = "$name-dead";
+           journal = "$name-journal"; };
 END
 }
 

@@ -762,7 +762,7 @@ static void test_fatal_producer_is_replaced(void **state)
         if (i == 2000 || i == 4000) {
             struct bus_kafka *b = w->bus.self;
             assert_int_equal(
-                rd_kafka_test_fatal_error(b->producer,
+                rd_kafka_test_fatal_error(b->producer[WRITER_BULK],
                                           RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "test"),
                 RD_KAFKA_RESP_ERR_NO_ERROR);
         }

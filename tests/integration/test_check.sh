@@ -26,7 +26,8 @@ database = "$2";
 model = "$dir/model.fraudd";
 partitions = 4;
 topics = { transactions = "$1-transactions"; labels = "$1-labels"; notices = "$1-notices";
-  decisions = "$1-decisions"; alerts = "$1-alerts"; dead-letters = "$1-dead-letters"; };
+  decisions = "$1-decisions"; alerts = "$1-alerts"; dead-letters = "$1-dead-letters";
+  journal = "$1-journal"; };
 END
 }
 check() { "$program" check --config "$dir/fraudd.conf" >"$dir/out" 2>&1; }
@@ -70,7 +71,7 @@ settings "$p" "$DATABASE"
 expect 66 "wrong   schema: " "ok      model: $dir/model.fraudd is version 20260225-" \
     "wrong   topic $p-transactions: does not exist (setting topics.transactions)" \
     "wrong   topic $p-dead-letters: does not exist" "ok      brokers: $BROKERS answer"
-[ "$(grep -c '^remedy' "$dir/out")" -eq 7 ] || fail "7 remedies wanted"
+[ "$(grep -c '^remedy' "$dir/out")" -eq 8 ] || fail "8 remedies wanted"
 mend
 expect 0 "ok      topic $p-transactions: 4 partitions, kept 60 days" "ok      topic $p-labels: 1 partition, kept for ever" \
     "ok      topic $p-decisions: 4 partitions, kept 7 days" "ok      schema: up to this program" "ok      privileges: "
@@ -83,11 +84,12 @@ servers_topic $q-labels 2
 servers_topic $q-notices 1 retention.bytes=1000000 max.message.bytes=100000
 servers_topic $q-decisions 2
 servers_topic $q-alerts 1 cleanup.policy=compact
+servers_topic $q-journal 2
 servers_topic $q-dead-letters 1 min.insync.replicas=2
 settings "$q" "$DATABASE"
 expect 1 "topic $q-transactions: 6 partitions, the setting partitions says 4" \
     "topic $q-transactions: retention.ms=3600000, must be at least 5184000000 ms" \
-    "topic $q-labels: 2 partitions, must be 1" "topic $q-notices: retention.bytes=1000000 cuts it short" \
+    "topic $q-labels: 2 partitions, must be 1" "topic $q-journal: 2 partitions, must be 1" "topic $q-notices: retention.bytes=1000000 cuts it short" \
     "topic $q-notices: max.message.bytes=100000, must be at least" \
     "topic $q-decisions: 2 partitions, transactions has 6" "topic $q-alerts: cleanup.policy=compact" \
     "topic $q-dead-letters: min.insync.replicas=2 with 1 replica: nothing can be written"

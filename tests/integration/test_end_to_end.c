@@ -85,7 +85,7 @@ static void write_conf(struct site *s)
 
 static struct site *make_site(const char *name)
 {
-    static const int COUNT[TOPIC_COUNT] = {PARTITIONS, 1, 1, PARTITIONS, ALERT_PARTITIONS, 1};
+    static const int COUNT[TOPIC_COUNT] = {PARTITIONS, 1, 1, PARTITIONS, ALERT_PARTITIONS, 1, 1};
     char big[16];
     char text[32];
     struct site *s = calloc(1, sizeof *s);

@@ -111,7 +111,7 @@ done
 
 # ---- it all comes up, and the pages say so ----
 for t in transactions decisions; do servers_topic $t 8; done
-for t in labels notices alerts dead-letters; do servers_topic $t 1; done
+for t in labels notices alerts dead-letters journal; do servers_topic $t 1; done
 settings "$BROKERS" "$DATABASE" "sink = { linger = \"100ms\"; };"
 start sink
 sink_pid=$pid

@@ -50,7 +50,7 @@ struct client {
     bool held[TOPIC_COUNT], begun[TOPIC_COUNT];
     struct mem_pending *pending; /* ring of [PENDING_MAX] */
     size_t pending_first, pending_count;
-    bool hold_acks, fail_commits, killed;
+    bool hold_acks, hold_journal, fail_commits, killed;
     size_t full, room, ack_on_wait;
     enum err refuse[TOPIC_COUNT];
     int32_t turn; /* group partition that comes first */
@@ -299,14 +299,15 @@ static void ack_oldest(struct client *c)
 static enum err mem_send(void *self, const struct bus_record *r, struct errmsg *e)
 {
     struct client *c = self;
-    if (c->full > 0 || c->room == 0 || c->pending_count == PENDING_MAX) {
+    bool prompt = r->topic == TOPIC_JOURNAL && !c->hold_journal;
+    if (c->full > 0 || (c->room == 0 && !prompt) || c->pending_count == PENDING_MAX) {
         c->full -= c->full > 0;
         return err_set(e, ERR_FULL, "the queue is full");
     }
     if (c->refuse[r->topic] != ERR_OK) {
         return err_set(e, c->refuse[r->topic], "refused by the test");
     }
-    c->room -= c->room != SIZE_MAX;
+    c->room -= c->room != SIZE_MAX && !prompt;
     int32_t partition = r->partition;
     if (partition < 0) {
         partition = (int32_t)(hash_bytes(r->key, r->key_len, 0) % BUS_MEM_PARTITIONS);
@@ -319,9 +320,14 @@ static enum err mem_send(void *self, const struct bus_record *r, struct errmsg *
     to->timestamp_us = r->timestamp_us;
     to->batch = r->batch;
     copy_headers(to, r->headers, r->header_count);
+    c->counters.produced++;
+    if (prompt) {
+        to->acked = true;
+        c->counters.acked++;
+        return ERR_OK;
+    }
     c->pending[(c->pending_first + c->pending_count++) % PENDING_MAX] = (struct mem_pending){
         r->topic, partition, c->m->log[r->topic][partition].count - 1, r->batch};
-    c->counters.produced++;
     if (!c->hold_acks) {
         while (c->pending_count > 0) {
             ack_oldest(c);
@@ -356,6 +362,13 @@ static void mem_pause(void *self, enum bus_topic topic, int32_t partition, bool 
 {
     struct client *c = self;
     c->part[topic][partition].paused = paused;
+}
+
+static void mem_seek(void *self, enum bus_topic topic, int32_t partition, int64_t offset)
+{
+    struct client *c = self;
+    assert(c->part[topic][partition].ours && !c->part[topic][partition].paused);
+    c->part[topic][partition].next = offset;
 }
 
 static void mem_counters(void *self, struct bus_counters *out)
@@ -411,8 +424,8 @@ struct bus bus_mem_open(struct bus_mem *m, const struct bus_plan *plan,
     c->events = *events;
     c->room = SIZE_MAX;
     c->pending = must(calloc(PENDING_MAX, sizeof *c->pending));
-    return (struct bus){c,          mem_poll,  mem_release,  mem_send,      mem_wait,
-                        mem_commit, mem_pause, mem_counters, mem_offset_at, mem_close};
+    return (struct bus){c,         mem_poll, mem_release,  mem_send,      mem_wait, mem_commit,
+                        mem_pause, mem_seek, mem_counters, mem_offset_at, mem_close};
 }
 
 void bus_mem_kill(struct bus *bus)
@@ -449,6 +462,12 @@ void bus_mem_hold_acks(const struct bus *bus, bool hold)
 {
     struct client *c = bus->self;
     c->hold_acks = hold;
+}
+
+void bus_mem_hold_journal(const struct bus *bus, bool hold)
+{
+    struct client *c = bus->self;
+    c->hold_journal = hold;
 }
 
 void bus_mem_ack(const struct bus *bus, size_t n)

@@ -62,6 +62,9 @@ void bus_mem_trouble(const struct bus *bus, bool fatal, const char *text);
 
 /* Acknowledgements: at once (the beginning), or held until bus_mem_ack lets the n oldest go. */
 void bus_mem_hold_acks(const struct bus *bus, bool hold);
+/* Records of the journal are in the log at once, in spite of that and of bus_mem_room; true: they
+ * are treated like others. */
+void bus_mem_hold_journal(const struct bus *bus, bool hold);
 void bus_mem_ack(const struct bus *bus, size_t n);
 /* Each wait with a timeout lets the n oldest go. */
 void bus_mem_ack_on_wait(const struct bus *bus, size_t n);

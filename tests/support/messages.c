@@ -158,6 +158,7 @@ static const char *bad_text(enum dead_reason reason)
                "\"purchase\",\"amount\":5,\"currency\":\"XXQ\"}";
     case DEAD_TOO_LARGE:
     case DEAD_NONE:
+    case DEAD_ANSWER_LOST:
     case DEAD_CRASH:
     case DEAD_REASON_COUNT:
         break;
@@ -167,7 +168,8 @@ static const char *bad_text(enum dead_reason reason)
 
 struct messages messages_bad(void)
 {
-    struct messages all = {.n = DEAD_CRASH - 1, .m = calloc(DEAD_CRASH - 1, sizeof *all.m)};
+    struct messages all = {.n = DEAD_ANSWER_LOST - 1,
+                           .m = calloc(DEAD_ANSWER_LOST - 1, sizeof *all.m)};
     char *large = malloc(WIRE_MESSAGE_MAX + 1);
     assert(all.m != NULL && large != NULL);
     memset(large, ' ', WIRE_MESSAGE_MAX + 1);

@@ -37,7 +37,7 @@ void messages_done(struct messages *m);
 struct bus_message messages_get(const struct messages *m, size_t i, int32_t partition,
                                 int64_t offset);
 
-/* One message with every dead reason but DEAD_CRASH, in that order: out->m[r - 1]. */
+/* One message with every dead reason that decode finds, in that order: out->m[r - 1]. */
 struct messages messages_bad(void);
 
 #endif

@@ -1,0 +1,374 @@
+/* Entries of the journal, one after the other: the only place where state changes. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "daemon/score_private.h"
+
+#define EXECUTE_MAX 512 /* messages handed to the pipeline at once */
+
+/* ---- rebuilding ---- */
+
+/* Where the stretch of the journal that is repeated begins. */
+static int64_t journal_start(const struct score *s)
+{
+    if (s->from_low || s->conf.warm_us <= 0 || s->conf.wall_us == NULL) {
+        return s->journal_low;
+    }
+    int64_t at =
+        s->bus.offset_at(s->bus.self, TOPIC_JOURNAL, 0, s->conf.wall_us() - s->conf.warm_us);
+    return at > s->journal_low ? at : s->journal_low;
+}
+
+static enum err new_lane(struct score *s, int32_t partition, struct errmsg *e)
+{
+    struct owned *o = &s->owned[partition];
+    score_count_owned(o, &s->stats);
+    lane_free(o->lane);
+    o->lane = NULL;
+    inbox_clear(&o->inbox);
+    o->from = -1;
+    o->emit_from = o->next > o->emit_from ? o->next : o->emit_from; /* sent already: never again */
+    o->had = false;
+    return lane_create(s->pipeline, s->world, partition, &o->lane, e);
+}
+
+static enum err new_state(struct score *s, struct errmsg *e)
+{
+    enum err err = score_follow_again(s, e);
+    struct feat_world *old = s->world;
+    s->world = NULL;
+    if (err == ERR_OK) {
+        err = feat_world_create(&s->conf.pipeline.params, &s->conf.world, &s->world, e);
+    }
+    for (int32_t p = 0; err == ERR_OK && p < s->partition_top; p++) {
+        if (s->owned[p].lane != NULL) {
+            err = new_lane(s, p, e);
+        }
+    }
+    if (old != NULL) {
+        score_count_world(old, &s->stats);
+        if (err != ERR_OK) { /* some lanes stand in it still */
+            for (int32_t p = 0; p < s->partition_top; p++) {
+                lane_free(s->owned[p].lane);
+                s->owned[p].lane = NULL;
+            }
+        }
+        feat_world_free(old);
+    }
+    return err;
+}
+
+void score_rebuild(struct score *s)
+{
+    struct errmsg e = {""};
+    int64_t past = s->order->position > s->journal_high ? s->order->position : s->journal_high;
+    s->rebuild = false;
+    if (new_state(s, &e) != ERR_OK) {
+        score_fail(s, "rebuild_failed", "%s", e.text);
+        return;
+    }
+    int64_t begin = journal_start(s);
+    journal_order_init(s->order, begin);
+    s->rebuilt_until = past;
+    s->applying = (struct applying){.begun = false};
+    s->under_way = 0; /* what is on its way is judged when it comes */
+    inbox_clear(&s->journal);
+    if (s->journal_paused) {
+        s->bus.pause(s->bus.self, TOPIC_JOURNAL, 0, false);
+        s->journal_paused = false;
+    }
+    s->bus.seek(s->bus.self, TOPIC_JOURNAL, 0, begin);
+    s->stats.rebuilds++;
+    log_line(FD_LOG_INFO, "rebuild", "partitions=%d journal_from=%" PRId64 " journal_end=%" PRId64,
+             s->stats.partitions, begin, past);
+}
+
+bool score_read_from(struct score *s, int32_t partition, int64_t offset)
+{
+    struct owned *o = &s->owned[partition];
+    const struct bus_message *m = NULL;
+    if (o->from >= 0 && offset >= o->from && offset <= o->read) {
+        while (inbox_head(&o->inbox, &m) > 0 && m->offset < offset) {
+            inbox_take(&o->inbox, 1);
+        }
+        o->from = offset;
+        return true;
+    }
+    if (o->paused) {
+        s->bus.pause(s->bus.self, TOPIC_TRANSACTIONS, partition, false);
+        o->paused = false;
+    }
+    inbox_clear(&o->inbox);
+    s->bus.seek(s->bus.self, TOPIC_TRANSACTIONS, partition, offset);
+    o->from = o->read = offset;
+    return true;
+}
+
+/* ---- one part ---- */
+
+static enum journal_fate fate_here(struct score *s, const struct journal_part *part)
+{
+    struct applying *a = &s->applying;
+    const struct journal_run *runs = &s->entry->runs[part->run];
+    while (a->offset >= a->run_begin + runs[a->run].length) {
+        a->run_begin += runs[a->run++].length;
+    }
+    return runs[a->run].fate;
+}
+
+static void step(struct score *s, enum journal_fate fate)
+{
+    s->applying.offset++;
+    s->applying.tx += fate == JOURNAL_DECIDED;
+}
+
+/* From the log's timestamps of messages just decided to now. */
+static void time_messages(struct score *s, const struct owned *o, const struct bus_message *m,
+                          size_t n)
+{
+    if (s->conf.wall_us == NULL) {
+        return;
+    }
+    int64_t now_us = s->conf.wall_us();
+    for (size_t i = 0; i < n; i++) {
+        if (m[i].offset >= o->emit_from && m[i].timestamp_us > 0) {
+            int64_t took_us = now_us - m[i].timestamp_us;
+            latency_add(&s->message_time, took_us > 0 ? (uint64_t)took_us * 1000 : 0);
+        }
+    }
+}
+
+static void execute(struct score *s, struct owned *o, const struct bus_message *m,
+                    const uint8_t *fates, size_t n)
+{
+    pipeline_messages(s->pipeline, o->lane, m, fates, n, o->emit_from);
+    for (size_t i = 0; i < n; i++) {
+        s->stats.warmed += m[i].offset < o->emit_from;
+    }
+    time_messages(s, o, m, n);
+    o->next = m[n - 1].offset + 1;
+    score_note_flight(s, m->partition, o->next);
+}
+
+/* The world sees the payment, no card does. */
+static void follow_one(struct score *s, enum journal_fate fate)
+{
+    if (fate == JOURNAL_DECIDED) {
+        feat_world_follow(s->world, &s->entry->tx[s->applying.tx]);
+        s->stats.followed++;
+    }
+    step(s, fate);
+}
+
+static void follow_rest(struct score *s, const struct journal_part *part)
+{
+    while (s->applying.offset <= part->last) {
+        enum journal_fate fate = fate_here(s, part);
+        if (fate == JOURNAL_ABSENT) {
+            const struct journal_run *run = &s->entry->runs[part->run + s->applying.run];
+            int64_t end = s->applying.run_begin + run->length;
+            s->applying.offset = end <= part->last ? end : part->last + 1;
+        } else {
+            follow_one(s, fate);
+        }
+    }
+}
+
+/* The log lacks what the entry says was there. */
+static void pass_missing(struct score *s, const struct journal_part *part, int64_t until)
+{
+    struct owned *o = &s->owned[part->partition];
+    while (s->applying.offset < until && s->applying.offset <= part->last) {
+        enum journal_fate fate = fate_here(s, part);
+        if (fate != JOURNAL_ABSENT) {
+            s->stats.missing += s->applying.offset >= o->emit_from;
+            s->stats.unlearnt += s->applying.offset < o->emit_from;
+        }
+        follow_one(s, fate);
+    }
+}
+
+/* Executes the messages of a part as far as they are here; false: more must come. */
+static bool run_part(struct score *s, const struct journal_part *part)
+{
+    struct owned *o = &s->owned[part->partition];
+    struct applying *a = &s->applying;
+    const struct bus_message *m = NULL;
+    uint8_t fates[EXECUTE_MAX];
+    while (a->offset <= part->last) {
+        size_t n = inbox_head(&o->inbox, &m);
+        size_t k = 0;
+        if (n == 0) {
+            return false;
+        }
+        while (k < n && k < EXECUTE_MAX && a->offset <= part->last && m[k].offset == a->offset &&
+               (fates[k] = (uint8_t)fate_here(s, part)) != JOURNAL_ABSENT) {
+            step(s, (enum journal_fate)fates[k++]);
+        }
+        if (k > 0) {
+            execute(s, o, m, fates, k);
+            inbox_take(&o->inbox, k);
+        } else if (m->offset == a->offset) { /* its writer did not see it */
+            inbox_take(&o->inbox, 1);
+            step(s, JOURNAL_ABSENT);
+        } else if (m->offset < a->offset) {
+            inbox_take(&o->inbox, 1);
+        } else {
+            pass_missing(s, part, m->offset);
+        }
+    }
+    o->from = a->offset > o->from ? a->offset : o->from;
+    return true;
+}
+
+/* A stretch whose messages retention has taken already: the world learns it, the cards do not. */
+static bool is_gone(struct score *s, const struct owned *o, const struct journal_part *part)
+{
+    if (part->first >= o->low) {
+        return false;
+    }
+    if (part->last >= o->emit_from) {
+        score_fail(s, "messages_gone",
+                   "partition %" PRId32 ": offsets %" PRId64 " to %" PRId64
+                   " were to be decided, but the log begins at %" PRId64
+                   "; raise the transactions topic's retention, and commit an offset from there "
+                   "on to go on without them",
+                   part->partition, part->first, part->last, o->low);
+    }
+    s->stats.unlearnt += (uint64_t)(part->last - part->first + 1);
+    return true;
+}
+
+/* false: more must come. */
+static bool apply_part(struct score *s, const struct journal_part *part,
+                       enum journal_verdict verdict)
+{
+    struct owned *o = &s->owned[part->partition];
+    struct applying *a = &s->applying;
+    if (a->offset < 0) {
+        a->offset = a->run_begin = part->first;
+        a->run = 0;
+        a->tx = part->tx;
+    }
+    if (verdict != JOURNAL_COUNTS) {
+        s->stats.not_counted++;
+    } else if (o->lane == NULL || is_gone(s, o, part)) {
+        follow_rest(s, part);
+    } else if (!score_read_from(s, part->partition, a->offset) || !run_part(s, part)) {
+        return false;
+    }
+    a->part++;
+    a->offset = -1;
+    return true;
+}
+
+bool score_waits_for(const struct score *s, int32_t partition)
+{
+    const struct applying *a = &s->applying;
+    return a->begun && a->part < s->entry->part_count &&
+           s->entry->parts[a->part].partition == partition;
+}
+
+/* ---- one entry ---- */
+
+static bool ours(const struct score *s, const struct journal_entry *e)
+{
+    return memcmp(e->writer.bytes, s->writer.bytes, sizeof s->writer.bytes) == 0;
+}
+
+/* An entry of ours came back: the next may be written. */
+static void came_back(struct score *s, const struct journal_entry *e)
+{
+    if (!ours(s, e) || s->under_way == 0) {
+        return;
+    }
+    s->under_way--;
+    if (s->sent_ns != 0) {
+        latency_add(&s->journal_time, s->clock_ns() - s->sent_ns);
+        s->sent_ns = 0;
+    }
+}
+
+/* Another one has claimed a partition of ours: it stops here.  If the group still thinks it is ours
+ * after a while, so do we. */
+static void look_for_losses(struct score *s, const struct journal_entry *e)
+{
+    struct owned *o = &s->owned[e->partition];
+    if (e->kind != JOURNAL_CLAIM || o->lane == NULL) {
+        return;
+    }
+    if (ours(s, e)) {
+        o->had = true;
+    } else if (o->had && s->order->position > s->rebuilt_until) {
+        o->had = false;
+        o->claim_us = s->conf.now_us() + SCORE_YIELD_US;
+        s->stats.yields++;
+        log_line(FD_LOG_WARN, "partition_claimed",
+                 "partition=%" PRId32 " detail=\"another process has claimed it; this one stops "
+                 "deciding it\"",
+                 e->partition);
+    }
+}
+
+enum begin { BEGUN, PASSED, WAITS };
+
+/* Decodes the entry at the head and judges it.  PASSED: it is none. */
+static enum begin begin_entry(struct score *s, const struct bus_message *m)
+{
+    struct errmsg e;
+    enum err err = journal_decode(m->value, m->value_len, s->entry, &e);
+    if (err == ERR_CORRUPT) { /* for every reader alike */
+        journal_order_pass(s->order, m->offset);
+        s->stats.entries_damaged++;
+        log_line(FD_LOG_ERROR, "journal_damaged", "offset=%" PRId64, m->offset);
+        inbox_take(&s->journal, 1);
+        return PASSED;
+    }
+    if (err != ERR_OK) {
+        score_fail(s, "journal_refused", "offset %" PRId64 ": %s", m->offset, e.text);
+        return WAITS;
+    }
+    if (s->entry->kind == JOURNAL_BATCH &&
+        !score_follow_to(s, s->entry->labels_next, s->entry->notices_next)) {
+        return WAITS;
+    }
+    journal_order_apply(s->order, m->offset, s->entry, s->applying.verdict);
+    s->applying.begun = true;
+    s->applying.part = 0;
+    s->applying.offset = -1;
+    return BEGUN;
+}
+
+static void end_entry(struct score *s)
+{
+    if (s->entry->kind == JOURNAL_CLAIM) {
+        look_for_losses(s, s->entry);
+    }
+    came_back(s, s->entry);
+    s->applying.begun = false;
+    s->stats.entries++;
+    inbox_take(&s->journal, 1);
+}
+
+void score_apply(struct score *s)
+{
+    const struct bus_message *m = NULL;
+    while (!s->failed && inbox_head(&s->journal, &m) > 0) {
+        enum begin begin = s->applying.begun ? BEGUN : begin_entry(s, m);
+        if (begin == WAITS) {
+            return;
+        }
+        if (begin == PASSED) {
+            continue;
+        }
+        size_t parts = s->entry->kind == JOURNAL_BATCH ? s->entry->part_count : 0;
+        while (s->applying.part < parts) {
+            const size_t at = s->applying.part;
+            if (!apply_part(s, &s->entry->parts[at], s->applying.verdict[at])) {
+                return;
+            }
+        }
+        end_entry(s);
+    }
+}

@@ -1,0 +1,123 @@
+/* Labels and notices: read at once, in force where an entry of the journal says so. */
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "base/progress.h"
+#include "daemon/score_private.h"
+
+static void tell_labels_full(struct score *s)
+{
+    uint64_t held = 0;
+    if (log_limit_pass(&s->quiet, "labels_full", progress_now_us(), &held)) {
+        log_line(
+            FD_LOG_ERROR, "labels_full",
+            "room=%zu detail=\"a label was lost: too many wait for the time they became known, "
+            "or are remembered for a rebuild; shorten the labels topic's retention\"",
+            s->label_max);
+    }
+}
+
+void score_take_label(struct score *s, const struct bus_message *m)
+{
+    struct label label;
+    /* one instance writes dead letters for labels: the one that owns partition 0 */
+    bool emit = s->owned[0].lane != NULL && m->offset >= s->labels.high;
+    if (pipeline_label_message(s->pipeline, m, emit, &label)) {
+        if (s->label_count < s->label_max) {
+            s->label[s->label_count++] = (struct known_label){m->offset, label};
+        } else {
+            s->stats.labels_forgotten++;
+            tell_labels_full(s);
+        }
+    }
+    s->labels.next = m->offset + 1;
+}
+
+static void refuse_notice(struct score *s, int64_t offset, enum err err, const struct errmsg *e)
+{
+    char quoted[600];
+    s->stats.notices_refused++;
+    log_line(FD_LOG_ERROR, "notice_refused", "offset=%" PRId64 " error=%s detail=%s", offset,
+             err_name(err), log_quote(quoted, sizeof quoted, e->text));
+}
+
+/* Keeps a model that came whole.  Too many: the oldest goes, and what it decided is repeated by the
+ * one before. */
+static void keep_model(struct score *s, int64_t offset, struct model *m)
+{
+    if (s->noticed_count == NOTICED_MAX && s->noticed_given > 1) {
+        model_free(s->noticed[0].model);
+        for (size_t i = 1; i < NOTICED_MAX; i++) {
+            s->noticed[i - 1] = s->noticed[i];
+        }
+        s->noticed_count--;
+        s->noticed_given--;
+    }
+    if (s->noticed_count == NOTICED_MAX) {
+        model_free(m);
+        score_fail(s, "notices_full", "more than %d models wait to be put in force", NOTICED_MAX);
+        return;
+    }
+    s->noticed[s->noticed_count++] = (struct noticed){offset, m};
+}
+
+void score_take_notice(struct score *s, const struct bus_message *m)
+{
+    const uint8_t *bytes = NULL;
+    size_t len = 0;
+    struct errmsg e;
+    struct model *model = NULL;
+    enum err err = notice_take(&s->notice, m, &bytes, &len, &e);
+    if (err == ERR_END) {
+        err = model_load(bytes, len, &model, &e);
+        if (err == ERR_OK) {
+            keep_model(s, m->offset, model);
+        }
+    }
+    if (err != ERR_OK) {
+        refuse_notice(s, m->offset, err, &e);
+    }
+    s->notices.next = m->offset + 1;
+}
+
+static void give_model(struct score *s, const struct noticed *n)
+{
+    struct errmsg e;
+    enum err err = pipeline_set_model(s->pipeline, n->model, &e);
+    if (err != ERR_OK) {
+        refuse_notice(s, n->offset, err, &e);
+        return;
+    }
+    s->in_force = n->model;
+    s->stats.model_switches++;
+    log_line(FD_LOG_INFO, "model_switched", "version=%s notice=%" PRId64,
+             model_lineage(n->model)->version, n->offset);
+}
+
+bool score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next)
+{
+    if (labels_next > s->labels.next || notices_next > s->notices.next) {
+        return false;
+    }
+    while (s->label_given < s->label_count && s->label[s->label_given].offset < labels_next) {
+        uint64_t lost = pipeline_counters(s->pipeline)->labels_lost;
+        pipeline_label(s->pipeline, s->world, &s->label[s->label_given++].label);
+        if (pipeline_counters(s->pipeline)->labels_lost > lost) {
+            tell_labels_full(s);
+        }
+    }
+    while (s->noticed_given < s->noticed_count &&
+           s->noticed[s->noticed_given].offset < notices_next) {
+        give_model(s, &s->noticed[s->noticed_given++]);
+    }
+    return true;
+}
+
+enum err score_follow_again(struct score *s, struct errmsg *e)
+{
+    s->label_given = 0;
+    s->noticed_given = 0;
+    const struct model *first = s->used != NULL ? s->used : s->conf.pipeline.model;
+    s->in_force = first;
+    return pipeline_set_model(s->pipeline, first, e);
+}
