@@ -82,7 +82,7 @@ endif
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e bench bench-ablation bench-instructions bench-kafka bench-quality bench-steps bench-train asan tsan coverage \
+.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-steps bench-train asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format man completion install deb deb-check deb-try clean
 .SECONDARY:
 
@@ -117,7 +117,7 @@ $(B)/%.o: %.cpp
 	$(quiet)$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
 # The passes of training are loops over vectors (model/tape_lanes.h).
 ifeq ($(V),release)
-$(patsubst %.c,$(B)/%.o,$(wildcard model/tape*.c model/bins.c model/net.c model/train_adam.c)): CFLAGS += -O3
+$(patsubst %.c,$(B)/%.o,$(wildcard model/tape*.c model/bins*.c model/net.c model/train_adam.c)): CFLAGS += -O3
 endif
 $(B)/daemon/version.o: CFLAGS += -DFD_REVISION='"$(REVISION)"'
 $(B)/storage/migrate.o: $(wildcard sql/*.sql)
@@ -162,6 +162,8 @@ bench: $(BENCH) $(B)/fraudd             ## print speed numbers
 	@for b in $(BENCH); do echo "== $$b"; $(RUN) $$b || exit 1; done
 bench-quality: $(B)/fraudd              ## quality on the handbook's stream: DATA=FILE [QUALITY="--seeds 1 --peers"]
 	@tests/bench/quality.sh "$(DATA)" $(QUALITY)
+bench-memory: $(B)/fraudd               ## memory of training by length of history [MEMORY="--payments '2000000 10000000' --limit 8"]
+	@tests/bench/train_memory.sh $(MEMORY)
 bench-ablation: $(B)/fraudd $(B)/tests/bench/bench_fidelity  ## what each part of the network is worth: DATA=FILE [ABLATION="--only window-8"]
 	@tests/bench/ablation.sh "$(DATA)" $(ABLATION)
 bench-instructions: $(B)/tests/bench/bench_instructions  ## instructions of a step by part, counted by callgrind

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -141,36 +140,4 @@ enum err file_write(const char *path, const void *bytes, size_t len_bytes, struc
     close(fd);
     sync_folder_of(path);
     return ERR_OK;
-}
-
-enum err file_map_scratch(const char *dir, size_t len_bytes, void **out, struct errmsg *e)
-{
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/fraudd-scratch-XXXXXX", dir);
-    int fd = mkstemp(path);
-    if (fd < 0) {
-        return file_errno(e, errno, "create a scratch file in", dir);
-    }
-    unlink(path);
-    /* posix_fallocate finds a full disk now, where a message is possible, instead of a SIGBUS later
-     */
-    int failed = posix_fallocate(fd, 0, (off_t)len_bytes);
-    if (failed != 0) {
-        close(fd);
-        return file_errno(e, failed, "reserve a scratch file in", dir);
-    }
-    void *p = mmap(NULL, len_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    if (p == MAP_FAILED) {
-        return file_errno(e, errno, "map a scratch file in", dir);
-    }
-    *out = p;
-    return ERR_OK;
-}
-
-void file_unmap(void *p, size_t len_bytes)
-{
-    if (p != NULL) {
-        munmap(p, len_bytes);
-    }
 }

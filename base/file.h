@@ -1,4 +1,4 @@
-/* Whole files: read, write so that a reader sees the old or the new content and never a half, map.
+/* Whole files: read, write so that a reader sees the old or the new content and never a half.
  * Errors name the path and what the system said. */
 #ifndef FD_BASE_FILE_H
 #define FD_BASE_FILE_H
@@ -18,12 +18,6 @@ FD_MUSTCHECK enum err file_read(const char *path, size_t max_bytes, uint8_t **ou
  * content stays. */
 FD_MUSTCHECK enum err file_write(const char *path, const void *bytes, size_t len_bytes,
                                  struct errmsg *e);
-
-/* A zeroed area of len_bytes backed by an unlinked file in `dir` (memory that the kernel may write
- * out, unlike anonymous pages), or NULL.  Free with file_unmap. */
-FD_MUSTCHECK enum err file_map_scratch(const char *dir, size_t len_bytes, void **out,
-                                       struct errmsg *e);
-void file_unmap(void *p, size_t len_bytes);
 
 /* Text of errno for messages: "No such file or directory". */
 enum err file_errno(struct errmsg *e, int errnum, const char *did, const char *path);

@@ -1,6 +1,7 @@
 /* fraudd train: history to a model, in a file or in the registry. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,6 +38,10 @@ static const struct conf_option OPTIONS[] = {
     {"warmup", CONF_DURATION, 0, "30d", 0, 1e9,
      "first stretch of the history that only fills windows"},
     {"epochs", CONF_INT, 0, "6", 1, 100, "passes over the data at most"},
+    {"memory", CONF_REAL, 0, "4", 0, 1e6,
+     "GiB that rows may take in memory; what is beyond lies in files in --work"},
+    {"work", CONF_TEXT, 0, NULL, 0, 0,
+     "folder for those files, 640 bytes a payment (default: TMPDIR, or /var/tmp)"},
     {"threads", CONF_INT, 0, "0", 0, 256, "worker threads, 0: one a CPU (the result is the same)"},
     {"seed", CONF_INT, 0, NULL, 0, 4e9, "of weights, order and dropout (default: train.seed)"},
     ACTION_AS,
@@ -56,7 +61,7 @@ static const struct verb VERB = {
     "fraudd train --input history.csv.xz --until 2018-08-01 --out model.fraudd\n"
     "  fraudd train --config /etc/fraudd/fraudd.conf"};
 
-/* Most memory that this process held at once. */
+/* Most memory that this process held at once, parts of mapped files in it. */
 static double peak_gib(void)
 {
     struct rusage use;
@@ -102,6 +107,15 @@ static enum err read_options(const struct conf *c, struct learn_conf *out, struc
     out->train.seed = (uint64_t)conf_int(c, conf_given(c, "seed") ? "seed" : "train.seed");
     out->train.threads = (uint32_t)(threads > 0 ? threads : sysconf(_SC_NPROCESSORS_ONLN));
     return ERR_OK;
+}
+
+/* Where rows lie.  Borrows c. */
+static struct scratch read_scratch(const struct conf *c)
+{
+    const char *folder = conf_text(c, "work");
+    folder = folder != NULL ? folder : getenv("TMPDIR");
+    return (struct scratch){.folder = folder != NULL ? folder : "/var/tmp",
+                            .memory_max_bytes = (size_t)(conf_real(c, "memory") * (1 << 30))};
 }
 
 static enum err read_history(const struct conf *c, struct db *db, const struct rates *rates,
@@ -173,7 +187,8 @@ static enum err keep(const struct conf *c, struct db **db, const struct learnt *
 
 static enum err run(const struct conf *c, struct errmsg *e)
 {
-    struct past past = {0};
+    struct scratch scratch = read_scratch(c);
+    struct past past = {.without_ids = true, .scratch = &scratch};
     struct rates *rates = NULL;
     struct db *db = NULL;
     struct learnt learnt = {0};
@@ -181,6 +196,7 @@ static enum err run(const struct conf *c, struct errmsg *e)
     struct learn_conf lc;
     const char *who = NULL;
     learn_conf_default(&lc);
+    lc.scratch = &scratch;
     enum err err = read_options(c, &lc, e);
     if (err == ERR_OK && conf_text(c, "input") == NULL) {
         err = actions_who(c, &who, e);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/scratch.h"
 #include "daemon/past.h"
 #include "features/schema.h"
 #include "model/train.h"
@@ -14,9 +15,10 @@
 struct learn_conf {
     struct feature_params params;
     struct train_conf train;
-    int64_t until_us;   /* end of the history */
-    int64_t holdout_us; /* its last stretch decides how long to train and calibrates */
-    int64_t warmup_us;  /* its first stretch has weight zero (at most a fifth of it) */
+    int64_t until_us;        /* end of the history */
+    int64_t holdout_us;      /* its last stretch decides how long to train and calibrates */
+    int64_t warmup_us;       /* its first stretch has weight zero (at most a fifth of it) */
+    struct scratch *scratch; /* borrowed: memory and files of the rows; NULL: all in memory */
 };
 
 /* A trained model as bytes; learnt_done frees. */
@@ -34,7 +36,8 @@ struct learnt {
 
 void learn_conf_default(struct learn_conf *c);
 
-/* ERR_INVALID the history is too short or has no fraud (named). */
+/* ERR_INVALID the history is too short or has no fraud (named);  ERR_IO and the like: no room in
+ * the folder for files. */
 FD_MUSTCHECK enum err learn(const struct past *past, const struct learn_conf *c,
                             int (*progress)(void *ctx, const struct train_progress *p), void *ctx,
                             struct learnt *out, struct errmsg *e);

@@ -8,34 +8,42 @@
 #include "base/timefmt.h"
 #include "daemon/row_csv.h"
 
+#define ROOM_MIN ((size_t)1 << 18) /* bytes that an array grows by at least */
+
+/* Room for `more` bytes after the first `used`; an array grows by a quarter at a time. */
+static enum err make_room(struct past *p, struct scratch_array *a, size_t used, size_t more,
+                          struct errmsg *e)
+{
+    if (used + more <= a->size_bytes) {
+        return ERR_OK;
+    }
+    enum err err =
+        scratch_grow(p->scratch, a, used + more + (used / 4 > ROOM_MIN ? used / 4 : ROOM_MIN), e);
+    return err == ERR_OK ? err : err_prefix(e, err, "cannot hold more than %zu payments", p->n);
+}
+
 enum err past_add(struct past *p, const struct tx *t, struct slice id, bool has_label, bool fraud,
                   int64_t known_us, struct errmsg *e)
 {
-    if (p->n == p->room) {
-        size_t room = p->room == 0 ? 4096 : p->room * 2;
-        struct past_row *rows = realloc(p->rows, room * sizeof *rows);
-        if (rows == NULL) {
-            return err_set(e, ERR_NOMEM, "cannot hold %zu payments in memory", room);
-        }
-        p->rows = rows;
-        p->room = room;
+    size_t text = p->without_ids ? 0 : id.len;
+    enum err err = make_room(p, &p->row_array, p->n * sizeof *p->rows, sizeof *p->rows, e);
+    if (err == ERR_OK) {
+        err = make_room(p, &p->text_array, p->text_len, text, e);
     }
-    if (p->text_len + id.len > p->text_room) {
-        size_t room = (p->text_room + id.len) * 2;
-        char *text = realloc(p->text, room);
-        if (text == NULL) {
-            return err_set(e, ERR_NOMEM, "cannot hold the ids of %zu payments in memory", p->n);
-        }
-        p->text = text;
-        p->text_room = room;
+    if (err != ERR_OK) {
+        return err;
     }
-    memcpy(p->text + p->text_len, id.at, id.len);
-    p->rows[p->n++] = (struct past_row){.tx = *t,
-                                        .id_at = p->text_len,
-                                        .known_us = has_label ? known_us : INT64_MAX,
-                                        .id_len = (uint16_t)id.len,
-                                        .fraud = has_label && fraud};
-    p->text_len += id.len;
+    p->rows = p->row_array.base;
+    if (text > 0) {
+        memcpy((char *)p->text_array.base + p->text_len, id.at, text);
+    }
+    p->rows[p->n] = (struct past_row){.tx = *t,
+                                      .id_at = p->without_ids ? p->n : p->text_len,
+                                      .known_us = has_label ? known_us : INT64_MAX,
+                                      .id_len = (uint16_t)text,
+                                      .fraud = has_label && fraud};
+    p->n++;
+    p->text_len += text;
     return ERR_OK;
 }
 
@@ -108,8 +116,8 @@ void past_sort(struct past *p)
 
 void past_done(struct past *p)
 {
-    free(p->rows);
-    free(p->text);
+    scratch_free(p->scratch, &p->row_array);
+    scratch_free(p->scratch, &p->text_array);
     memset(p, 0, sizeof *p);
 }
 

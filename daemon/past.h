@@ -1,5 +1,8 @@
-/* A stretch of payment history in memory, in order of event time: what training and backtest
- * replay. Filled from CSV here, from PostgreSQL by the caller through past_add.  One owner. */
+/* A stretch of payment history, in order of event time: what training and backtest replay.  Filled
+ * from CSV here, from PostgreSQL by the caller through past_add.  One owner.
+ *
+ * 120 bytes a payment and its id.  Where `scratch` is set before the first row, what does not fit
+ * in its memory lies in files. */
 #ifndef FD_DAEMON_PAST_H
 #define FD_DAEMON_PAST_H
 
@@ -8,13 +11,14 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/scratch.h"
 #include "daemon/rates.h"
 #include "daemon/wire.h"
 #include "features/tx.h"
 
 struct past_row {
     struct tx tx;
-    size_t id_at;     /* of its id's text */
+    uint64_t id_at;   /* of its id's text; without ids, its number on arrival */
     int64_t known_us; /* when its verdict became known; INT64_MAX: no verdict */
     uint16_t id_len;
     bool fraud;
@@ -22,9 +26,11 @@ struct past_row {
 
 struct past {
     struct past_row *rows;
-    size_t n, room;
-    char *text;
-    size_t text_len, text_room;
+    size_t n;
+    bool without_ids;        /* set by the caller before the first row: past_id is not asked */
+    struct scratch *scratch; /* likewise; borrowed; NULL: all in memory */
+    size_t text_len;
+    struct scratch_array row_array, text_array;
     bool sorted;
 };
 
@@ -44,7 +50,7 @@ void past_done(struct past *p);
 size_t past_find(const struct past *p, int64_t at_us);
 static inline const char *past_id(const struct past *p, size_t i)
 {
-    return p->text + p->rows[i].id_at;
+    return (const char *)p->text_array.base + p->rows[i].id_at;
 }
 
 #endif

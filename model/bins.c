@@ -2,7 +2,9 @@
  *  1. A column's edges ascend strictly; its bins are one more than its edges.
  *  2. A value equal to an edge falls in the bin below it, as a tree's "x <= threshold".
  *  3. Sums run in one fixed order (rows ascending, or values ascending with ties by row), in
- *     double: the result does not depend on the number of threads. */
+ *     double: the result does not depend on the number of threads.
+ *  4. Rows may lie in a file larger than memory: they are read in order, once for the constants and
+ *     once for the trees' sample, of which a copy is kept. */
 #include "model/bins.h"
 
 #include <math.h>
@@ -11,7 +13,6 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "model/tape_lanes.h"
 
 #define VARIANCE_MIN 1e-12
 #define RADIX_BITS 11U
@@ -24,13 +25,15 @@ struct sample {
 
 struct fit {
     const struct train_rows *rows;
+    int64_t until_us;
     uint32_t leaves, quantiles;
     size_t *row; /* [n] drawn rows, ascending */
+    float *x;    /* [columns, n] their values */
     double *weight;
     uint8_t *label;
     size_t n;
-    size_t *fit_row; /* [fit_n] all rows of the fit */
-    size_t fit_n;
+    struct sums *sums;     /* [groups of columns] */
+    size_t block;          /* first row of the block whose sums are taken */
     float *mean, *inv_sd;  /* [columns] */
     float *edges;          /* [columns, BINS_EDGES_MAX] */
     uint32_t *edge_count;  /* [columns] */
@@ -38,6 +41,19 @@ struct fit {
     double **prefix;       /* [threads] [2, n + 1] scratch: fraud and all weight below */
     bool *bad;             /* [columns] a value is not finite */
 };
+
+/* Columns a job works on together: a cache line of each row. */
+#define GROUP 16
+
+struct sums {
+    bool begun;
+    double total, shift[GROUP], sum[GROUP], square[GROUP];
+};
+
+static bool in_fit(const struct fit *f, size_t i)
+{
+    return f->rows->event_us[i] < f->until_us && f->rows->weight[i] > 0;
+}
 
 /* Position of a float among all floats, as an unsigned number; both zeros alike. */
 static uint32_t rank_of(float x)
@@ -169,8 +185,7 @@ static void fit_edges(void *ctx, uint32_t worker, uint32_t column)
     double *fraud = f->prefix[worker];
     double *all = fraud + f->n + 1;
     for (size_t i = 0; i < f->n; i++) {
-        s[i].x = f->rows->x[f->row[i] * f->rows->columns + column];
-        s[i].at = (uint32_t)i;
+        s[i] = (struct sample){f->x[(size_t)column * f->n + i], (uint32_t)i};
     }
     s = sort_by_value(s, s + f->n, f->n);
     fraud[0] = all[0] = 0;
@@ -192,89 +207,129 @@ static void fit_edges(void *ctx, uint32_t worker, uint32_t column)
     f->edge_count[column] = kept;
 }
 
-/* Columns a job works on together: a cache line of each row. */
-#define GROUP 16
+/* Rows whose sums are taken before those behind them are read. */
+#define BLOCK_ROWS 8192
 
-static void fit_constants(void *ctx, uint32_t worker, uint32_t group)
+static void sum_block(void *ctx, uint32_t worker, uint32_t group)
 {
     struct fit *f = ctx;
+    struct sums *s = &f->sums[group];
     (void)worker;
     size_t d = f->rows->columns;
     size_t c0 = (size_t)group * GROUP;
     size_t n = d - c0 < GROUP ? d - c0 : GROUP;
-    double total = 0;
-    double shift[GROUP];
-    double sum[GROUP] = {0};
-    double square[GROUP] = {0};
-    for (size_t c = 0; c < n; c++) {
-        shift[c] = (double)f->rows->x[f->fit_row[0] * d + c0 + c];
-    }
-    for (size_t i = 0; i < f->fit_n; i++) {
-        const float *x = f->rows->x + f->fit_row[i] * d + c0;
-        double w = (double)f->rows->weight[f->fit_row[i]];
-        total += w;
-        for (size_t c = 0; c < n; c++) {
-            double v = (double)x[c] - shift[c];
-            sum[c] += w * v;
-            square[c] += w * v * v;
+    size_t end = f->rows->n - f->block < BLOCK_ROWS ? f->rows->n : f->block + BLOCK_ROWS;
+    for (size_t i = f->block; i < end; i++) {
+        if (!in_fit(f, i)) {
+            continue;
         }
-    }
-    for (size_t c = 0; c < n; c++) {
-        double mean = sum[c] / total;
-        double var = square[c] / total - mean * mean;
-        f->bad[c0 + c] = !isfinite(var);
-        f->mean[c0 + c] = (float)(mean + shift[c]);
-        f->inv_sd[c0 + c] = var > VARIANCE_MIN ? (float)(1 / sqrt(var)) : 0;
+        const float *x = f->rows->x + i * d + c0;
+        double w = (double)f->rows->weight[i];
+        for (size_t c = 0; !s->begun && c < n; c++) {
+            s->shift[c] = (double)x[c];
+        }
+        s->begun = true;
+        s->total += w;
+        for (size_t c = 0; c < n; c++) {
+            double v = (double)x[c] - s->shift[c];
+            s->sum[c] += w * v;
+            s->square[c] += w * v * v;
+        }
     }
 }
 
-/* Counts fit rows and draws the trees' sample. */
-static enum err draw_rows(struct fit *f, int64_t until_us, uint64_t seed, struct errmsg *e)
+static void fit_constants(struct fit *f, struct pool *pool)
+{
+    size_t d = f->rows->columns;
+    for (f->block = 0; f->block < f->rows->n; f->block += BLOCK_ROWS) {
+        pool_run(pool, (uint32_t)((d + GROUP - 1) / GROUP), sum_block, f);
+    }
+    for (size_t i = 0; i < d; i++) {
+        const struct sums *s = &f->sums[i / GROUP];
+        size_t c = i % GROUP;
+        double mean = s->sum[c] / s->total;
+        double var = s->square[c] / s->total - mean * mean;
+        f->bad[i] = !isfinite(var);
+        f->mean[i] = (float)(mean + s->shift[c]);
+        f->inv_sd[i] = var > VARIANCE_MIN ? (float)(1 / sqrt(var)) : 0;
+    }
+}
+
+/* Selection sampling (Knuth 3.4.2 S): of `left` rows to come exactly `want` are taken, in order. */
+struct draw {
+    struct rng rng;
+    size_t left, want;
+    double scale; /* rows that a drawn one stands for */
+};
+
+static void draw_init(struct draw *d, size_t rows, size_t most, uint64_t seed)
+{
+    *d = (struct draw){.left = rows, .want = rows < most ? rows : most};
+    d->scale = (double)rows / (double)d->want;
+    rng_init(&d->rng, seed);
+}
+
+static bool draw_next(struct draw *d)
+{
+    bool take = d->want > 0 && rng_below(&d->rng, d->left) < d->want;
+    d->left--;
+    d->want -= take;
+    return take;
+}
+
+/* Draws the trees' sample. */
+static enum err draw_rows(struct fit *f, uint64_t seed, struct errmsg *e)
 {
     const struct train_rows *r = f->rows;
-    f->fit_row = malloc((r->n + 1) * sizeof *f->fit_row);
-    f->row = malloc((r->n + 1) * sizeof *f->row);
-    f->weight = malloc((r->n + 1) * sizeof *f->weight);
-    f->label = malloc(r->n + 1);
-    if (f->fit_row == NULL || f->row == NULL || f->weight == NULL || f->label == NULL) {
-        return err_set(e, ERR_NOMEM, "no memory for the bins of %zu rows", r->n);
-    }
-    size_t frauds = 0;
+    size_t all[2] = {0, 0}; /* legitimate ones, frauds */
     for (size_t i = 0; i < r->n; i++) {
-        if (r->event_us[i] < until_us && r->weight[i] > 0) {
-            f->fit_row[f->fit_n++] = i;
-            frauds += r->label[i];
+        if (in_fit(f, i)) {
+            all[r->label[i]]++;
         }
     }
-    size_t others = f->fit_n - frauds;
-    if (frauds == 0 || others == 0) {
+    if (all[0] == 0 || all[1] == 0) {
         return err_set(e, ERR_INVALID,
                        "%zu frauds among %zu rows before the held-out time: training needs "
                        "frauds and legitimate payments",
-                       frauds, f->fit_n);
+                       all[1], all[0] + all[1]);
     }
-    /* selection sampling (Knuth 3.4.2 S): exactly `want` of `others`, in order */
-    size_t want = others < BINS_OTHERS_MAX ? others : BINS_OTHERS_MAX;
-    double scale = (double)others / (double)want;
-    struct rng rng;
-    rng_init(&rng, seed ^ 0x62696e73U);
-    for (size_t k = 0; k < f->fit_n; k++) {
-        size_t i = f->fit_row[k];
-        double w = (double)r->weight[i];
-        if (!r->label[i]) {
-            bool take = want > 0 && rng_below(&rng, others) < want;
-            others--;
-            if (!take) {
-                continue;
-            }
-            want--;
-            w *= scale;
+    struct draw draw[2];
+    draw_init(&draw[0], all[0], BINS_OTHERS_MAX, seed ^ 0x62696e73U);
+    draw_init(&draw[1], all[1], BINS_FRAUDS_MAX, seed ^ 0x66726175U);
+    size_t room = draw[0].want + draw[1].want;
+    f->row = malloc(room * sizeof *f->row);
+    f->weight = malloc(room * sizeof *f->weight);
+    f->label = malloc(room);
+    f->x = malloc(room * r->columns * sizeof *f->x);
+    if (f->row == NULL || f->weight == NULL || f->label == NULL || f->x == NULL) {
+        return err_set(e, ERR_NOMEM, "no memory for the bins' sample of %zu rows", room);
+    }
+    for (size_t i = 0; i < r->n; i++) {
+        if (in_fit(f, i) && draw_next(&draw[r->label[i]])) {
+            f->row[f->n] = i;
+            f->weight[f->n] = (double)r->weight[i] * draw[r->label[i]].scale;
+            f->label[f->n++] = r->label[i];
         }
-        f->row[f->n] = i;
-        f->weight[f->n] = w;
-        f->label[f->n++] = r->label[i];
     }
     return ERR_OK;
+}
+
+/* Drawn rows whose values are copied at a time. */
+#define COPY_ROWS 1024
+
+static void copy_rows(void *ctx, uint32_t worker, uint32_t item)
+{
+    const struct fit *f = ctx;
+    (void)worker;
+    size_t d = f->rows->columns;
+    size_t first = (size_t)item * COPY_ROWS;
+    size_t end = f->n - first < COPY_ROWS ? f->n : first + COPY_ROWS;
+    for (size_t i = first; i < end; i++) {
+        const float *x = f->rows->x + f->row[i] * d;
+        for (size_t c = 0; c < d; c++) {
+            f->x[c * f->n + i] = x[c];
+        }
+    }
 }
 
 static enum err fit_alloc(struct fit *f, uint32_t threads, struct errmsg *e)
@@ -285,9 +340,11 @@ static enum err fit_alloc(struct fit *f, uint32_t threads, struct errmsg *e)
     f->edges = calloc(d * BINS_EDGES_MAX, sizeof *f->edges);
     f->edge_count = calloc(d, sizeof *f->edge_count);
     f->bad = calloc(d, sizeof *f->bad);
+    f->sums = calloc((d + GROUP - 1) / GROUP, sizeof *f->sums);
     f->order = calloc(threads, sizeof(struct sample *));
     f->prefix = calloc(threads, sizeof *f->prefix);
-    bool ok = f->mean && f->inv_sd && f->edges && f->edge_count && f->bad && f->order && f->prefix;
+    bool ok = f->mean && f->inv_sd && f->edges && f->edge_count && f->bad && f->sums && f->order &&
+              f->prefix;
     for (uint32_t t = 0; ok && t < threads; t++) {
         f->order[t] = malloc((2 * f->n + 1) * sizeof **f->order);
         f->prefix[t] = malloc(2 * (f->n + 1) * sizeof **f->prefix);
@@ -308,6 +365,7 @@ static void fit_done(struct fit *f, uint32_t threads)
     }
     free(f->order);
     free(f->prefix);
+    free(f->sums);
     free(f->bad);
     free(f->edge_count);
     free(f->edges);
@@ -315,8 +373,8 @@ static void fit_done(struct fit *f, uint32_t threads)
     free(f->mean);
     free(f->label);
     free(f->weight);
+    free(f->x);
     free(f->row);
-    free(f->fit_row);
 }
 
 /* Takes mean and inv_sd over from f. */
@@ -353,7 +411,7 @@ enum err bins_fit(const struct train_rows *rows, int64_t until_us, uint32_t leav
                   uint32_t quantiles, uint64_t seed, struct pool *pool, struct net_encoding *out,
                   struct errmsg *e)
 {
-    struct fit f = {.rows = rows, .leaves = leaves, .quantiles = quantiles};
+    struct fit f = {.rows = rows, .until_us = until_us, .leaves = leaves, .quantiles = quantiles};
     uint32_t threads = pool_threads(pool);
     enum err rc = ERR_OK;
     if (leaves < 1 || quantiles > BINS_EDGES_MAX || leaves - 1 > BINS_EDGES_MAX - quantiles) {
@@ -362,14 +420,14 @@ enum err bins_fit(const struct train_rows *rows, int64_t until_us, uint32_t leav
                        "most %d",
                        leaves, quantiles, BINS_EDGES_MAX + 1);
     }
-    rc = draw_rows(&f, until_us, seed, e);
+    rc = draw_rows(&f, seed, e);
     if (rc == ERR_OK) {
         rc = fit_alloc(&f, threads, e);
     }
     if (rc != ERR_OK) {
         goto out;
     }
-    pool_run(pool, (uint32_t)((rows->columns + GROUP - 1) / GROUP), fit_constants, &f);
+    fit_constants(&f, pool);
     for (size_t c = 0; c < rows->columns; c++) {
         if (f.bad[c]) {
             rc = err_set(e, ERR_NUMERIC, "column %zu has a value that is not finite or too large",
@@ -377,84 +435,10 @@ enum err bins_fit(const struct train_rows *rows, int64_t until_us, uint32_t leav
             goto out;
         }
     }
+    pool_run(pool, (uint32_t)((f.n + COPY_ROWS - 1) / COPY_ROWS), copy_rows, &f);
     pool_run(pool, (uint32_t)rows->columns, fit_edges, &f);
     rc = pack(&f, out, e);
 out:
     fit_done(&f, threads);
     return rc;
-}
-
-void bins_done(struct net_encoding *enc)
-{
-    free(enc->mean);
-    free(enc->inv_sd);
-    free(enc->first_row);
-    free(enc->edges);
-    *enc = (struct net_encoding){0};
-}
-
-uint32_t bins_find(const struct net_encoding *enc, uint32_t column, float x)
-{
-    const float *edge = enc->edges + enc->first_row[column] - column;
-    uint32_t n = enc->first_row[column + 1] - enc->first_row[column] - 1;
-    uint32_t low = 0;
-    while (n > 0) {
-        uint32_t half = n / 2;
-        if (edge[low + half] < x) {
-            low += half + 1;
-            n -= half + 1;
-        } else {
-            n = half;
-        }
-    }
-    return low;
-}
-
-float bins_standardise(const struct net_encoding *enc, uint32_t column, float x)
-{
-    float v = (x - enc->mean[column]) * enc->inv_sd[column];
-    v = v < NET_INPUT_CLIP ? v : NET_INPUT_CLIP;
-    return v > -NET_INPUT_CLIP ? v : -NET_INPUT_CLIP;
-}
-
-enum err bins_finder_init(struct bins_finder *f, const struct net_encoding *enc, struct errmsg *e)
-{
-    uint32_t d = enc->columns;
-    uint32_t rounds = 1;
-    for (uint32_t c = 0; c < d; c++) {
-        uint32_t edges = enc->first_row[c + 1] - enc->first_row[c] - 1;
-        rounds = edges > rounds ? edges : rounds;
-    }
-    float *edge = calloc((size_t)rounds * d + 1, sizeof *edge);
-    if (edge == NULL) {
-        return err_set(e, ERR_NOMEM, "no memory for the bin edges of %u columns", d);
-    }
-    for (uint32_t c = 0; c < d; c++) {
-        const float *own = enc->edges + enc->first_row[c] - c;
-        uint32_t edges = enc->first_row[c + 1] - enc->first_row[c] - 1;
-        for (uint32_t i = 0; i < rounds; i++) {
-            edge[(size_t)i * d + c] = i < edges ? own[i] : INFINITY;
-        }
-    }
-    *f = (struct bins_finder){d, rounds, edge};
-    return ERR_OK;
-}
-
-void bins_finder_done(struct bins_finder *f)
-{
-    free(f->edge);
-    *f = (struct bins_finder){0};
-}
-
-TAPE_CLONES void bins_find_row(const struct bins_finder *f, const float *restrict x,
-                               uint32_t *restrict out)
-{
-    uint32_t d = f->columns;
-    memset(out, 0, d * sizeof *out);
-    for (uint32_t i = 0; i < f->rounds; i++) {
-        const float *restrict edge = f->edge + (size_t)i * d;
-        for (uint32_t c = 0; c < d; c++) {
-            out[c] += edge[c] < x[c];
-        }
-    }
 }

@@ -14,15 +14,16 @@
 
 #define BINS_EDGES_MAX 255     /* a column's; a bin number is a byte */
 #define BINS_OTHERS_MAX 150000 /* legitimate rows that the trees see */
+#define BINS_FRAUDS_MAX 350000 /* frauds, likewise; the sample takes at most 300 MB */
 #define BINS_LEAF_ROWS 40      /* fewest rows beside a split */
 /* What a split must be worth: Pearson's chi squared of its two sides, which is its Gini gain over
  * 2 p (1 - p).  The best of many splits of noise reaches 15 or so, and bins that mean little cost
  * more than they tell (model/README.md). */
 #define BINS_SPLIT_CHI2 60
 
-/* Fits on rows before until_us with weight > 0: constants on all, edges on all frauds and up to
- * BINS_OTHERS_MAX others drawn by `seed`.  leaves - 1 + quantiles <= BINS_EDGES_MAX.  The result
- * depends on rows and seed only.  out: allocated, free with bins_done.
+/* Fits on rows before until_us with weight > 0: constants on all, edges on up to BINS_FRAUDS_MAX
+ * frauds and up to BINS_OTHERS_MAX others drawn by `seed`.  leaves - 1 + quantiles <=
+ * BINS_EDGES_MAX.  The result depends on rows and seed only.  out: allocated, free with bins_done.
  * ERR_INVALID no fraud or no legitimate row;  ERR_NUMERIC a value that is not finite (named) */
 FD_MUSTCHECK enum err bins_fit(const struct train_rows *rows, int64_t until_us, uint32_t leaves,
                                uint32_t quantiles, uint64_t seed, struct pool *pool,

@@ -33,8 +33,10 @@ struct run {
     struct train_progress at;
     uint64_t steps_before, events_before; /* of the fit before */
     bool held_out;                        /* there is something to hold out */
-    float *weight;                        /* [rows] of the held-out rows, else 0 */
-    float *logit, *best_logit;            /* [rows] of the held-out rows */
+    size_t held;                          /* rows at or after holdout_from_us, in order: */
+    uint8_t *label;                       /* [held] */
+    float *weight;                        /* [held] */
+    float *logit, *best_logit;            /* [held] */
     float *best_params, *best_raw, *best_balance;
     double top_ap; /* of all epochs so far */
     uint32_t best_epochs;
@@ -117,16 +119,19 @@ static enum err after_step(void *ctx, struct errmsg *e)
     return ERR_OK;
 }
 
-/* Weights of the held-out rows; whether there is a fraud and a legitimate one among them. */
+/* Labels and weights of the held-out rows; whether there is a fraud and a legitimate one among
+ * them. */
 static void hold_out(struct run *r)
 {
     const struct train_rows *rows = r->rows;
     bool seen[2] = {false, false};
-    for (size_t i = 0; i < rows->n; i++) {
-        r->weight[i] = rows->event_us[i] >= r->conf->holdout_from_us ? rows->weight[i] : 0;
-        if (r->weight[i] > 0) {
-            seen[rows->label[i]] = true;
+    for (size_t i = 0, k = 0; i < rows->n; i++) {
+        if (rows->event_us[i] < r->conf->holdout_from_us) {
+            continue;
         }
+        r->label[k] = rows->label[i];
+        r->weight[k++] = rows->weight[i];
+        seen[rows->label[i]] |= rows->weight[i] > 0;
     }
     r->held_out = seen[0] && seen[1];
 }
@@ -134,17 +139,21 @@ static void hold_out(struct run *r)
 static enum err run_init(struct run *r, struct errmsg *e)
 {
     const struct net_shape *s = &r->fit.net.shape;
-    size_t n = r->rows->n + 1;
     size_t total = r->fit.net.layout.total;
+    for (size_t i = 0; i < r->rows->n; i++) {
+        r->held += r->rows->event_us[i] >= r->conf->holdout_from_us;
+    }
+    size_t n = r->held + 1;
+    r->label = calloc(n, sizeof *r->label);
     r->weight = calloc(n, sizeof *r->weight);
     r->logit = calloc(n, sizeof *r->logit);
     r->best_logit = calloc(n, sizeof *r->best_logit);
     r->best_params = calloc(total, sizeof *r->best_params);
     r->best_raw = calloc(total, sizeof *r->best_raw);
     r->best_balance = calloc((size_t)s->layers * s->experts, sizeof *r->best_balance);
-    if (r->weight == NULL || r->logit == NULL || r->best_logit == NULL || r->best_params == NULL ||
-        r->best_raw == NULL || r->best_balance == NULL) {
-        return err_set(e, ERR_NOMEM, "no memory for the scores of %zu rows", r->rows->n);
+    if (r->label == NULL || r->weight == NULL || r->logit == NULL || r->best_logit == NULL ||
+        r->best_params == NULL || r->best_raw == NULL || r->best_balance == NULL) {
+        return err_set(e, ERR_NOMEM, "no memory for the scores of %zu rows", r->held);
     }
     hold_out(r);
     r->best_epochs = r->conf->epochs;
@@ -154,6 +163,7 @@ static enum err run_init(struct run *r, struct errmsg *e)
 static void run_done(struct run *r)
 {
     fit_done(&r->fit);
+    free(r->label);
     free(r->weight);
     free(r->logit);
     free(r->best_logit);
@@ -188,7 +198,7 @@ static enum err measure(struct run *r, double *out_ap, struct errmsg *e)
     if (rc != ERR_OK) {
         return rc;
     }
-    return metrics_rank(r->logit, r->rows->label, r->weight, r->rows->n, &auc, out_ap, e);
+    return metrics_rank(r->logit, r->label, r->weight, r->held, &auc, out_ap, e);
 }
 
 /* Runs the first fit epoch by epoch; the best average weights stay in best_*. */
@@ -221,8 +231,8 @@ static enum err run_first(struct run *r, struct errmsg *e)
 /* Calibration and measures of the best weights on the held-out rows. */
 static enum err judge(const struct run *r, struct train_result *out, struct errmsg *e)
 {
-    const uint8_t *label = r->rows->label;
-    size_t n = r->rows->n;
+    const uint8_t *label = r->label;
+    size_t n = r->held;
     out->holdout_auc = out->holdout_ap = out->holdout_brier = (double)NAN;
     out->calibration[0] = out->calibration[1] = 1;
     out->calibration[2] = 0;
@@ -294,7 +304,7 @@ static enum err run_final(struct run *r, struct train_result *out, struct errmsg
     return rc;
 }
 
-/* Logits of the rows from from_us on; uses as train_score. */
+/* Logits of the rows from from_us on, and uses, as train_score. */
 static enum err score_rows(const struct train_result *r, const struct train_rows *rows,
                            int64_t from_us, struct pool *pool, float *out_logit, uint64_t *out_uses,
                            struct errmsg *e)
@@ -319,7 +329,7 @@ static enum err measure_shares(const struct run *r, struct train_result *out, st
 {
     const struct net_shape *s = &out->shape;
     uint64_t uses[NET_LAYERS_MAX * NET_EXPERTS_MAX];
-    enum err rc = score_rows(out, r->rows, r->conf->holdout_from_us, r->pool, r->logit, uses, e);
+    enum err rc = score_rows(out, r->rows, r->conf->holdout_from_us, r->pool, NULL, uses, e);
     for (uint32_t layer = 0; rc == ERR_OK && layer < s->layers; layer++) {
         const uint64_t *own = uses + (size_t)layer * s->experts;
         uint64_t sum = 0;

@@ -12,6 +12,7 @@ struct scorer {
     const struct tape_data *data;
     const struct piece *piece;
     size_t *first; /* [passes + 1] first piece of each pass */
+    size_t *place; /* [passes] of its first logit */
     uint32_t passes;
     struct tape **tape; /* [threads] */
     float *logit;
@@ -36,9 +37,10 @@ static void run_pass(void *ctx, uint32_t worker, uint32_t item)
     const struct piece *piece = s->piece + s->first[item];
     size_t count = s->first[item + 1] - s->first[item];
     tape_forward(t, s->net, s->data, piece, count, NULL, false);
-    for (size_t i = 0; i < t->tokens; i++) {
-        if (t->counted[i] && s->logit != NULL) {
-            s->logit[t->row[i]] = t->logit[i];
+    size_t place = s->place[item];
+    for (size_t i = 0; s->logit != NULL && i < t->tokens; i++) {
+        if (t->counted[i]) {
+            s->logit[place++] = t->logit[i]; /* pieces lie in order of rows */
         }
     }
     const struct net_shape *shape = &s->net->shape;
@@ -46,19 +48,20 @@ static void run_pass(void *ctx, uint32_t worker, uint32_t item)
 }
 
 /* Groups consecutive pieces into passes of at most rows_max rows. */
-static uint32_t group(const struct pieces *p, size_t rows_max, size_t *first)
+static void group(struct scorer *s, const struct pieces *p, size_t rows_max)
 {
-    uint32_t passes = 0;
     size_t rows = 0;
+    size_t counted = 0;
     for (size_t i = 0; i < p->count; i++) {
         if (i == 0 || rows + p->piece[i].len > rows_max) {
-            first[passes++] = i;
+            s->place[s->passes] = counted;
+            s->first[s->passes++] = i;
             rows = 0;
         }
         rows += p->piece[i].len;
+        counted += p->piece[i].len - p->piece[i].context;
     }
-    first[passes] = p->count;
-    return passes;
+    s->first[s->passes] = p->count;
 }
 
 enum err train_score(const struct tape_net *net, const struct tape_data *data, int64_t from_us,
@@ -77,9 +80,10 @@ enum err train_score(const struct tape_net *net, const struct tape_data *data, i
     }
     s.piece = pieces.piece;
     s.first = calloc(pieces.count + 1, sizeof *s.first);
+    s.place = calloc(pieces.count + 1, sizeof *s.place);
     s.tape = calloc(threads, sizeof(struct tape *));
     s.uses = calloc(threads * places, sizeof *s.uses);
-    if (s.first == NULL || s.tape == NULL || s.uses == NULL) {
+    if (s.first == NULL || s.place == NULL || s.tape == NULL || s.uses == NULL) {
         rc = err_set(e, ERR_NOMEM, "no memory to score %zu pieces of histories", pieces.count);
         goto out;
     }
@@ -89,7 +93,7 @@ enum err train_score(const struct tape_net *net, const struct tape_data *data, i
             goto out;
         }
     }
-    s.passes = group(&pieces, rows_max, s.first);
+    group(&s, &pieces, rows_max);
     pool_run(pool, s.passes, run_pass, &s);
     for (size_t i = 0; out_uses != NULL && i < places; i++) {
         out_uses[i] = 0;
@@ -104,6 +108,7 @@ out:
     free(s.tape);
     free(s.uses);
     free(s.first);
+    free(s.place);
     pieces_done(&pieces);
     return rc;
 }

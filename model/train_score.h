@@ -7,9 +7,9 @@
 #include "model/tape.h"
 
 /* Scores every row with from_us <= event time < until_us, each with as much of its card's past as
- * can reach it through the layers' windows.  out_logit: [rows->n], other rows are left alone; or
- * NULL. out_uses: [layers, experts] how many of these rows chose each expert; may be NULL.  The
- * same bytes for every number of threads.  ERR_NOMEM */
+ * can reach it through the layers' windows.  out_logit: [these rows], in order; or NULL.  out_uses:
+ * [layers, experts] how many of these rows chose each expert; may be NULL.  The same bytes for
+ * every number of threads.  ERR_NOMEM */
 FD_MUSTCHECK enum err train_score(const struct tape_net *net, const struct tape_data *data,
                                   int64_t from_us, int64_t until_us, struct pool *pool,
                                   float *out_logit, uint64_t *out_uses, struct errmsg *e);

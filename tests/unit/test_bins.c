@@ -335,6 +335,31 @@ static void test_fit_samples_many_rows_repeatably(void **state)
     table_done(&t);
 }
 
+/* More frauds than the trees see: those drawn stand for all of them. */
+static void test_fit_weighs_the_frauds_it_draws(void **state)
+{
+    (void)state;
+    const size_t n = (size_t)5 * BINS_FRAUDS_MAX / 2;
+    const float threshold = 0.2F; /* above it all are frauds: 2 of every 2.5 */
+    struct table t;
+    struct rng rng;
+    struct net_encoding enc;
+    struct errmsg e;
+    const float *edge;
+    rng_init(&rng, 4);
+    table_init(&t, n, 1);
+    for (size_t i = 0; i < n; i++) {
+        t.x[i] = (float)rng_uniform(&rng);
+        t.label[i] = t.x[i] > threshold;
+    }
+    assert_int_equal(fit(&t, 2, 1, 2, &enc, &e), ERR_OK);
+    assert_int_equal(edges_of(&enc, 0, &edge), 2);
+    assert_float_equal(edge[0], threshold, 1e-4);
+    assert_float_equal(edge[1], 0.5F, 5e-3); /* the median: five deviations of such a sample's */
+    bins_done(&enc);
+    table_done(&t);
+}
+
 static void test_fit_refuses_what_it_cannot_learn_from(void **state)
 {
     (void)state;
@@ -401,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_fit_takes_constants_of_its_rows_only),
         cmocka_unit_test(test_fit_puts_quantiles_between_the_splits),
         cmocka_unit_test(test_fit_samples_many_rows_repeatably),
+        cmocka_unit_test(test_fit_weighs_the_frauds_it_draws),
         cmocka_unit_test(test_fit_refuses_what_it_cannot_learn_from),
         cmocka_unit_test(test_find_counts_the_edges_below),
     };

@@ -1,0 +1,83 @@
+/* Where a value lies in an encoding that is there already. */
+#include "model/bins.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/tape_lanes.h"
+
+void bins_done(struct net_encoding *enc)
+{
+    free(enc->mean);
+    free(enc->inv_sd);
+    free(enc->first_row);
+    free(enc->edges);
+    *enc = (struct net_encoding){0};
+}
+
+uint32_t bins_find(const struct net_encoding *enc, uint32_t column, float x)
+{
+    const float *edge = enc->edges + enc->first_row[column] - column;
+    uint32_t n = enc->first_row[column + 1] - enc->first_row[column] - 1;
+    uint32_t low = 0;
+    while (n > 0) {
+        uint32_t half = n / 2;
+        if (edge[low + half] < x) {
+            low += half + 1;
+            n -= half + 1;
+        } else {
+            n = half;
+        }
+    }
+    return low;
+}
+
+float bins_standardise(const struct net_encoding *enc, uint32_t column, float x)
+{
+    float v = (x - enc->mean[column]) * enc->inv_sd[column];
+    v = v < NET_INPUT_CLIP ? v : NET_INPUT_CLIP;
+    return v > -NET_INPUT_CLIP ? v : -NET_INPUT_CLIP;
+}
+
+enum err bins_finder_init(struct bins_finder *f, const struct net_encoding *enc, struct errmsg *e)
+{
+    uint32_t d = enc->columns;
+    uint32_t rounds = 1;
+    for (uint32_t c = 0; c < d; c++) {
+        uint32_t edges = enc->first_row[c + 1] - enc->first_row[c] - 1;
+        rounds = edges > rounds ? edges : rounds;
+    }
+    float *edge = calloc((size_t)rounds * d + 1, sizeof *edge);
+    if (edge == NULL) {
+        return err_set(e, ERR_NOMEM, "no memory for the bin edges of %u columns", d);
+    }
+    for (uint32_t c = 0; c < d; c++) {
+        const float *own = enc->edges + enc->first_row[c] - c;
+        uint32_t edges = enc->first_row[c + 1] - enc->first_row[c] - 1;
+        for (uint32_t i = 0; i < rounds; i++) {
+            edge[(size_t)i * d + c] = i < edges ? own[i] : INFINITY;
+        }
+    }
+    *f = (struct bins_finder){d, rounds, edge};
+    return ERR_OK;
+}
+
+void bins_finder_done(struct bins_finder *f)
+{
+    free(f->edge);
+    *f = (struct bins_finder){0};
+}
+
+TAPE_CLONES void bins_find_row(const struct bins_finder *f, const float *restrict x,
+                               uint32_t *restrict out)
+{
+    uint32_t d = f->columns;
+    memset(out, 0, d * sizeof *out);
+    for (uint32_t i = 0; i < f->rounds; i++) {
+        const float *restrict edge = f->edge + (size_t)i * d;
+        for (uint32_t c = 0; c < d; c++) {
+            out[c] += edge[c] < x[c];
+        }
+    }
+}
