@@ -5,57 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-
-struct mem_log {
-    struct mem_record *record;
-    size_t count, room;
-    int64_t low;
-    int64_t committed; /* -1: none */
-};
-
-struct bus_mem {
-    struct mem_log log[TOPIC_COUNT][BUS_MEM_PARTITIONS];
-};
-
-enum { EVENTS_MAX = 64, PENDING_MAX = 65536 };
-
-struct mem_event {
-    enum { EVENT_ASSIGN, EVENT_REVOKE, EVENT_TROUBLE } what;
-    enum bus_topic topic;
-    int32_t partition;
-    bool flag; /* lost, fatal */
-    const char *text;
-};
-
-struct mem_part {
-    bool ours, paused;
-    int64_t next;
-};
-
-/* A record on its way. */
-struct mem_pending {
-    enum bus_topic topic;
-    int32_t partition;
-    size_t at;
-    uint64_t batch;
-};
-
-struct client {
-    struct bus_mem *m;
-    struct bus_plan plan;
-    struct bus_events events;
-    struct mem_part part[TOPIC_COUNT][BUS_MEM_PARTITIONS];
-    struct mem_event event[EVENTS_MAX];
-    size_t event_count;
-    bool held[TOPIC_COUNT], begun[TOPIC_COUNT];
-    struct mem_pending *pending; /* ring of [PENDING_MAX] */
-    size_t pending_first, pending_count;
-    bool hold_acks, hold_journal, fail_commits, killed;
-    size_t full, room, ack_on_wait;
-    enum err refuse[TOPIC_COUNT];
-    int32_t turn; /* group partition that comes first */
-    struct bus_counters counters;
-};
+#include "tests/support/bus_mem_private.h"
 
 static void *must(void *p)
 {
@@ -84,41 +34,49 @@ struct bus_mem *bus_mem_create(void)
     return m;
 }
 
+void bus_mem_drop(struct mem_record *r)
+{
+    free(r->key);
+    free(r->value);
+    for (size_t h = 0; h < r->header_count; h++) {
+        union {
+            const void *in;
+            void *out;
+        } name = {.in = r->headers[h].name}, value = {.in = r->headers[h].value};
+        free(name.out);
+        free(value.out);
+    }
+}
+
 void bus_mem_free(struct bus_mem *m)
 {
     for (int t = 0; t < TOPIC_COUNT; t++) {
         for (int p = 0; p < BUS_MEM_PARTITIONS; p++) {
             struct mem_log *l = &m->log[t][p];
             for (size_t i = 0; i < l->count; i++) {
-                free(l->record[i].key);
-                free(l->record[i].value);
-                for (size_t h = 0; h < l->record[i].header_count; h++) {
-                    union {
-                        const void *in;
-                        void *out;
-                    } name = {.in = l->record[i].headers[h].name},
-                      value = {.in = l->record[i].headers[h].value};
-                    free(name.out);
-                    free(value.out);
-                }
+                bus_mem_drop(&l->record[i]);
             }
             free(l->record);
         }
     }
+    for (size_t i = 0; i < m->travel_count; i++) {
+        bus_mem_drop(&m->travel[i].record);
+    }
     free(m);
 }
 
-static struct mem_record *new_record(struct bus_mem *m, enum bus_topic topic, int32_t partition)
+struct mem_record *bus_mem_put(struct bus_mem *m, enum bus_topic topic, int32_t partition,
+                               const struct mem_record *r)
 {
     assert(partition >= 0 && partition < BUS_MEM_PARTITIONS);
     struct mem_log *l = &m->log[topic][partition];
     if (l->count == l->room) {
-        l->room = l->room * 2 + 256;
+        l->room = l->room * 2 + 64;
         l->record = must(realloc(l->record, l->room * sizeof *l->record));
     }
-    struct mem_record *r = &l->record[l->count++];
-    *r = (struct mem_record){0};
-    return r;
+    struct mem_record *to = &l->record[l->count++];
+    *to = *r;
+    return to;
 }
 
 static void copy_headers(struct mem_record *to, const struct bus_header *from, size_t n)
@@ -133,15 +91,32 @@ static void copy_headers(struct mem_record *to, const struct bus_header *from, s
 int64_t bus_mem_append(struct bus_mem *m, enum bus_topic topic, int32_t partition,
                        const struct bus_message *message)
 {
-    struct mem_record *r = new_record(m, topic, partition);
-    r->key = message->key != NULL ? copy(message->key, message->key_len) : NULL;
-    r->key_len = message->key_len;
-    r->value = copy(message->value, message->value_len);
-    r->value_len = message->value_len;
-    r->timestamp_us = message->timestamp_us;
-    r->acked = true;
-    copy_headers(r, message->headers, message->header_count);
+    struct mem_record r = {.key =
+                               message->key != NULL ? copy(message->key, message->key_len) : NULL,
+                           .key_len = message->key_len,
+                           .value = copy(message->value, message->value_len),
+                           .value_len = message->value_len,
+                           .timestamp_us = message->timestamp_us,
+                           .acked = true};
+    copy_headers(&r, message->headers, message->header_count);
+    (void)bus_mem_put(m, topic, partition, &r);
     return (int64_t)m->log[topic][partition].count - 1;
+}
+
+void bus_mem_append_copy(struct bus_mem *m, enum bus_topic topic, int32_t partition,
+                         const struct mem_record *r)
+{
+    struct mem_record to = *r;
+    to.key = r->key != NULL ? copy(r->key, r->key_len) : NULL;
+    to.value = copy(r->value, r->value_len);
+    to.acked = true;
+    copy_headers(&to, r->headers, r->header_count);
+    (void)bus_mem_put(m, topic, partition, &to);
+}
+
+int64_t bus_mem_low(const struct bus_mem *m, enum bus_topic topic, int32_t partition)
+{
+    return m->log[topic][partition].low;
 }
 
 void bus_mem_trim(struct bus_mem *m, enum bus_topic topic, int32_t partition, int64_t low)
@@ -173,12 +148,28 @@ void bus_mem_set_committed(struct bus_mem *m, enum bus_topic topic, int32_t part
 
 /* ---- one process's bus ---- */
 
+/* Whether the call has an effect: begins every function of the bus. */
+static bool alive(struct client *c)
+{
+    if (c->at_call != NULL && c->calls_left-- == 0) {
+        void (*fn)(void *ctx) = c->at_call;
+        c->at_call = NULL;
+        fn(c->at_call_ctx);
+    }
+    return !c->stunned;
+}
+
+static bool breaks(const struct client *c, enum bus_mem_promise promise)
+{
+    return (c->m->broken & (1U << promise)) != 0;
+}
+
 static void start(struct client *c, enum bus_topic topic, int32_t partition, int64_t committed)
 {
     const struct mem_log *l = &c->m->log[topic][partition];
     struct mem_part *p = &c->part[topic][partition];
     int64_t high = (int64_t)l->count;
-    p->paused = false;
+    p->paused = p->fenced = false;
     int64_t next = c->events.assigned(c->events.ctx, topic, partition, committed, l->low, high);
     if (next < l->low || next > high) {
         c->events.trouble(c->events.ctx, true, "the start lies outside the log");
@@ -209,16 +200,34 @@ static void do_event(struct client *c, const struct mem_event *e)
     }
 }
 
+/* Of at most `max` messages, how many a poll hands out. */
+static size_t thinned(const struct client *c, size_t max)
+{
+    if (c->thin == NULL) {
+        return max;
+    }
+    uint64_t kind = rng_below(c->thin, 3);
+    size_t few = (size_t)rng_below(c->thin, 5);
+    return kind == 0 ? 0 : kind == 1 && few < max ? few : max;
+}
+
 static size_t take(struct client *c, enum bus_topic topic, int32_t partition,
                    struct bus_message *out, size_t max)
 {
     struct mem_part *p = &c->part[topic][partition];
     const struct mem_log *l = &c->m->log[topic][partition];
     size_t n = 0;
-    for (; p->ours && !p->paused && n < max && p->next < (int64_t)l->count; p->next++) {
+    if (!p->ours || p->paused) {
+        return 0;
+    }
+    max = thinned(c, max);
+    for (; n < max && p->next < (int64_t)l->count; p->next++) {
         const struct mem_record *r = &l->record[p->next];
-        if (!r->acked) {
+        if (!r->acked && !r->lost && !breaks(c, PROMISE_READ_ACKED)) {
             break; /* readers see what all replicas have */
+        }
+        if (r->lost) {
+            continue;
         }
         struct bus_message *m = &out[n++];
         *m = (struct bus_message){.topic = topic,
@@ -230,7 +239,7 @@ static size_t take(struct client *c, enum bus_topic topic, int32_t partition,
                                   .value = r->value,
                                   .value_len = r->value_len,
                                   .header_count = r->header_count};
-        memcpy(m->headers, r->headers, sizeof m->headers);
+        memcpy(m->headers, r->headers, r->header_count * sizeof m->headers[0]);
     }
     return n;
 }
@@ -240,6 +249,9 @@ static size_t mem_poll(void *self, struct bus_message *out, size_t max, int time
     struct client *c = self;
     size_t n = 0;
     (void)timeout_ms; /* nothing comes while we wait */
+    if (!alive(c)) {
+        return 0;
+    }
     for (int t = 0; t < TOPIC_COUNT; t++) {
         if (c->plan.whole_topic[t] && !c->begun[t] && !c->held[t]) {
             c->begun[t] = true;
@@ -270,39 +282,84 @@ static void mem_release(void *self)
     (void)self; /* the log keeps its messages */
 }
 
-static void acknowledge(struct client *c, const struct mem_pending *p)
+void bus_mem_acknowledge(struct client *c, struct mem_pending *p)
 {
+    p->arrived = true;
+    if (p->travels) {
+        return;
+    }
     struct mem_record *r = &c->m->log[p->topic][p->partition].record[p->at];
-    c->counters.acked += !r->acked;
-    r->acked = true;
+    if (!r->acked) {
+        c->counters.acked++;
+        r->acked = true;
+        if (c->m->watch.acked != NULL) {
+            c->m->watch.acked(c->m->watch.ctx, p->topic, r);
+        }
+    }
 }
 
-/* Forgets the oldest ones that are acknowledged. */
-static void forget_acked(struct client *c)
+void bus_mem_forget_acked(struct client *c)
 {
-    while (c->pending_count > 0) {
-        const struct mem_pending *p = &c->pending[c->pending_first];
-        if (!c->m->log[p->topic][p->partition].record[p->at].acked) {
-            break;
-        }
+    while (c->pending_count > 0 && c->pending[c->pending_first].arrived) {
         c->pending_first = (c->pending_first + 1) % PENDING_MAX;
         c->pending_count--;
     }
 }
 
+/* The oldest that is in the log. */
 static void ack_oldest(struct client *c)
 {
-    acknowledge(c, &c->pending[c->pending_first]);
-    forget_acked(c);
+    bus_mem_acknowledge(c, &c->pending[c->pending_first]);
+    bus_mem_forget_acked(c);
+}
+
+/* Whether the oldest is in the log. */
+static bool can_ack(const struct client *c)
+{
+    return c->pending_count > 0 && !c->pending[c->pending_first].travels;
+}
+
+static void ack_all(struct client *c)
+{
+    while (can_ack(c)) {
+        ack_oldest(c);
+    }
+}
+
+/* The record as it will lie in the log. */
+static struct mem_record made_of(const struct bus_record *r)
+{
+    struct mem_record to = {.key = r->key != NULL ? copy(r->key, r->key_len) : NULL,
+                            .key_len = r->key_len,
+                            .value = copy(r->value, r->value_len),
+                            .value_len = r->value_len,
+                            .timestamp_us = r->timestamp_us,
+                            .batch = r->batch};
+    copy_headers(&to, r->headers, r->header_count);
+    return to;
+}
+
+/* Sends a record of the journal on its way. */
+static void travel(struct client *c, const struct mem_record *r)
+{
+    struct bus_mem *m = c->m;
+    assert(m->travel_count < TRAVEL_MAX);
+    m->travel[m->travel_count++] =
+        (struct mem_travel){.record = *r, .writer = c->number, .sequence = c->sent};
+    m->travel[m->travel_count - 1].record.acked = true;
 }
 
 static enum err mem_send(void *self, const struct bus_record *r, struct errmsg *e)
 {
     struct client *c = self;
-    bool prompt = r->topic == TOPIC_JOURNAL && !c->hold_journal;
+    if (!alive(c)) {
+        return ERR_OK;
+    }
+    bool travels = r->topic == TOPIC_JOURNAL && c->journal_travels;
+    bool prompt = r->topic == TOPIC_JOURNAL && !c->hold_journal && !travels;
     if (c->full > 0 || (c->room == 0 && !prompt) || c->pending_count == PENDING_MAX) {
         c->full -= c->full > 0;
-        return err_set(e, ERR_FULL, "the queue is full");
+        return breaks(c, PROMISE_QUEUE) ? ERR_OK : err_set(e, ERR_FULL, "the queue is full");
     }
     if (c->refuse[r->topic] != ERR_OK) {
         return err_set(e, c->refuse[r->topic], "refused by the test");
@@ -312,26 +369,28 @@ static enum err mem_send(void *self, const struct bus_record *r, struct errmsg *
     if (partition < 0) {
         partition = (int32_t)(hash_bytes(r->key, r->key_len, 0) % BUS_MEM_PARTITIONS);
     }
-    struct mem_record *to = new_record(c->m, r->topic, partition);
-    to->key = r->key != NULL ? copy(r->key, r->key_len) : NULL;
-    to->key_len = r->key_len;
-    to->value = copy(r->value, r->value_len);
-    to->value_len = r->value_len;
-    to->timestamp_us = r->timestamp_us;
-    to->batch = r->batch;
-    copy_headers(to, r->headers, r->header_count);
+    struct mem_record made = made_of(r);
     c->counters.produced++;
     if (prompt) {
-        to->acked = true;
+        made.acked = true;
         c->counters.acked++;
+        (void)bus_mem_put(c->m, r->topic, partition, &made);
         return ERR_OK;
     }
-    c->pending[(c->pending_first + c->pending_count++) % PENDING_MAX] = (struct mem_pending){
-        r->topic, partition, c->m->log[r->topic][partition].count - 1, r->batch};
+    if (travels) {
+        travel(c, &made);
+    } else {
+        (void)bus_mem_put(c->m, r->topic, partition, &made);
+    }
+    c->pending[(c->pending_first + c->pending_count++) % PENDING_MAX] =
+        (struct mem_pending){.topic = r->topic,
+                             .partition = partition,
+                             .at = c->m->log[r->topic][partition].count - 1,
+                             .batch = r->batch,
+                             .sequence = c->sent++,
+                             .travels = travels};
     if (!c->hold_acks) {
-        while (c->pending_count > 0) {
-            ack_oldest(c);
-        }
+        ack_all(c);
     }
     return ERR_OK;
 }
@@ -339,8 +398,14 @@ static enum err mem_send(void *self, const struct bus_record *r, struct errmsg *
 static uint64_t mem_wait(void *self, int timeout_ms)
 {
     struct client *c = self;
-    for (size_t n = timeout_ms > 0 ? c->ack_on_wait : 0; n > 0 && c->pending_count > 0; n--) {
+    if (!alive(c)) {
+        return 0;
+    }
+    for (size_t n = timeout_ms > 0 ? c->ack_on_wait : 0; n > 0 && can_ack(c); n--) {
         ack_oldest(c);
+    }
+    if (breaks(c, PROMISE_ACKS)) {
+        return UINT64_MAX;
     }
     return c->pending_count > 0 ? c->pending[c->pending_first].batch : UINT64_MAX;
 }
@@ -349,10 +414,18 @@ static enum err mem_commit(void *self, enum bus_topic topic, int32_t partition, 
                            bool sync, struct errmsg *e)
 {
     struct client *c = self;
-    (void)sync;
+    if (!alive(c)) {
+        return ERR_OK;
+    }
     assert(c->plan.group_topic[topic] && c->part[topic][partition].ours);
     if (c->fail_commits) {
         return err_set(e, ERR_UNAVAILABLE, "commits fail by the test's wish");
+    }
+    if (c->part[topic][partition].fenced) { /* another member's by now, as the group knows */
+        return sync ? err_set(e, ERR_UNAVAILABLE, "the partition is another member's") : ERR_OK;
+    }
+    if (c->m->watch.committed != NULL) {
+        c->m->watch.committed(c->m->watch.ctx, topic, partition, next_offset);
     }
     c->m->log[topic][partition].committed = next_offset;
     return ERR_OK;
@@ -361,14 +434,18 @@ static enum err mem_commit(void *self, enum bus_topic topic, int32_t partition, 
 static void mem_pause(void *self, enum bus_topic topic, int32_t partition, bool paused)
 {
     struct client *c = self;
+    (void)alive(c);
     c->part[topic][partition].paused = paused;
 }
 
 static void mem_seek(void *self, enum bus_topic topic, int32_t partition, int64_t offset)
 {
     struct client *c = self;
+    (void)alive(c);
     assert(c->part[topic][partition].ours && !c->part[topic][partition].paused);
-    c->part[topic][partition].next = offset;
+    if (!breaks(c, PROMISE_SEEK)) {
+        c->part[topic][partition].next = offset;
+    }
 }
 
 static void mem_counters(void *self, struct bus_counters *out)
@@ -398,6 +475,17 @@ static int64_t mem_offset_at(void *self, enum bus_topic topic, int32_t partition
     return i;
 }
 
+void bus_mem_forget_client(struct client *c)
+{
+    struct client **at = &c->m->first;
+    while (*at != c) {
+        at = &(*at)->next;
+    }
+    *at = c->next;
+    free(c->pending);
+    free(c);
+}
+
 static void mem_close(void *self)
 {
     struct client *c = self;
@@ -408,11 +496,10 @@ static void mem_close(void *self)
             }
         }
     }
-    while (c->pending_count > 0) { /* they are in the log, whoever asked */
+    while (c->pending_count > 0) { /* they are in the log or will be, whoever asked */
         ack_oldest(c);
     }
-    free(c->pending);
-    free(c);
+    bus_mem_forget_client(c);
 }
 
 struct bus bus_mem_open(struct bus_mem *m, const struct bus_plan *plan,
@@ -423,6 +510,9 @@ struct bus bus_mem_open(struct bus_mem *m, const struct bus_plan *plan,
     c->plan = *plan;
     c->events = *events;
     c->room = SIZE_MAX;
+    c->number = m->clients++;
+    c->next = m->first;
+    m->first = c;
     c->pending = must(calloc(PENDING_MAX, sizeof *c->pending));
     return (struct bus){c,         mem_poll, mem_release,  mem_send,      mem_wait, mem_commit,
                         mem_pause, mem_seek, mem_counters, mem_offset_at, mem_close};
@@ -434,100 +524,4 @@ void bus_mem_kill(struct bus *bus)
     c->killed = true;
     mem_close(c);
     *bus = (struct bus){0};
-}
-
-static void add_event(const struct bus *bus, struct mem_event e)
-{
-    struct client *c = bus->self;
-    assert(c->event_count < EVENTS_MAX);
-    c->event[c->event_count++] = e;
-}
-
-void bus_mem_assign(const struct bus *bus, enum bus_topic topic, int32_t partition)
-{
-    add_event(bus, (struct mem_event){EVENT_ASSIGN, topic, partition, false, NULL});
-}
-
-void bus_mem_revoke(const struct bus *bus, enum bus_topic topic, int32_t partition, bool lost)
-{
-    add_event(bus, (struct mem_event){EVENT_REVOKE, topic, partition, lost, NULL});
-}
-
-void bus_mem_trouble(const struct bus *bus, bool fatal, const char *text)
-{
-    add_event(bus, (struct mem_event){EVENT_TROUBLE, TOPIC_TRANSACTIONS, 0, fatal, text});
-}
-
-void bus_mem_hold_acks(const struct bus *bus, bool hold)
-{
-    struct client *c = bus->self;
-    c->hold_acks = hold;
-}
-
-void bus_mem_hold_journal(const struct bus *bus, bool hold)
-{
-    struct client *c = bus->self;
-    c->hold_journal = hold;
-}
-
-void bus_mem_ack(const struct bus *bus, size_t n)
-{
-    struct client *c = bus->self;
-    for (; n > 0 && c->pending_count > 0; n--) {
-        ack_oldest(c);
-    }
-}
-
-void bus_mem_ack_on_wait(const struct bus *bus, size_t n)
-{
-    struct client *c = bus->self;
-    c->ack_on_wait = n;
-}
-
-void bus_mem_ack_topic(const struct bus *bus, enum bus_topic topic)
-{
-    struct client *c = bus->self;
-    for (size_t i = 0; i < c->pending_count; i++) {
-        const struct mem_pending *p = &c->pending[(c->pending_first + i) % PENDING_MAX];
-        if (p->topic == topic) {
-            acknowledge(c, p);
-        }
-    }
-    forget_acked(c);
-}
-
-void bus_mem_full(const struct bus *bus, size_t n)
-{
-    struct client *c = bus->self;
-    c->full = n;
-}
-
-void bus_mem_room(const struct bus *bus, size_t n)
-{
-    struct client *c = bus->self;
-    c->room = n;
-}
-
-void bus_mem_refuse(const struct bus *bus, enum bus_topic topic, enum err err)
-{
-    struct client *c = bus->self;
-    c->refuse[topic] = err;
-}
-
-void bus_mem_fail_commits(const struct bus *bus, bool fail)
-{
-    struct client *c = bus->self;
-    c->fail_commits = fail;
-}
-
-void bus_mem_hold_topic(const struct bus *bus, enum bus_topic topic, bool hold)
-{
-    struct client *c = bus->self;
-    c->held[topic] = hold;
-}
-
-bool bus_mem_paused(const struct bus *bus, enum bus_topic topic, int32_t partition)
-{
-    const struct client *c = bus->self;
-    return c->part[topic][partition].paused;
 }

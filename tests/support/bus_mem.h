@@ -30,6 +30,7 @@ struct mem_record {
     struct bus_header headers[BUS_HEADERS_MAX]; /* owned */
     uint64_t batch;
     bool acked; /* what the test appended itself counts as acknowledged */
+    bool lost;  /* not all replicas had it when its writer died: nobody ever reads it */
 };
 
 struct bus_mem *bus_mem_create(void);
@@ -38,6 +39,10 @@ void bus_mem_free(struct bus_mem *m);
 /* Appends as another producer would; returns the offset. */
 int64_t bus_mem_append(struct bus_mem *m, enum bus_topic topic, int32_t partition,
                        const struct bus_message *message);
+/* Appends what lies in another log, lost or not, as acknowledged. */
+void bus_mem_append_copy(struct bus_mem *m, enum bus_topic topic, int32_t partition,
+                         const struct mem_record *r);
+int64_t bus_mem_low(const struct bus_mem *m, enum bus_topic topic, int32_t partition);
 /* The log's first offset is this from now on (retention). */
 void bus_mem_trim(struct bus_mem *m, enum bus_topic topic, int32_t partition, int64_t low);
 /* Records of a partition; NULL-terminated keys and values. */
@@ -79,6 +84,52 @@ void bus_mem_refuse(const struct bus *bus, enum bus_topic topic, enum err err);
 void bus_mem_fail_commits(const struct bus *bus, bool fail);
 /* Whole topics do not begin while held. */
 void bus_mem_hold_topic(const struct bus *bus, enum bus_topic topic, bool hold);
+/* ---- faults for simulations ---- */
+
+struct rng;
+
+/* Told of what happens to the log: each record when it is acknowledged, each commit before it takes
+ * effect.  NULL: not told. */
+struct bus_mem_watch {
+    void *ctx;
+    void (*acked)(void *ctx, enum bus_topic topic, const struct mem_record *r);
+    void (*committed)(void *ctx, enum bus_topic topic, int32_t partition, int64_t next);
+};
+void bus_mem_watch(struct bus_mem *m, const struct bus_mem_watch *watch);
+
+/* What a bus promises; broken for all processes, to see that it matters. */
+enum bus_mem_promise {
+    PROMISE_READ_ACKED, /* readers see what is acknowledged only */
+    PROMISE_ACKS,       /* `wait` tells of records that are not acknowledged */
+    PROMISE_QUEUE,      /* a queue that is full refuses, it drops nothing */
+    PROMISE_SEEK        /* reading goes on where it was asked to */
+};
+void bus_mem_break(struct bus_mem *m, enum bus_mem_promise promise);
+
+/* Whether the process knows the partition as its own. */
+bool bus_mem_owned(const struct bus *bus, enum bus_topic topic, int32_t partition);
+/* The group has given the partition to others; the process does not know yet.  Its commits have no
+ * effect. */
+void bus_mem_fence(const struct bus *bus, enum bus_topic topic, int32_t partition);
+/* From each partition a poll hands out nothing, a few or all messages, by chance.  NULL: all. */
+void bus_mem_thin(const struct bus *bus, struct rng *r);
+/* After so many further calls of the bus's functions, fn is called from inside one, once. */
+void bus_mem_at_call(const struct bus *bus, size_t calls, void (*fn)(void *ctx), void *ctx);
+/* The process is as good as dead: what it does has no effect, it reads nothing. */
+void bus_mem_stun(const struct bus *bus);
+/* As bus_mem_kill, but of what was on its way each partition keeps some first part only. */
+void bus_mem_crash(struct bus *bus, struct rng *r);
+
+/* Records of the journal are not in the log before bus_mem_arrive lets them in, though their writer
+ * die. */
+void bus_mem_journal_travels(const struct bus *bus, bool travels);
+size_t bus_mem_travelling(const struct bus_mem *m);
+/* The oldest of the writer of the i-th one travelling comes into the log; twice: a second copy,
+ * too. */
+void bus_mem_arrive(struct bus_mem *m, size_t i, bool twice);
+/* All of the writer of the i-th never arrive, if it is dead. */
+void bus_mem_vanish(struct bus_mem *m, size_t i);
+
 /* Whether fetching of a partition is stopped. */
 bool bus_mem_paused(const struct bus *bus, enum bus_topic topic, int32_t partition);
 
