@@ -82,7 +82,7 @@ endif
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-steps bench-train asan tsan coverage \
+.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-steps bench-train asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format man completion install deb deb-check deb-try clean
 .SECONDARY:
 
@@ -168,6 +168,8 @@ bench-ablation: $(B)/fraudd $(B)/tests/bench/bench_fidelity  ## what each part o
 	@tests/bench/ablation.sh "$(DATA)" $(ABLATION)
 bench-instructions: $(B)/tests/bench/bench_instructions  ## instructions of a step by part, counted by callgrind
 	@tests/bench/step_instructions.sh
+bench-queue: $(B)/tests/bench/bench_queue  ## 8 clients claim 100,000 alerts: the rate by tenth; none twice, none lost
+	$(RUN) $< && $(RUN) $< 100000 20 && echo 'from the first index entry on:' && $(RUN) $< 100000 1 headless
 bench-train: $(B)/fraudd $(B)/tests/bench/bench_train  ## training speed beside PyTorch's: DATA=FILE [TRAIN="--threads 1"]
 	@tests/bench/train_speed.sh "$(DATA)" $(TRAIN)
 bench-steps: $(B)/fraudd $(B)/tests/bench/bench_train $(B)/tests/bench/bench_model  ## one step beside trees and ONNX Runtime: DATA=FILE

@@ -1,7 +1,9 @@
 /* fraudd alerts: the analysts' queue from the shell. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/timefmt.h"
 #include "daemon/actions.h"
 #include "daemon/cmd.h"
 #include "storage/queue.h"
@@ -11,6 +13,15 @@
         "id", CONF_TEXT, CONF_REQUIRED | CONF_OPERAND, NULL, 0, 0,                                 \
             "the alert, as `fraudd alerts list` names it"                                          \
     }
+#define CASE                                                                                       \
+    {                                                                                              \
+        "id", CONF_TEXT, CONF_REQUIRED | CONF_OPERAND, NULL, 0, 0,                                 \
+            "an alert or its case, as `fraudd alerts list` names them"                             \
+    }
+#define NOTE                                                                                       \
+    {                                                                                              \
+        "note", CONF_TEXT, 0, NULL, 0, 0, "a sentence for those who look later"                    \
+    }
 #define LEASE                                                                                      \
     {                                                                                              \
         "lease", CONF_DURATION, 0, "15m", 1, 604800, "time after which others may take it"         \
@@ -18,13 +29,20 @@
 
 static const char *const SHOWN[] = {"database", NULL};
 
+/* Cases have numbers, alerts slashes. */
+static const char *kind(const char *id)
+{
+    return strchr(id, '/') == NULL ? "case" : "alert";
+}
+
 static enum err open_database(const struct conf *c, struct db **out, struct errmsg *e)
 {
     return db_open(conf_text(c, "database"), out, e);
 }
 
 static const struct conf_option LIST_OPTIONS[] = {
-    {"state", CONF_TEXT, 0, "open", 0, 0, "open, claimed, resolved or all"},
+    {"state", CONF_TEXT, 0, "open", 0, 0, "open, claimed, snoozed, resolved or all"},
+    {"case", CONF_INT, 0, NULL, 1, 1e18, "only this case's"},
     {"card", CONF_TEXT, 0, NULL, 0, 0, "only this card's"},
     {"tx", CONF_TEXT, 0, NULL, 0, 0, "only this transaction's"},
     {"limit", CONF_INT, 0, "20", 1, 1e6, "rows at most"},
@@ -33,22 +51,23 @@ static const struct conf_option LIST_OPTIONS[] = {
 
 static enum err list(const struct conf *c, int *exit_code, struct errmsg *e)
 {
-    static const char *const STATES[] = {"open", "claimed", "resolved", "all"};
-    struct queue_filter f = {conf_text(c, "state"), conf_text(c, "card"), conf_text(c, "tx"),
-                             conf_int(c, "limit")};
+    static const char *const STATES[] = {"open", "claimed", "snoozed", "resolved", "all"};
+    struct queue_filter f = {conf_text(c, "state"), conf_text(c, "case"), conf_text(c, "card"),
+                             conf_text(c, "tx"), conf_int(c, "limit")};
     struct db *db = NULL;
     struct db_rows *rows = NULL;
     (void)exit_code;
     size_t i = 0;
-    while (i < 4 && strcmp(f.state, STATES[i]) != 0) {
+    while (i < 5 && strcmp(f.state, STATES[i]) != 0) {
         i++;
     }
-    if (i == 4) {
-        return err_set(e, ERR_INVALID,
-                       "--state = \"%s\" is not allowed; give open, claimed, resolved or all",
-                       f.state);
+    if (i == 5) {
+        return err_set(
+            e, ERR_INVALID,
+            "--state = \"%s\" is not allowed; give open, claimed, snoozed, resolved or all",
+            f.state);
     }
-    f.state = i == 3 ? NULL : f.state;
+    f.state = i == 4 ? NULL : f.state;
     enum err err = open_database(c, &db, e);
     if (err == ERR_OK) {
         err = queue_list(db, &f, &rows, e);
@@ -102,9 +121,11 @@ static enum err show(const struct conf *c, int *exit_code, struct errmsg *e)
 }
 
 static const struct conf_option CLAIM_OPTIONS[] = {
-    {"id", CONF_TEXT, CONF_OPERAND, NULL, 0, 0, "this alert; without it the most urgent ones"},
-    {"count", CONF_INT, 0, "1", 1, 1000, "alerts at most"},
+    {"id", CONF_TEXT, CONF_OPERAND, NULL, 0, 0,
+     "this alert's case, or this case; without it the most urgent ones"},
+    {"count", CONF_INT, 0, "1", 1, 1000, "cases at most"},
     LEASE,
+    {"wait", CONF_DURATION, 0, "0", 0, 86400, "where none is open, wait so long for one"},
     ACTION_AS,
     ACTION_JSON,
     ACTION_END};
@@ -122,7 +143,8 @@ static enum err claim(const struct conf *c, int *exit_code, struct errmsg *e)
     if (err == ERR_OK) {
         int64_t lease = conf_duration_us(c, "lease");
         err = id != NULL ? queue_claim_one(db, id, who, lease, &rows, e)
-                         : queue_claim(db, who, conf_int(c, "count"), lease, &rows, e);
+                         : queue_claim_wait(db, who, conf_int(c, "count"), lease,
+                                            conf_duration_us(c, "wait"), &rows, e);
     }
     if (err == ERR_OK) {
         table_print(stdout, rows, actions_form(c));
@@ -136,7 +158,7 @@ static enum err claim(const struct conf *c, int *exit_code, struct errmsg *e)
     return err;
 }
 
-static const struct conf_option RELEASE_OPTIONS[] = {ID, ACTION_AS, ACTION_END};
+static const struct conf_option RELEASE_OPTIONS[] = {CASE, ACTION_AS, ACTION_END};
 
 static enum err release(const struct conf *c, int *exit_code, struct errmsg *e)
 {
@@ -151,16 +173,54 @@ static enum err release(const struct conf *c, int *exit_code, struct errmsg *e)
         err = queue_release(db, conf_text(c, "id"), who, e);
     }
     if (err == ERR_OK) {
-        printf("alert %s is open\n", conf_text(c, "id"));
+        printf("%s %s is open\n", kind(conf_text(c, "id")), conf_text(c, "id"));
+    }
+    db_close(db);
+    return err;
+}
+
+static const struct conf_option SNOOZE_OPTIONS[] = {
+    CASE,
+    {"for", CONF_DURATION, 0, NULL, 1, 31536000, "how long"},
+    {"until", CONF_DATE, 0, NULL, 0, 0, "or until this time, UTC"},
+    NOTE,
+    ACTION_AS,
+    ACTION_END};
+
+static enum err snooze(const struct conf *c, int *exit_code, struct errmsg *e)
+{
+    const char *id = conf_text(c, "id");
+    const char *who = NULL;
+    char at[TIME_TEXT_MAX];
+    struct timespec now;
+    struct db *db = NULL;
+    (void)exit_code;
+    if (conf_given(c, "for") == conf_given(c, "until")) {
+        return err_set(e, ERR_INVALID, "give --for or --until");
+    }
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t until_us = conf_given(c, "until")
+                           ? conf_date_us(c, "until")
+                           : now.tv_sec * TIME_S + now.tv_nsec / 1000 + conf_duration_us(c, "for");
+    enum err err = actions_who(c, &who, e);
+    if (err == ERR_OK) {
+        err = open_database(c, &db, e);
+    }
+    if (err == ERR_OK) {
+        err = queue_snooze(db, id, who, until_us, conf_text(c, "note"), e);
+    }
+    if (err == ERR_OK) {
+        time_format(at, until_us);
+        printf("%s %s is snoozed until %s\n", kind(id), id, at);
     }
     db_close(db);
     return err;
 }
 
 static const struct conf_option RESOLVE_OPTIONS[] = {
-    ID,
+    CASE,
     {"verdict", CONF_TEXT, CONF_REQUIRED | CONF_OPERAND, NULL, 0, 0, "fraud, legitimate or unsure"},
-    {"note", CONF_TEXT, 0, NULL, 0, 0, "a sentence for those who look later"},
+    NOTE,
     {"change", CONF_BOOL, 0, "false", 0, 0, "it has another verdict already: take that back"},
     ACTION_AS,
     ACTION_END};
@@ -186,7 +246,7 @@ static enum err resolve(const struct conf *c, int *exit_code, struct errmsg *e)
                             conf_bool(c, "change"), e);
     }
     if (err == ERR_OK) {
-        printf("alert %s is resolved as %s\n", conf_text(c, "id"), verdict);
+        printf("%s %s is resolved as %s\n", kind(conf_text(c, "id")), conf_text(c, "id"), verdict);
     }
     db_close(db);
     return err;
@@ -198,17 +258,25 @@ static const struct action ACTIONS[] = {
      LIST_OPTIONS, SHOWN, list},
     {"show", "one alert with its reasons and what was done to it", "ID [OPTIONS]", NULL,
      "fraudd alerts show transactions-1/3/918273", SHOW_OPTIONS, SHOWN, show},
-    {"claim", "takes the most urgent alerts, or one by its name", "[ID] [OPTIONS]",
-     "Takes alerts for one analyst until they are resolved, released, or the lease runs out.  No\n"
-     "alert goes to two analysts.  Claiming one's own alert again renews its lease.  Exit code 1:\n"
-     "no alert is open.",
+    {"claim", "takes the most urgent cases, or one by its name", "[ID] [OPTIONS]",
+     "Takes cases for one analyst until they are resolved, released, snoozed, or the lease runs "
+     "out.\n"
+     "A case is what is open of one card, one line an alert.  No alert goes to two analysts.\n"
+     "Claiming one's own case again renews its lease; a new alert of the card joins it.  Exit "
+     "code\n"
+     "1: no alert is open.",
      "fraudd alerts claim --count 5 --as ada", CLAIM_OPTIONS, SHOWN, claim},
-    {"resolve", "says what an alert was", "ID VERDICT [OPTIONS]",
-     "Writes the verdict.  fraud and legitimate become a label that `fraudd sink` publishes, so\n"
+    {"resolve", "says what an alert was, or all open ones of a case", "ID VERDICT [OPTIONS]",
+     "Writes the verdict; the last one closes the case.  fraud and legitimate become a label that "
+     "`fraudd sink` publishes, so\n"
      "that `score` and the next training know; unsure says nothing.",
      "fraudd alerts resolve transactions-1/3/918273 fraud --note 'card holder called' --as ada",
      RESOLVE_OPTIONS, SHOWN, resolve},
-    {"release", "gives a claimed alert back", "ID [OPTIONS]", NULL,
+    {"snooze", "puts a case aside until a time", "ID --for DURATION|--until TIME [OPTIONS]",
+     "The case is open again at that time, or when a new alert of the card arrives.",
+     "fraudd alerts snooze transactions-1/3/918273 --for 2h --note 'calls back' --as ada",
+     SNOOZE_OPTIONS, SHOWN, snooze},
+    {"release", "gives a claimed case back", "ID [OPTIONS]", NULL,
      "fraudd alerts release transactions-1/3/918273 --as ada", RELEASE_OPTIONS, SHOWN, release},
     {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
 };

@@ -26,12 +26,12 @@ static enum err judge_all(const struct demo_stream *s, const struct db_rows *row
     enum err err = ERR_OK;
     for (int i = 0; i < db_rows_count(rows) && err == ERR_OK; i++) {
         const char *alert = db_rows_text(rows, i, 0);
-        enum sim_pattern truth = truth_of(s->data, db_rows_text(rows, i, 3));
+        enum sim_pattern truth = truth_of(s->data, db_rows_text(rows, i, 4));
         const char *verdict = truth == SIM_LEGITIMATE ? "legitimate" : "fraud";
         err = queue_resolve(s->servers->db, alert, ANALYST, verdict, "called the card's owner",
                             false, e);
         printf("  %-18s %s  %14s  probability %s  resolved as %s%s%s%s\n", alert,
-               db_rows_text(rows, i, 2), db_rows_text(rows, i, 4), db_rows_text(rows, i, 5),
+               db_rows_text(rows, i, 3), db_rows_text(rows, i, 5), db_rows_text(rows, i, 6),
                verdict, truth != SIM_LEGITIMATE ? " (" : "", sim_pattern_name(truth),
                truth != SIM_LEGITIMATE ? ")" : "");
     }

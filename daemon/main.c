@@ -14,7 +14,7 @@ static const struct cmd COMMANDS[] = {
     {"train", "makes a model from a history", cmd_train},
     {"backtest", "scores a stretch of history and says what the scores were worth", cmd_backtest},
     {"model", "the registry: list, show, import, export, promote, rollback", cmd_model},
-    {"alerts", "the analysts' queue: list, show, claim, resolve, release", cmd_alerts},
+    {"alerts", "the analysts' queue: list, show, claim, resolve, snooze, release", cmd_alerts},
     {"labels", "verdicts: import of chargebacks, list", cmd_labels},
     {"migrate", "brings the database to this program's schema", cmd_migrate},
     {"demo", "shows everything on this machine, with servers of its own", cmd_demo},

@@ -14,6 +14,7 @@
 #include "daemon/decode.h"
 #include "daemon/decode_fields.h"
 #include "daemon/outbox.h"
+#include "daemon/upkeep.h"
 #include "storage/migrate.h"
 #include "storage/sink_writer.h"
 
@@ -40,6 +41,7 @@ struct sink {
     struct latency write_time;
     struct log_limit quiet;
     struct outbox outbox;
+    struct upkeep upkeep;
     struct sink_stats stats;
 };
 
@@ -460,8 +462,9 @@ static void gather(struct sink *s)
     }
 }
 
-/* Labels of verdicts given in the database, on their way to Kafka. */
-static void publish(struct sink *s)
+/* What the database wants from us besides: labels of verdicts given there on their way to Kafka,
+ * and its upkeep. */
+static void serve_database(struct sink *s)
 {
     struct errmsg e = {""};
     if (s->db == NULL) {
@@ -470,6 +473,11 @@ static void publish(struct sink *s)
     enum err err = outbox_turn(&s->outbox, s->db, &s->bus, progress_now_us(), &e);
     if (err != ERR_OK) {
         log_retry(s, "publish_failed", e.text);
+    } else {
+        err = upkeep_turn(&s->upkeep, s->db, progress_now_us(), &e);
+        if (err != ERR_OK) {
+            log_retry(s, "upkeep_failed", e.text);
+        }
     }
     if (err == ERR_UNAVAILABLE) {
         s->stats.outages++;
@@ -489,7 +497,7 @@ size_t sink_turn(struct sink *s)
         write_rows(s, rows);
     }
     s->bus.release(s->bus.self);
-    publish(s);
+    serve_database(s);
     return (size_t)(s->stats.rows - before);
 }
 

@@ -1,6 +1,8 @@
 #include "storage/db.h"
 
 #include <libpq-fe.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +184,24 @@ enum err db_exec_bytes(struct db *d, const char *sql, int n, const char *const *
     lengths[bytes_at] = (int)len;
     formats[bytes_at] = 1;
     return take(d, PQexecParams(d->conn, sql, n, NULL, values, lengths, formats, 0), sql, NULL, e);
+}
+
+enum err db_wait(struct db *d, int64_t timeout_us, struct errmsg *e)
+{
+    PGnotify *n = PQnotifies(d->conn); /* may have come with an answer */
+    if (n == NULL) {
+        struct pollfd p = {.fd = PQsocket(d->conn), .events = POLLIN};
+        int64_t ms = timeout_us / 1000;
+        (void)poll(&p, 1, ms > INT_MAX ? INT_MAX : (int)ms); /* a signal ends the wait early */
+        if (PQconsumeInput(d->conn) != 1) {
+            return failed(d, NULL, "LISTEN", e);
+        }
+        n = PQnotifies(d->conn);
+    }
+    for (; n != NULL; n = PQnotifies(d->conn)) {
+        PQfreemem(n);
+    }
+    return ERR_OK;
 }
 
 int db_rows_count(const struct db_rows *r)

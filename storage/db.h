@@ -29,6 +29,9 @@ FD_MUSTCHECK enum err db_script(struct db *d, const char *sql, struct errmsg *e)
 /* One bytea parameter in binary beside text ones: index of it. */
 FD_MUSTCHECK enum err db_exec_bytes(struct db *d, const char *sql, int n, const char *const *params,
                                     int bytes_at, const void *bytes, size_t len, struct errmsg *e);
+/* Waits up to `timeout_us` for a NOTIFY of a channel that LISTEN named; ERR_OK also without one.
+ * ERR_UNAVAILABLE the connection is gone. */
+FD_MUSTCHECK enum err db_wait(struct db *d, int64_t timeout_us, struct errmsg *e);
 /* SQLSTATE of the latest failure ("22001"), or "". */
 const char *db_sqlstate(const struct db *d);
 

@@ -51,9 +51,11 @@ static void test_list_prints_tab_separated_values_with_names(void **state)
 {
     (void)state;
     assert_int_equal(run("alerts list --limit 2"), EXIT_OK);
-    assert_non_null(strstr(said.out, "id\tevent_time\tcard\ttx_id\tamount\tscore\texpected_loss"));
-    assert_non_null(strstr(said.out, "\nlog/1/3\t2026-04-02T00:00:00.000000Z\tc3\ttx3\t30.00 EUR\t"
-                                     "0.5000\t15.00\treview\topen\t"));
+    assert_non_null(
+        strstr(said.out, "id\tcase\tevent_time\tcard\ttx_id\tamount\tscore\texpected_loss"));
+    assert_non_null(strstr(said.out,
+                           "\nlog/1/3\t3\t2026-04-02T00:00:00.000000Z\tc3\ttx3\t30.00 EUR\t"
+                           "0.5000\t15.00\treview\topen\t"));
     assert_null(strstr(said.out, "log/1/1"));
     assert_int_equal(run("alerts list --card c1 --json"), EXIT_OK);
     assert_non_null(strstr(said.out, "\"score\": 0.5000, \"expected_loss\": 5.00"));
@@ -80,10 +82,29 @@ static void test_an_alert_from_claim_to_verdict(void **state)
     assert_int_equal(run("alerts show log/1/3"), EXIT_OK);
     assert_non_null(strstr(said.out, "\nverdict\tfraud\n"));
     assert_non_null(strstr(said.out, "\nusual\t2.50\t5 times the usual\n"));
-    assert_non_null(strstr(said.out, "\tada\talert release\t"));
+    assert_non_null(strstr(said.out, "\tada\tcase release\t"));
     assert_non_null(strstr(said.out, "she called"));
     assert_int_equal(run("alerts show log/1/3 --json"), EXIT_OK);
     assert_non_null(strstr(said.out, "\"reasons\": [{\"group\": \"usual\", \"weight\": 2.50"));
+}
+
+static void test_snooze_and_resolve_of_a_whole_case(void **state)
+{
+    (void)state;
+    assert_int_equal(run("alerts snooze log/1/2 --as ada"), EXIT_USAGE);
+    assert_int_equal(run("alerts snooze log/1/2 --until 2020-01-01 --as ada"), EXIT_REFUSED);
+    assert_int_equal(run("alerts snooze 2 --until 2096-04-02T10:00:00Z --as ada"), EXIT_OK);
+    assert_string_equal(said.out, "case 2 is snoozed until 2096-04-02T10:00:00Z\n");
+    assert_int_equal(run("alerts list --state snoozed"), EXIT_OK);
+    assert_non_null(strstr(said.out, "\nlog/1/2\t2\t"));
+    assert_int_equal(run("alerts resolve 2 legitimate --as ada"), EXIT_OK);
+    assert_string_equal(said.out, "case 2 is resolved as legitimate\n");
+    assert_int_equal(run("alerts snooze 2 --for 1h --as ada"), EXIT_REFUSED);
+    assert_string_equal(said.err, "fraudd alerts snooze: case 2 is closed\n");
+    assert_int_equal(run("alerts list --case 2 --state resolved"), EXIT_OK);
+    assert_non_null(strstr(said.out, "\nlog/1/2\t2\t"));
+    assert_int_equal(run("alerts release 77 --as ada"), EXIT_NO_INPUT);
+    assert_string_equal(said.err, "fraudd alerts release: there is no case 77\n");
 }
 
 static void test_claim_says_when_the_queue_is_empty(void **state)
@@ -155,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_list_prints_tab_separated_values_with_names),
         cmocka_unit_test(test_an_alert_from_claim_to_verdict),
+        cmocka_unit_test(test_snooze_and_resolve_of_a_whole_case),
         cmocka_unit_test(test_claim_says_when_the_queue_is_empty),
         cmocka_unit_test(test_no_schema_is_told),
         cmocka_unit_test(test_table_disarms_what_it_prints),

@@ -16,6 +16,7 @@
 #include "base/timefmt.h"
 #include "daemon/decode.h"
 #include "storage/queue.h"
+#include "tests/support/alerts.h"
 #include "tests/support/database.h"
 
 #define LEASE (15 * TIME_MIN)
@@ -41,36 +42,9 @@ static int stop(void **state)
 static int empty(void **state)
 {
     (void)state;
-    database_run(db, "TRUNCATE alerts, audit, verdicts, label_outbox, label_sources");
+    database_run(
+        db, "TRUNCATE alerts, cases, team_routes, audit, verdicts, label_outbox, label_sources");
     return 0;
-}
-
-/* Alert log-1/0/offset of 100.00 EUR times `amount`. */
-static void add_alert(long offset, double score, int amount, const char *when)
-{
-    char minor[24];
-    char number[24];
-    char real[40];
-    struct errmsg e = {""};
-    snprintf(minor, sizeof minor, "%d", 10000 * amount);
-    snprintf(number, sizeof number, "%ld", offset);
-    snprintf(real, sizeof real, "%.9g", score);
-    const char *const params[] = {number, real, minor, when};
-    database_must(
-        db_exec(
-            db,
-            "INSERT INTO alerts (log, part, log_offset, event_time, tx_id, card, amount_minor, "
-            "currency, exponent, amount_ref, score, outcome, model, body) "
-            "SELECT 'log-1', 0, $1::bigint, $4::timestamptz, 'tx' || $1, 'card \"7\"', "
-            "$3::bigint, 'USD', 2, $3::bigint, $2::float8, 'review', 'm1', jsonb_build_object("
-            "'id', 'log-1/0/' || $1, 'tx', 'tx' || $1, 'ts', $4, 'score', $2::float8, "
-            "'card', 'card \"7\"', 'type', 'purchase', 'amount', $3::bigint, 'currency', 'USD', "
-            "'exponent', 2, 'merchant', 'm000017', 'terminal', 't003156', 'mcc', '0742', "
-            "'country', 'DE', 'device', 'd8f3', 'ip', '203.0.113.9', 'amount_ratio', 5.25, "
-            "'lat', 52.5, 'reasons', '[{\"group\": \"usual\", \"weight\": 2.5, \"text\": "
-            "\"much\"}]'::jsonb)",
-            4, params, NULL, &e),
-        &e);
 }
 
 static void test_claim_takes_the_largest_loss_first_and_age_counts(void **state)
@@ -78,11 +52,10 @@ static void test_claim_takes_the_largest_loss_first_and_age_counts(void **state)
     (void)state;
     struct db_rows *rows = NULL;
     struct errmsg e = {""};
-    add_alert(1, .5, 1, "2026-04-02T00:00:00Z"); /* loss 50 */
-    add_alert(2, .5, 8, "2026-04-02T00:00:00Z"); /* loss 400 */
-    add_alert(3, .9, 1, "2026-04-02T00:00:00Z"); /* loss 90 */
-    add_alert(4, .5, 1, "2026-03-31T00:00:00Z"); /* loss 50, but two days older: as 200 */
-    database_run(db, "UPDATE alerts SET score = NULL WHERE log_offset = 1"); /* as certain: 100 */
+    alert_add(db, 1, -1, 1, "2026-04-02T00:00:00Z"); /* no score, as certain: loss 100 */
+    alert_add(db, 2, .5, 8, "2026-04-02T00:00:00Z"); /* loss 400 */
+    alert_add(db, 3, .9, 1, "2026-04-02T00:00:00Z"); /* loss 90 */
+    alert_add(db, 4, .5, 1, "2026-03-31T00:00:00Z"); /* loss 50, but two days older: as 200 */
     database_must(queue_claim(db, "ada", 3, LEASE, &rows, &e), &e);
     assert_int_equal(db_rows_count(rows), 3);
     assert_string_equal(db_rows_text(rows, 0, 0), "log-1/0/2");
@@ -90,7 +63,7 @@ static void test_claim_takes_the_largest_loss_first_and_age_counts(void **state)
     assert_string_equal(db_rows_text(rows, 2, 0), "log-1/0/1");
     db_rows_free(rows);
     assert_int_equal(database_count(db, "SELECT count(*) FROM queue WHERE state = 'open'"), 1);
-    assert_int_equal(database_count(db, "SELECT count(*) FROM audit WHERE what = 'alert claim' "
+    assert_int_equal(database_count(db, "SELECT count(*) FROM audit WHERE what = 'case claim' "
                                         "AND who = 'ada' AND role = 'fraudd'"),
                      3);
 }
@@ -130,7 +103,7 @@ static void test_claim_by_several_gives_no_alert_twice_and_loses_none(void **sta
     static struct claimant c[CLAIMANTS];
     pthread_t thread[CLAIMANTS];
     for (int i = 0; i < CLAIM_ALERTS; i++) {
-        add_alert(i, (i % 97 + 1) / 100.0, 1, "2026-04-02T00:00:00Z");
+        alert_add(db, i, (i % 97 + 1) / 100.0, 1, "2026-04-02T00:00:00Z");
     }
     for (int i = 0; i < CLAIMANTS; i++) {
         c[i].db = database_connect(&server);
@@ -149,7 +122,7 @@ static void test_claim_by_several_gives_no_alert_twice_and_loses_none(void **sta
         }
         assert_int_equal(times, 1);
     }
-    assert_int_equal(database_count(db, "SELECT count(*) FROM alerts WHERE state = 'claimed'"),
+    assert_int_equal(database_count(db, "SELECT count(*) FROM queue WHERE state = 'claimed'"),
                      CLAIM_ALERTS);
     assert_int_equal(database_count(db, "SELECT count(DISTINCT object) FROM audit"), CLAIM_ALERTS);
 }
@@ -159,18 +132,18 @@ static void test_claim_after_the_lease_gives_the_alert_to_another(void **state)
     (void)state;
     struct db_rows *rows = NULL;
     struct errmsg e = {""};
-    add_alert(1, .5, 1, "2026-04-02T00:00:00Z");
+    alert_add(db, 1, .5, 1, "2026-04-02T00:00:00Z");
     database_must(queue_claim(db, "ada", 1, LEASE, &rows, &e), &e);
     db_rows_free(rows);
     database_must(queue_claim(db, "bob", 1, LEASE, &rows, &e), &e);
     assert_int_equal(db_rows_count(rows), 0);
     db_rows_free(rows);
-    database_run(db, "UPDATE alerts SET lease_until = now() - interval '1 s'");
+    database_run(db, "UPDATE cases SET due = now() - interval '1 s'");
     assert_int_equal(database_count(db, "SELECT count(*) FROM queue WHERE state = 'open'"), 1);
     database_must(queue_claim(db, "bob", 1, LEASE, &rows, &e), &e);
     assert_int_equal(db_rows_count(rows), 1);
     db_rows_free(rows);
-    assert_int_equal(database_count(db, "SELECT count(*) FROM audit WHERE what = 'alert expire' "
+    assert_int_equal(database_count(db, "SELECT count(*) FROM audit WHERE what = 'case expire' "
                                         "AND who = 'ada'"),
                      1);
     assert_int_equal(queue_resolve(db, "log-1/0/1", "ada", "fraud", NULL, false, &e), ERR_REFUSED);
@@ -182,16 +155,14 @@ static void test_claim_one_renews_its_own_lease_and_respects_others(void **state
     (void)state;
     struct db_rows *rows = NULL;
     struct errmsg e = {""};
-    add_alert(1, .5, 1, "2026-04-02T00:00:00Z");
+    alert_add(db, 1, .5, 1, "2026-04-02T00:00:00Z");
     database_must(queue_claim_one(db, "log-1/0/1", "ada", TIME_MIN, &rows, &e), &e);
     assert_string_equal(db_rows_text(rows, 0, 0), "log-1/0/1");
     db_rows_free(rows);
     database_must(queue_claim_one(db, "log-1/0/1", "ada", LEASE, &rows, &e), &e);
     db_rows_free(rows);
     assert_int_equal(
-        database_count(db,
-                       "SELECT count(*) FROM alerts WHERE lease_until > now() + interval '5 m'"),
-        1);
+        database_count(db, "SELECT count(*) FROM cases WHERE due > now() + interval '5 m'"), 1);
     assert_int_equal(queue_claim_one(db, "log-1/0/1", "bob", LEASE, &rows, &e), ERR_REFUSED);
     assert_int_equal(queue_claim_one(db, "log-1/0/9", "bob", LEASE, &rows, &e), ERR_NOTFOUND);
     assert_string_equal(e.text, "there is no alert log-1/0/9");
@@ -202,7 +173,7 @@ static void test_release_opens_only_ones_own(void **state)
     (void)state;
     struct db_rows *rows = NULL;
     struct errmsg e = {""};
-    add_alert(1, .5, 1, "2026-04-02T00:00:00Z");
+    alert_add(db, 1, .5, 1, "2026-04-02T00:00:00Z");
     assert_int_equal(queue_release(db, "log-1/0/1", "ada", &e), ERR_REFUSED);
     database_must(queue_claim(db, "ada", 1, LEASE, &rows, &e), &e);
     db_rows_free(rows);
@@ -210,7 +181,7 @@ static void test_release_opens_only_ones_own(void **state)
     assert_string_equal(e.text, "alert log-1/0/1 is claimed by ada, not claimed by bob");
     database_must(queue_release(db, "log-1/0/1", "ada", &e), &e);
     assert_int_equal(database_count(db, "SELECT count(*) FROM queue WHERE state = 'open'"), 1);
-    assert_int_equal(database_count(db, "SELECT count(*) FROM audit WHERE what = 'alert release'"),
+    assert_int_equal(database_count(db, "SELECT count(*) FROM audit WHERE what = 'case release'"),
                      1);
 }
 
@@ -228,7 +199,7 @@ static void test_resolve_writes_a_label_complete_and_valid(void **state)
     struct label l;
     struct label_strings s;
     int64_t event = 0;
-    add_alert(1, .5, 3, "2026-04-02T08:09:10.123456Z");
+    alert_add(db, 1, .5, 3, "2026-04-02T08:09:10.123456Z");
     database_must(queue_resolve(db, "log-1/0/1", "ada", "fraud", "called her", false, &e), &e);
     database_must(rates_create_default(&rates, &e), &e);
     database_must(decoder_create(rates, WIRE_MESSAGE_MAX, &decoder, &e), &e);
@@ -238,7 +209,7 @@ static void test_resolve_writes_a_label_complete_and_valid(void **state)
         fail_msg("%s: %s", decode_detail(decoder), body);
     }
     assert_int_equal(time_parse("2026-04-02T08:09:10.123456Z", 27, &event), ERR_OK);
-    assert_true(same(s.source, "analysts") && same(s.tx, "tx1") && same(s.card, "card \"7\""));
+    assert_true(same(s.source, "analysts") && same(s.tx, "tx1") && same(s.card, "card \"1\""));
     assert_true(same(s.merchant, "m000017") && same(s.terminal, "t003156"));
     assert_true(same(s.device, "d8f3") && same(s.ip, "203.0.113.9"));
     assert_int_equal(l.verdict, LABEL_FRAUD);
@@ -265,7 +236,7 @@ static void test_resolve_again_needs_change_and_takes_the_old_one_back(void **st
 {
     (void)state;
     struct errmsg e = {""};
-    add_alert(1, .5, 1, "2026-04-02T00:00:00Z");
+    alert_add(db, 1, .5, 1, "2026-04-02T00:00:00Z");
     database_must(queue_resolve(db, "log-1/0/1", "ada", "fraud", NULL, false, &e), &e);
     assert_int_equal(queue_resolve(db, "log-1/0/1", "bob", "legitimate", NULL, false, &e),
                      ERR_REFUSED);
@@ -283,7 +254,7 @@ static void test_resolve_as_unsure_says_nothing(void **state)
 {
     (void)state;
     struct errmsg e = {""};
-    add_alert(1, .5, 1, "2026-04-02T00:00:00Z");
+    alert_add(db, 1, .5, 1, "2026-04-02T00:00:00Z");
     database_must(queue_resolve(db, "log-1/0/1", "ada", "unsure", NULL, false, &e), &e);
     assert_int_equal(database_count(db, "SELECT count(*) FROM label_outbox"), 0);
     assert_int_equal(database_count(db, "SELECT count(*) FROM alerts WHERE verdict = 'unsure'"), 1);
@@ -293,7 +264,7 @@ static void test_resolve_that_fails_changes_nothing(void **state)
 {
     (void)state;
     struct errmsg e = {""};
-    add_alert(1, .5, 1, "2026-04-02T00:00:00Z");
+    alert_add(db, 1, .5, 1, "2026-04-02T00:00:00Z");
     assert_int_equal(queue_resolve(db, "log-1/0/1", "ada", "perhaps", NULL, false, &e),
                      ERR_INVALID);
     database_run(db, "ALTER TABLE label_outbox ADD CHECK (source <> 'analysts')");
@@ -310,8 +281,8 @@ static void test_resolve_gives_numbers_in_order_of_commit(void **state)
     (void)state;
     struct errmsg e = {""};
     struct db *other = database_connect(&server);
-    add_alert(1, .5, 1, "2026-04-02T00:00:00Z");
-    add_alert(2, .5, 1, "2026-04-02T00:00:00Z");
+    alert_add(db, 1, .5, 1, "2026-04-02T00:00:00Z");
+    alert_add(db, 2, .5, 1, "2026-04-02T00:00:00Z");
     database_run(other, "SET lock_timeout = '50ms'");
     database_run(db, "BEGIN");
     database_must(queue_resolve(db, "log-1/0/1", "ada", "fraud", NULL, false, &e), &e);
@@ -333,10 +304,10 @@ static void test_show_has_fields_reasons_and_history(void **state)
     struct db_rows *reasons = NULL;
     struct db_rows *history = NULL;
     struct errmsg e = {""};
-    add_alert(1, .5, 1, "2026-04-02T00:00:00Z");
+    alert_add(db, 1, .5, 1, "2026-04-02T00:00:00Z");
     database_must(queue_resolve(db, "log-1/0/1", "ada", "fraud", NULL, false, &e), &e);
     database_must(queue_show(db, "log-1/0/1", &fields, &reasons, &history, &e), &e);
-    assert_string_equal(db_rows_text(fields, 0, 4), "100.00 USD");
+    assert_string_equal(db_rows_text(fields, 0, 5), "100.00 USD");
     assert_string_equal(db_rows_text(reasons, 0, 2), "much");
     assert_string_equal(db_rows_text(history, 0, 2), "alert resolve");
     db_rows_free(fields);
@@ -350,16 +321,18 @@ static void test_list_filters(void **state)
     (void)state;
     struct db_rows *rows = NULL;
     struct errmsg e = {""};
-    add_alert(1, .5, 1, "2026-04-02T00:00:00Z");
-    add_alert(2, .6, 1, "2026-04-02T00:00:00Z");
-    add_alert(3, .7, 1, "2026-04-02T00:00:00Z");
+    alert_add(db, 1, .5, 1, "2026-04-02T00:00:00Z");
+    alert_add(db, 2, .6, 1, "2026-04-02T00:00:00Z");
+    alert_add(db, 3, .7, 1, "2026-04-02T00:00:00Z");
     database_must(queue_resolve(db, "log-1/0/3", "ada", "unsure", NULL, false, &e), &e);
     const struct {
         struct queue_filter filter;
         int count;
-    } cases[] = {{{NULL, NULL, NULL, 10}, 3},          {{NULL, NULL, NULL, 2}, 2},
-                 {{"open", NULL, NULL, 10}, 2},        {{"resolved", NULL, NULL, 10}, 1},
-                 {{NULL, "card \"7\"", "tx2", 10}, 1}, {{NULL, "card 8", NULL, 10}, 0}};
+    } cases[] = {
+        {{NULL, NULL, NULL, NULL, 10}, 3},          {{NULL, NULL, NULL, NULL, 2}, 2},
+        {{"open", NULL, NULL, NULL, 10}, 2},        {{"resolved", NULL, NULL, NULL, 10}, 1},
+        {{NULL, NULL, "card \"2\"", "tx2", 10}, 1}, {{NULL, NULL, "card \"2\"", "tx3", 10}, 0},
+        {{NULL, "999999", NULL, NULL, 10}, 0},      {{NULL, NULL, "card 8", NULL, 10}, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         database_must(queue_list(db, &cases[i].filter, &rows, &e), &e);
         assert_int_equal(db_rows_count(rows), cases[i].count);
@@ -371,7 +344,7 @@ static void test_audit_cannot_be_changed(void **state)
 {
     (void)state;
     struct errmsg e = {""};
-    add_alert(1, .5, 1, "2026-04-02T00:00:00Z");
+    alert_add(db, 1, .5, 1, "2026-04-02T00:00:00Z");
     database_must(queue_resolve(db, "log-1/0/1", "ada", "unsure", NULL, false, &e), &e);
     database_run(db, "UPDATE audit SET who = 'eve'; DELETE FROM audit");
     assert_int_equal(database_count(db, "SELECT count(*) FROM audit WHERE who = 'ada'"), 1);
