@@ -50,7 +50,8 @@ make_group() {
 watch() {
     local own=0 mapped=0 disk=0 a m d
     while read -r a m < <(awk '/^RssAnon:/ { a = $2 } /^RssFile:/ { m = $2; print a, m }' "/proc/$1/status" 2>/dev/null); do
-        d=$(stat -L -c %b "/proc/$1/fd/"* 2>/dev/null | awk '{ s += $1 } END { print int(s / 2) }')
+        d=$(find "/proc/$1/fd" -lname '*/fraudd-scratch-*' -exec stat -L -c %b {} + 2>/dev/null |
+            awk '{ s += $1 } END { print int(s / 2) }')
         own=$((a > own ? a : own)) mapped=$((m > mapped ? m : mapped)) disk=$((d > disk ? d : disk))
         sleep .1
     done
@@ -62,7 +63,6 @@ echo " payments   own GiB  mapped GiB  disk GiB  seconds"
 : >"$work/all"
 for n in $numbers; do
     build/release/fraudd simulate --seed 1 --transactions "$n" --out "$work/history.csv" 2>"$work/log"
-    input=$(stat -c %b "$work/history.csv")
     start=$(date +%s)
     # shellcheck disable=SC2016
     bash -c '[[ -z $0 ]] || echo $$ >"$0/cgroup.procs"; exec "$@"' "$group" \
@@ -72,8 +72,8 @@ for n in $numbers; do
     watch "$trainer" >"$work/peaks"
     wait "$trainer" || { trainer=; tail -n 3 "$work/log" >&2; exit 1; }
     trainer=
-    echo "$(($(wc -l <"$work/history.csv") - 1)) $(cat "$work/peaks") $((input / 2)) $(($(date +%s) - start))" |
-        awk '{ printf "%9d %9.2f %11.2f %9.2f %8d\n", $1, $2 / 2^20, $3 / 2^20, ($4 - $5) / 2^20, $6 }' |
+    echo "$(($(wc -l <"$work/history.csv") - 1)) $(cat "$work/peaks") $(($(date +%s) - start))" |
+        awk '{ printf "%9d %9.2f %11.2f %9.2f %8d\n", $1, $2 / 2^20, $3 / 2^20, $4 / 2^20, $5 }' |
         tee -a "$work/all"
 done
 awk '{ for (i = 1; i <= 4; i++) { before[i] = at[i]; at[i] = $i } }
