@@ -82,7 +82,7 @@ endif
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-steps bench-train asan tsan coverage \
+.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-steps bench-streams bench-train asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format man completion install deb deb-check deb-try clean
 .SECONDARY:
 
@@ -164,6 +164,8 @@ bench-quality: $(B)/fraudd              ## quality on the handbook's stream: DAT
 	@tests/bench/quality.sh "$(DATA)" $(QUALITY)
 bench-memory: $(B)/fraudd               ## memory of training by length of history [MEMORY="--payments '2000000 10000000' --limit 8"]
 	@tests/bench/train_memory.sh $(MEMORY)
+bench-streams: $(B)/fraudd              ## quality on simulated streams beside trees [SEEDS="1 2 3"] [STREAMS="--work DIR"]
+	@tests/bench/streams.sh --seeds "$(or $(SEEDS),1 2 3)" $(STREAMS)
 bench-ablation: $(B)/fraudd $(B)/tests/bench/bench_fidelity  ## what each part of the network is worth: DATA=FILE [ABLATION="--only window-8"]
 	@tests/bench/ablation.sh "$(DATA)" $(ABLATION)
 bench-instructions: $(B)/tests/bench/bench_instructions  ## instructions of a step by part, counted by callgrind

@@ -82,14 +82,23 @@ class Bench:
             with open(results) as f:
                 self.done = {line.split('\t')[0]: json.loads(line.split('\t')[1]) for line in f}
 
+    def read(self):
+        return read(*self.source)
+
+    def split(self, fold):
+        return split(*self.rows[1:], fold)
+
+    def show(self, fold, name, figures):
+        print('fold %d %-20s AUC %.4f AP %.4f CP@100 %.4f' % (fold, name, *figures), flush=True)
+
     def prepare(self, fold):
         """Columns and quantised columns of a fold stay until another fold is asked for."""
         import xgboost
         if self.rows is None:
-            self.rows = read(*self.source)
+            self.rows = self.read()
         if self.fold != fold:
-            x, day, card, y = self.rows
-            self.fold, (self.fit, self.test) = fold, split(day, card, y, fold)
+            x, _, _, y = self.rows
+            self.fold, (self.fit, self.test) = fold, self.split(fold)
             self.x_fit, self.x_test = x[self.fit], x[self.test]
             self.quantised = xgboost.QuantileDMatrix(self.x_fit, y[self.fit], nthread=self.threads)
 
@@ -119,7 +128,7 @@ class Bench:
             if self.results:
                 with open(self.results, 'a') as f:
                     f.write('%s\t%s\n' % (key, json.dumps(self.done[key])))
-        print('fold %d %-20s AUC %.4f AP %.4f CP@100 %.4f' % (fold, name, *self.done[key]), flush=True)
+        self.show(fold, name, self.done[key])
         return self.done[key]
 
 
