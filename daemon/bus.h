@@ -89,9 +89,12 @@ struct bus_counters {
 
 struct bus {
     void *self;
-    /* Fills up to `max` messages (BUS_POLL_MAX at most), waits at most timeout_ms for the first; 0:
-     * none. */
+    /* Fills up to `max` messages (BUS_POLL_MAX at most), those of whole topics first, waits at most
+     * timeout_ms for the first; 0: none. */
     size_t (*poll)(void *self, struct bus_message *out, size_t max, int timeout_ms);
+    /* Whether messages of group topics wait in the bus for now; shortly, since the group's news
+     * wait with them.  (Pausing gives up what is fetched already.) */
+    void (*hold)(void *self, bool held);
     /* Gives the memory of the messages of the latest poll back. */
     void (*release)(void *self);
     /* Queues a record.  ERR_FULL: call `wait` and try again.  ERR_INVALID: larger than the topic

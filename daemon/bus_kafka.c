@@ -321,6 +321,7 @@ enum err bus_kafka_open(const struct conf *c, const struct bus_plan *plan,
         return err_set(e, ERR_NOMEM, "cannot set up the Kafka bus: no memory");
     }
     b->events = *events;
+    b->ready = -1;
     enum err err = copy_plan(b, plan, e);
     for (int use = 0; err == ERR_OK && use < USE_COUNT; use++) {
         err = make_base(b, (enum bus_use)use, c, e);
@@ -341,6 +342,7 @@ enum err bus_kafka_open(const struct conf *c, const struct bus_plan *plan,
     }
     *out = (struct bus){b,
                         bus_kafka_poll,
+                        bus_kafka_hold,
                         bus_kafka_release,
                         bus_kafka_send,
                         bus_kafka_wait,

@@ -80,8 +80,10 @@ struct bus_kafka {
     /* reading */
     rd_kafka_t *group;
     rd_kafka_t *whole;
-    rd_kafka_queue_t *whole_queue; /* forwarded into `queue` where there is a group */
-    rd_kafka_queue_t *queue;
+    rd_kafka_queue_t *whole_queue;
+    rd_kafka_queue_t *group_queue; /* NULL: no group */
+    int ready;                     /* eventfd: something came into an empty queue; -1: none */
+    bool group_held;
     rd_kafka_topic_t *whole_topic[TOPIC_COUNT];
     struct bus_parts parts[TOPIC_COUNT];
     int64_t whole_check_us; /* monotonic time of the next look at the whole topics' partitions */
@@ -128,6 +130,7 @@ struct bus_part *bus_kafka_part(const struct bus_kafka *b, int topic, int32_t pa
 FD_MUSTCHECK enum err bus_kafka_read_open(struct bus_kafka *b, struct errmsg *e);
 void bus_kafka_read_close(struct bus_kafka *b);
 size_t bus_kafka_poll(void *self, struct bus_message *out, size_t max, int timeout_ms);
+void bus_kafka_hold(void *self, bool held);
 void bus_kafka_release(void *self);
 /* Commits what waits and waits for the answer, a second at most. */
 FD_MUSTCHECK enum err bus_kafka_commit_now(struct bus_kafka *b, struct errmsg *e);

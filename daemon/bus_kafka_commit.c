@@ -69,7 +69,7 @@ void bus_kafka_tend_commits(struct bus_kafka *b)
     if (list == NULL) {
         return;
     }
-    rd_kafka_resp_err_t why = rd_kafka_commit_queue(b->group, list, b->queue, on_commit, b);
+    rd_kafka_resp_err_t why = rd_kafka_commit_queue(b->group, list, b->group_queue, on_commit, b);
     if (why != RD_KAFKA_RESP_ERR_NO_ERROR) {
         on_commit(b->group, why, list, b);
     }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <time.h>
 
 #include "daemon/bus_kafka.h"
@@ -121,6 +122,14 @@ static void give_up_all(struct bus_kafka *b)
     }
 }
 
+static void end_queue(rd_kafka_queue_t *q)
+{
+    if (q != NULL) {
+        rd_kafka_queue_io_event_enable(q, -1, NULL, 0); /* writes to our eventfd no longer */
+        rd_kafka_queue_destroy(q);
+    }
+}
+
 void bus_kafka_read_close(struct bus_kafka *b)
 {
     bus_kafka_release(b);
@@ -135,12 +144,10 @@ void bus_kafka_read_close(struct bus_kafka *b)
             rd_kafka_topic_destroy(b->whole_topic[t]);
         }
     }
-    if (b->whole_queue != NULL) {
-        rd_kafka_queue_forward(b->whole_queue, NULL);
-        rd_kafka_queue_destroy(b->whole_queue);
-    }
-    if (b->queue != NULL) {
-        rd_kafka_queue_destroy(b->queue);
+    end_queue(b->whole_queue);
+    end_queue(b->group_queue);
+    if (b->ready >= 0) {
+        close(b->ready);
     }
     if (b->group != NULL) {
         bus_kafka_leave(b->group);

@@ -8,12 +8,17 @@
  *  3. Nothing commits but `commit` (bus_kafka_commit.c).
  *
  * Group topics come through a consumer group with range assignment (cooperative-sticky can loop or
- * hang in librdkafka 2.0.2), whole topics through a handle without a group; both into one queue. */
+ * hang in librdkafka 2.0.2), whole topics through a handle without a group.  Each has a queue, so
+ * that what is read whole never waits behind thousands of fetched messages of the group; both write
+ * to one eventfd, which is what an empty poll waits for. */
 #include "daemon/bus_kafka.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/progress.h"
 
@@ -158,7 +163,7 @@ static void assign(struct bus_kafka *b, rd_kafka_topic_partition_list_t *list)
     free(low);
 }
 
-static void revoke(struct bus_kafka *b, const rd_kafka_topic_partition_list_t *list)
+static void revoke_all(struct bus_kafka *b, const rd_kafka_topic_partition_list_t *list)
 {
     bool lost = rd_kafka_assignment_lost(b->group) != 0;
     for (int i = 0; i < list->cnt; i++) {
@@ -190,7 +195,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what,
         if (what != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
             bus_kafka_trouble(b, false, "the group's rebalance failed: %s", rd_kafka_err2str(what));
         }
-        revoke(b, list);
+        revoke_all(b, list);
     }
 }
 
@@ -229,8 +234,23 @@ static enum err open_group(struct bus_kafka *b, struct errmsg *e)
         return err;
     }
     rd_kafka_poll_set_consumer(b->group);
-    b->queue = rd_kafka_queue_get_consumer(b->group);
+    b->group_queue = rd_kafka_queue_get_consumer(b->group);
     return subscribe(b, e);
+}
+
+/* Has the arrival of the first message in a queue told through the eventfd. */
+static enum err open_events(struct bus_kafka *b, struct errmsg *e)
+{
+    static const uint64_t ONE = 1;
+    b->ready = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (b->ready < 0) {
+        return err_set(e, ERR_IO, "cannot make an eventfd to wait for Kafka with");
+    }
+    rd_kafka_queue_io_event_enable(b->whole_queue, b->ready, &ONE, sizeof ONE);
+    if (b->group_queue != NULL) {
+        rd_kafka_queue_io_event_enable(b->group_queue, b->ready, &ONE, sizeof ONE);
+    }
+    return ERR_OK;
 }
 
 enum err bus_kafka_read_open(struct bus_kafka *b, struct errmsg *e)
@@ -262,11 +282,9 @@ enum err bus_kafka_read_open(struct bus_kafka *b, struct errmsg *e)
         return err;
     }
     b->whole_queue = rd_kafka_queue_new(b->whole);
-    if (groups) {
-        rd_kafka_queue_forward(b->whole_queue, b->queue);
-    } else {
-        b->queue = rd_kafka_queue_new(b->whole);
-        rd_kafka_queue_forward(b->whole_queue, b->queue);
+    err = open_events(b, e);
+    if (err != ERR_OK) {
+        return err;
     }
     for (int i = 0; i < TOPIC_COUNT; i++) {
         if (b->plan.whole_topic[i]) {
@@ -505,25 +523,55 @@ static void tend(struct bus_kafka *b)
     }
 }
 
+void bus_kafka_hold(void *self, bool held)
+{
+    struct bus_kafka *b = self;
+    b->group_held = held;
+}
+
+/* What has come already, into held[n..max). */
+static size_t consume(struct bus_kafka *b, size_t n, size_t max)
+{
+    rd_kafka_queue_t *const from[] = {b->whole_queue, b->group_held ? NULL : b->group_queue};
+    for (size_t i = 0; i < 2; i++) {
+        ssize_t more = from[i] != NULL && n < max
+                           ? rd_kafka_consume_batch_queue(from[i], 0, b->held + n, max - n)
+                           : 0;
+        n += more > 0 ? (size_t)more : 0;
+    }
+    return n;
+}
+
+/* The eventfd tells of an empty queue that is so no longer; so it is waited for only after the
+ * queues were found empty, and emptied before. */
+static size_t wait_and_consume(struct bus_kafka *b, size_t max, int timeout_ms)
+{
+    uint64_t times = 0;
+    struct pollfd p = {.fd = b->ready, .events = POLLIN};
+    if (read(b->ready, &times, sizeof times) < 0) {
+        times = 0;
+    }
+    size_t n = consume(b, 0, max);
+    if (n == 0 && timeout_ms > 0 && poll(&p, 1, timeout_ms) > 0) {
+        n = consume(b, 0, max);
+    }
+    return n;
+}
+
 size_t bus_kafka_poll(void *self, struct bus_message *out, size_t max, int timeout_ms)
 {
     struct bus_kafka *b = self;
     bus_kafka_release(b);
-    if (b->queue == NULL) {
+    if (b->whole_queue == NULL) {
         return 0;
     }
     tend(b);
     max = max < BUS_POLL_MAX ? max : BUS_POLL_MAX;
-    /* one call would wait until `max` are there: wait for one, then take what there is */
-    ssize_t n = max > 0 ? rd_kafka_consume_batch_queue(b->queue, timeout_ms, b->held, 1) : 0;
-    if (n > 0) {
-        ssize_t more = rd_kafka_consume_batch_queue(b->queue, 0, b->held + 1, max - 1);
-        n += more > 0 ? more : 0;
-    }
+    size_t n = max > 0 ? wait_and_consume(b, max, timeout_ms) : 0;
     const rd_kafka_topic_t *known = NULL;
     int topic = -1;
     size_t taken = 0;
-    for (ssize_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         rd_kafka_message_t *m = b->held[i];
         if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             tell_error(b, m);
@@ -535,7 +583,7 @@ size_t bus_kafka_poll(void *self, struct bus_message *out, size_t max, int timeo
             }
         }
     }
-    b->held_count = n > 0 ? (size_t)n : 0;
+    b->held_count = n;
     b->counters.consumed += taken;
     return taken;
 }

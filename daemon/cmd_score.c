@@ -16,6 +16,7 @@
 
 #define MODEL_MAX_BYTES ((size_t)256 << 20)
 #define FINISH_MS 1500
+#define KEEP_MS 1500
 #define POLL_MS 100 /* a message ends the wait at once; only commits and signals wait so long */
 
 static const struct conf_option *const TABLES[] = {SETTINGS_FILE, SETTINGS, NULL};
@@ -182,6 +183,9 @@ static enum err serve(struct running *r, struct errmsg *e)
         service_turn(r->service);
     }
     enum err err = score_finish(r->score, FINISH_MS, e);
+    if (err == ERR_OK) {
+        score_keep_end(r->score, KEEP_MS);
+    }
     service_stopped(r->service);
     if (score_failed(r->score)) {
         return err_set(e, ERR_UNAVAILABLE, "Kafka failed for good; the lines before say why");
@@ -221,6 +225,10 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
     if (err == ERR_OK) {
         const struct score_conf sc = make_conf(&r, rates);
         err = score_create(&sc, mono_ns, &r.score, e);
+    }
+    const char *dir = err == ERR_OK ? conf_text(c, "state.dir") : NULL;
+    if (dir != NULL && dir[0] != '\0') {
+        err = score_keep_open(r.score, dir, conf_duration_us(c, "state.every"), e);
     }
     if (err == ERR_OK) {
         err = open_bus(&r, &bus, e);

@@ -145,6 +145,18 @@ const struct threshold *lane_threshold(const struct lane *l)
     return l->threshold;
 }
 
+size_t lane_areas(const struct lane *l, struct area *out)
+{
+    size_t n = feat_state_areas(l->features, out);
+    out[n++] = (struct area){"threshold", l->threshold, sizeof *l->threshold, sizeof *l->threshold};
+    return n;
+}
+
+enum err lane_restored(struct lane *l, struct errmsg *e)
+{
+    return feat_state_restored(l->features, e);
+}
+
 enum err pipeline_set_model(struct pipeline *p, const struct model *m, struct errmsg *e)
 {
     pipeline_flush(p);

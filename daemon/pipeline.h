@@ -92,6 +92,9 @@ FD_MUSTCHECK enum err lane_create(const struct pipeline *p, struct feat_world *w
 void lane_free(struct lane *l);
 const struct feat_state *lane_features(const struct lane *l);
 const struct threshold *lane_threshold(const struct lane *l);
+/* As feat_state_areas and feat_state_restored, the threshold included; out [FEAT_AREAS_MAX]. */
+size_t lane_areas(const struct lane *l, struct area *out);
+FD_MUSTCHECK enum err lane_restored(struct lane *l, struct errmsg *e);
 
 /* Another model from the next message on (flushes first).  The schema must be the same; cards'
  * latents start afresh. */

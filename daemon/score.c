@@ -16,6 +16,9 @@
 #define INBOX_MESSAGES 16384            /* of a partition; beyond it the log waits */
 #define INBOX_BYTES ((size_t)128 << 20) /* of all partitions, in equal shares */
 #define JOURNAL_BYTES ((size_t)32 << 20)
+/* Batches of transactions read ahead; more would only be copied about while an entry comes back. */
+#define BATCHES_AHEAD 2
+#define HOLD_US 500000 /* then the group's news must be heard */
 
 bool score_go_on(const struct score *s)
 {
@@ -420,6 +423,21 @@ static void pause_one(struct score *s, enum bus_topic topic, int32_t partition, 
     }
 }
 
+/* Lets transactions wait in the bus while enough of them wait here. */
+static void hold_or_not(struct score *s)
+{
+    size_t waiting = 0;
+    bool needed = false;
+    for (int32_t p = 0; p < s->partition_top; p++) {
+        waiting += s->owned[p].inbox.count;
+        needed = needed || score_waits_for(s, p);
+    }
+    const int64_t now_us = s->conf.now_us();
+    bool hold = waiting >= BATCHES_AHEAD * s->conf.batch_max && !needed;
+    s->held_us = !hold ? 0 : s->held_us == 0 ? now_us : s->held_us;
+    s->bus.hold(s->bus.self, hold && now_us - s->held_us < HOLD_US);
+}
+
 /* Lets logs wait whose messages pile up here. */
 static void pause_or_resume(struct score *s)
 {
@@ -451,7 +469,8 @@ size_t score_turn(struct score *s)
         i = k;
     }
     s->bus.release(s->bus.self);
-    if (s->rebuild && s->journal_begun && !s->failed) {
+    if (s->rebuild && s->journal_begun && followed(&s->labels) && followed(&s->notices) &&
+        !s->failed) {
         score_rebuild(s);
     }
     if (!s->rebuild) {
@@ -460,7 +479,9 @@ size_t score_turn(struct score *s)
         score_admit(s);
     }
     pause_or_resume(s);
+    hold_or_not(s);
     commit_acknowledged(s, s->bus.wait(s->bus.self, 0), false);
+    score_keep_turn(s);
     return n;
 }
 
@@ -489,6 +510,7 @@ void score_free(struct score *s)
     if (s == NULL) {
         return;
     }
+    score_keep_close(s);
     for (int32_t p = 0; p < s->partition_top; p++) {
         lane_free(s->owned[p].lane);
         inbox_clear(&s->owned[p].inbox);

@@ -62,6 +62,8 @@ struct score_stats {
     uint64_t missing;                      /* to be decided, but the log lacks them */
     uint64_t unlearnt;                     /* decided once, and gone from the log by now */
     uint64_t rebuilds, yields;
+    uint64_t checkpoints, checkpoints_failed, checkpoints_refused;
+    int64_t checkpoint_position; /* place in the journal of the latest one written; 0: none */
     int64_t journal_next;
     uint64_t batches;
     int64_t cards, places, state_bytes;
@@ -85,6 +87,13 @@ FD_MUSTCHECK enum err score_create(const struct score_conf *c, uint64_t (*clock_
 /* The events to open the bus with, and the bus once open (borrowed, closed by the caller). */
 struct bus_events score_events(struct score *s);
 void score_attach(struct score *s, struct bus bus);
+
+/* Keeps state in this folder (which must exist), writing every so often; before the bus is opened.
+ * ERR_NOTFOUND, ERR_REFUSED the folder cannot be used, or another process uses it. */
+FD_MUSTCHECK enum err score_keep_open(struct score *s, const char *dir, int64_t every_us,
+                                      struct errmsg *e);
+/* After score_finish: writes a last one, in at most so long. */
+void score_keep_end(struct score *s, int timeout_ms);
 
 /* One turn: polls, decides, sends, commits what is acknowledged.  Returns the messages handled. */
 size_t score_turn(struct score *s);

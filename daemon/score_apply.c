@@ -68,8 +68,17 @@ void score_rebuild(struct score *s)
         score_fail(s, "rebuild_failed", "%s", e.text);
         return;
     }
-    int64_t begin = journal_start(s);
-    journal_order_init(s->order, begin);
+    journal_order_init(s->order, 0);
+    enum keep_loaded kept = s->from_low ? KEEP_NONE : score_keep_load(s);
+    if (kept == KEEP_SPOILT && new_state(s, &e) != ERR_OK) {
+        score_fail(s, "rebuild_failed", "%s", e.text);
+        return;
+    }
+    if (kept != KEEP_LOADED) {
+        journal_order_init(s->order, journal_start(s));
+    }
+    score_keep_begin(s);
+    int64_t begin = s->order->position;
     s->rebuilt_until = past;
     s->applying = (struct applying){.begun = false};
     s->under_way = 0; /* what is on its way is judged when it comes */

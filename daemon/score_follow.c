@@ -101,7 +101,10 @@ bool score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next)
     }
     while (s->label_given < s->label_count && s->label[s->label_given].offset < labels_next) {
         uint64_t lost = pipeline_counters(s->pipeline)->labels_lost;
-        pipeline_label(s->pipeline, s->world, &s->label[s->label_given++].label);
+        const struct known_label *l = &s->label[s->label_given++];
+        if (l->offset >= s->labels_from) {
+            pipeline_label(s->pipeline, s->world, &l->label);
+        }
         if (pipeline_counters(s->pipeline)->labels_lost > lost) {
             tell_labels_full(s);
         }
@@ -116,6 +119,7 @@ bool score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next)
 enum err score_follow_again(struct score *s, struct errmsg *e)
 {
     s->label_given = 0;
+    s->labels_from = 0;
     s->noticed_given = 0;
     const struct model *first = s->used != NULL ? s->used : s->conf.pipeline.model;
     s->in_force = first;

@@ -76,6 +76,10 @@ void score_metrics_fill(const struct score *s, struct metrics_page *page)
     metrics_put(page, METRIC_UNLEARNT, (double)t.unlearnt);
     metrics_put(page, METRIC_DIVERGED, (double)t.pipeline.diverged);
     metrics_put(page, METRIC_REBUILDS, (double)t.rebuilds);
+    metrics_put(page, METRIC_CHECKPOINTS, (double)t.checkpoints, "written");
+    metrics_put(page, METRIC_CHECKPOINTS, (double)t.checkpoints_failed, "failed");
+    metrics_put(page, METRIC_CHECKPOINTS, (double)t.checkpoints_refused, "refused");
+    metrics_put(page, METRIC_CHECKPOINT_POSITION, (double)t.checkpoint_position);
     metrics_put(page, METRIC_YIELDS, (double)t.yields);
     metrics_put(page, METRIC_BATCHES, (double)t.batches);
     metrics_put(page, METRIC_CARDS, (double)t.cards);

@@ -1,6 +1,7 @@
 /* The inside of the scoring loop: score.c (the bus's events, the turn, commits), score_follow.c
- * (labels and notices), score_apply.c (entries of the journal, in order), score_admit.c (claims and
- * batches of our own), score_stats.c (what it shows).  Private to them. */
+ * (labels and notices), score_keep.c (state on the disk), score_apply.c (entries of the journal, in
+ * order), score_admit.c (claims and batches of our own), score_stats.c (what it shows).  Private to
+ * them. */
 #ifndef FD_DAEMON_SCORE_PRIVATE_H
 #define FD_DAEMON_SCORE_PRIVATE_H
 
@@ -100,11 +101,15 @@ struct score {
     struct journal_writer writer;
     int64_t journal_low, journal_high; /* the log when it was first read */
     int64_t rebuilt_until;             /* entries below are the past */
+    int64_t held_us;                   /* monotonic: they are held back since then; 0: not */
     size_t under_way;                  /* entries of ours not read back yet */
     uint64_t sent_ns;                  /* of the latest of them */
     bool journal_begun, journal_paused;
     bool rebuild;  /* partitions came: everything is learnt again */
     bool from_low; /* ... from the journal's beginning */
+
+    struct score_keep *keep; /* NULL: no state on the disk */
+    int64_t labels_from;     /* labels below are in the state that was read */
 
     bool failed;
     uint64_t unsent; /* first batch with a record that was not queued; UINT64_MAX: none */
@@ -147,6 +152,16 @@ bool score_read_from(struct score *s, int32_t partition, int64_t offset);
 bool score_waits_for(const struct score *s, int32_t partition);
 /* What was decided of a partition up to `next`: committed once acknowledged. */
 void score_note_flight(struct score *s, int32_t partition, int64_t next);
+
+/* score_keep.c */
+void score_keep_close(struct score *s);
+/* Reads the newest checkpoint that fits into world, lanes and order, all made new before.  SPOILT:
+ * none fits, and they must be made anew. */
+enum keep_loaded { KEEP_NONE, KEEP_LOADED, KEEP_SPOILT };
+enum keep_loaded score_keep_load(struct score *s);
+/* State is complete: it is written from now on. */
+void score_keep_begin(struct score *s);
+void score_keep_turn(struct score *s);
 
 /* score_admit.c */
 /* Writes a claim or batch where there is reason to and none is under way. */

@@ -4,6 +4,7 @@
  *
  * Payments are simulated here; E2E_DATA=history.csv.xz (with E2E_LIMIT=500000) takes others for
  * the first test (`make e2e`). */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -115,9 +116,16 @@ static void start_verb(struct site *s, struct child *c, const char *verb, const 
 
 static void start_score(struct site *s, int i)
 {
-    char log[16];
-    snprintf(log, sizeof log, "score%d", i);
-    start_verb(s, &s->score[i], "score", log);
+    char log[128];
+    char state[128];
+    char suffix[32];
+    snprintf(suffix, sizeof suffix, "-state%d", i);
+    path_of(state, s->name, suffix);
+    assert_true(mkdir(state, 0700) == 0 || errno == EEXIST);
+    snprintf(suffix, sizeof suffix, "-score%d.log", i);
+    child_start(&s->score[i], path_of(log, s->name, suffix),
+                (const char *const[]){"score", "--config", s->conf, "--state.dir", state,
+                                      "--state.every", "1s", NULL});
 }
 
 static void free_site(struct site *s)

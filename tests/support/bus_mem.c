@@ -268,13 +268,20 @@ static size_t mem_poll(void *self, struct bus_message *out, size_t max, int time
         }
     }
     for (int t = 0; t < TOPIC_COUNT; t++) {
-        for (int32_t i = 0; c->plan.group_topic[t] && i < BUS_MEM_PARTITIONS; i++) {
+        for (int32_t i = 0; c->plan.group_topic[t] && !c->group_held && i < BUS_MEM_PARTITIONS;
+             i++) {
             n += take(c, (enum bus_topic)t, (c->turn + i) % BUS_MEM_PARTITIONS, out + n, max - n);
         }
     }
     c->turn = (c->turn + 1) % BUS_MEM_PARTITIONS;
     c->counters.consumed += n;
     return n;
+}
+
+static void mem_hold(void *self, bool held)
+{
+    struct client *c = self;
+    c->group_held = held;
 }
 
 static void mem_release(void *self)
@@ -514,8 +521,8 @@ struct bus bus_mem_open(struct bus_mem *m, const struct bus_plan *plan,
     c->next = m->first;
     m->first = c;
     c->pending = must(calloc(PENDING_MAX, sizeof *c->pending));
-    return (struct bus){c,         mem_poll, mem_release,  mem_send,      mem_wait, mem_commit,
-                        mem_pause, mem_seek, mem_counters, mem_offset_at, mem_close};
+    return (struct bus){c,          mem_poll,  mem_hold, mem_release,  mem_send,      mem_wait,
+                        mem_commit, mem_pause, mem_seek, mem_counters, mem_offset_at, mem_close};
 }
 
 void bus_mem_kill(struct bus *bus)

@@ -66,7 +66,7 @@ struct client {
     struct mem_part part[TOPIC_COUNT][BUS_MEM_PARTITIONS];
     struct mem_event event[EVENTS_MAX];
     size_t event_count;
-    bool held[TOPIC_COUNT], begun[TOPIC_COUNT];
+    bool held[TOPIC_COUNT], begun[TOPIC_COUNT], group_held;
     struct mem_pending *pending; /* ring of [PENDING_MAX] */
     size_t pending_first, pending_count;
     uint64_t sent;
