@@ -14,12 +14,12 @@ MANDIR ?= $(PREFIX)/share/man
 # vendor-completions for a distribution's package
 ZSHDIR ?= site-functions
 PKGS   := rdkafka libpq libconfig openblas simdjson libmicrohttpd libzstd zlib liblzma libxxhash \
-          libsystemd
+          libsystemd libcrypto
 
 # Debian packages.  BUILD_DEBS: what building and `make demo` need; TEST_DEBS: `make test` besides.
 BUILD_DEBS := gcc g++ libc6-dev pkg-config librdkafka-dev libpq-dev libconfig-dev libopenblas-dev \
               libsimdjson-dev libmicrohttpd-dev libzstd-dev zlib1g-dev liblzma-dev libxxhash-dev \
-              libsleef-dev libsystemd-dev postgresql
+              libsleef-dev libsystemd-dev libssl-dev postgresql
 TEST_DEBS  := libcmocka-dev curl python3-minimal python3-jsonschema openjdk-17-jre-headless maven \
               mandoc zsh
 LINT_DEBS  := clang-format-14 clang-tidy-14 cppcheck

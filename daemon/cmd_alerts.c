@@ -5,6 +5,7 @@
 
 #include "base/timefmt.h"
 #include "daemon/actions.h"
+#include "daemon/card_number.h"
 #include "daemon/cmd.h"
 #include "storage/queue.h"
 
@@ -228,6 +229,7 @@ static const struct conf_option RESOLVE_OPTIONS[] = {
 static enum err resolve(const struct conf *c, int *exit_code, struct errmsg *e)
 {
     const char *verdict = conf_text(c, "verdict");
+    const char *note = conf_text(c, "note");
     const char *who = NULL;
     struct db *db = NULL;
     (void)exit_code;
@@ -237,13 +239,15 @@ static enum err resolve(const struct conf *c, int *exit_code, struct errmsg *e)
                        "--verdict = \"%s\" is not allowed; give fraud, legitimate or unsure",
                        verdict);
     }
+    if (note != NULL && card_number_in((struct slice){note, strlen(note)})) {
+        return err_set(e, ERR_INVALID, "--note holds a full card number; its last four digits do");
+    }
     enum err err = actions_who(c, &who, e);
     if (err == ERR_OK) {
         err = open_database(c, &db, e);
     }
     if (err == ERR_OK) {
-        err = queue_resolve(db, conf_text(c, "id"), who, verdict, conf_text(c, "note"),
-                            conf_bool(c, "change"), e);
+        err = queue_resolve(db, conf_text(c, "id"), who, verdict, note, conf_bool(c, "change"), e);
     }
     if (err == ERR_OK) {
         printf("%s %s is resolved as %s\n", kind(conf_text(c, "id")), conf_text(c, "id"), verdict);

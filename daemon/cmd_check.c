@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "daemon/bus_admin.h"
+#include "daemon/card_guard.h"
 #include "daemon/check.h"
 #include "daemon/cmd.h"
 #include "daemon/pipeline.h"
@@ -77,6 +78,23 @@ static void check_model(struct check *c, const struct conf *conf)
     }
     rates_free(rates);
     model_free(m);
+}
+
+static void check_cards(struct check *c, const struct conf *conf)
+{
+    struct errmsg e = {""};
+    struct card_rules rules = {.key = NULL};
+    char text[128];
+    enum err err = card_rules_read(conf, &rules, &e);
+    if (err != ERR_OK) {
+        check_wrong(c, service_exit_code(err), "card numbers: %s", e.text);
+        check_remedy(c,
+                     "(umask 077; openssl rand -hex 32 >FILE) and set card.key-file = \"FILE\";");
+        return;
+    }
+    card_rules_tell(&rules, text, sizeof text);
+    check_ok(c, "card numbers: %s", text);
+    card_rules_done(&rules);
 }
 
 static void check_privileges(struct check *c, struct db *db)
@@ -173,6 +191,7 @@ int cmd_check(int argc, char **argv)
     }
     tell_settings(&c, conf);
     check_model(&c, conf);
+    check_cards(&c, conf);
     check_database(&c, conf);
     check_brokers(&c, conf);
     conf_free(conf);

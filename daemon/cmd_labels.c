@@ -7,6 +7,8 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "daemon/actions.h"
+#include "daemon/card_guard.h"
+#include "daemon/card_number.h"
 #include "daemon/cmd.h"
 #include "daemon/label_file.h"
 #include "daemon/wire.h"
@@ -15,6 +17,8 @@
 #define SHOWN_FIRST 5 /* unmatched lines told on standard error */
 
 static const char *const SETTINGS_SHOWN[] = {"database", NULL};
+static const char *const IMPORT_SETTINGS[] = {"database", "card.numbers", "card.key-file",
+                                              "card.digits", NULL};
 
 static const struct conf_option IMPORT_OPTIONS[] = {
     {"input", CONF_TEXT, CONF_REQUIRED | CONF_OPERAND, NULL, 0, 0,
@@ -31,10 +35,19 @@ static enum err read_lines(const struct conf *c, struct db *db, uint64_t *out_li
     struct label_file f;
     struct label_line line;
     struct progress progress;
+    struct card_rules cards = {.key = NULL};
+    struct card_guard *guard = NULL;
     uint64_t n = 0;
-    enum err err = csv_open(conf_text(c, "input"), &csv, e);
+    enum err err = card_rules_read(c, &cards, e);
+    if (err == ERR_OK) {
+        err = card_guard_create(&cards, &guard, e);
+    }
+    if (err == ERR_OK) {
+        err = csv_open(conf_text(c, "input"), &csv, e);
+    }
     if (err == ERR_OK) {
         err = label_file_init(&f, csv, e);
+        f.guard = guard;
     }
     if (err == ERR_OK) {
         err = label_import_begin(db, e);
@@ -47,6 +60,8 @@ static enum err read_lines(const struct conf *c, struct db *db, uint64_t *out_li
         }
     }
     csv_close(csv);
+    card_guard_free(guard);
+    card_rules_done(&cards);
     *out_lines = n;
     if (err != ERR_END) {
         return err;
@@ -116,6 +131,9 @@ static enum err import(const struct conf *c, int *exit_code, struct errmsg *e)
     if (source[0] == '\0' || strlen(source) > WIRE_ID_MAX) {
         return err_set(e, ERR_INVALID, "--source needs 1 to %d bytes", WIRE_ID_MAX);
     }
+    if (card_number_in((struct slice){source, strlen(source)})) {
+        return err_set(e, ERR_INVALID, "--source holds a full card number");
+    }
     enum err err = actions_who(c, &who, e);
     if (err == ERR_OK) {
         err = db_open(conf_text(c, "database"), &db, e);
@@ -177,7 +195,7 @@ static const struct action ACTIONS[] = {
      "label for the labels topic, where `fraudd sink` brings it.  A bad line refuses the file;\n"
      "lines that match no payment are told.  The same file again adds nothing.",
      "fraudd labels import chargebacks.csv --source visa --unmatched left-over.csv", IMPORT_OPTIONS,
-     SETTINGS_SHOWN, import},
+     IMPORT_SETTINGS, import},
     {"list", "labels, the newest known first", "[OPTIONS]", NULL,
      "fraudd labels list --source analysts --limit 50", LIST_OPTIONS, SETTINGS_SHOWN, list},
     {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},

@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "base/timefmt.h"
 #include "daemon/bus_admin.h"
+#include "daemon/card_guard.h"
 #include "daemon/cmd.h"
 #include "daemon/produce.h"
 #include "daemon/settings.h"
@@ -59,7 +60,8 @@ static void print_help(void)
          "does not wait either.\n\noptions:");
     conf_print_help(stdout, SHOWN);
     puts(
-        "and brokers, topics.transactions, topics.labels and kafka.* as in the settings file\n\n"
+        "and brokers, topics.transactions, topics.labels, card.* and kafka.* as in the settings "
+        "file\n\n"
         "examples:\n"
         "  fraudd produce --rate 5000 --labels --shift history.csv.zst\n"
         "  fraudd simulate --format jsonl --transactions 100000 | fraudd produce --format jsonl -");
@@ -220,6 +222,7 @@ static enum err run(const struct conf *c, const struct feed_conf *fc, const stru
 static enum err produce(const struct conf *c, struct errmsg *e)
 {
     struct rates *rates = NULL;
+    struct card_rules cards = {.key = NULL};
     struct feed_conf fc;
     struct produce_conf pc;
     int64_t last_us = 0;
@@ -227,6 +230,10 @@ static enum err produce(const struct conf *c, struct errmsg *e)
     if (err == ERR_OK) {
         err = rates_create_default(&rates, e);
         fc.rates = rates;
+    }
+    if (err == ERR_OK) {
+        err = card_rules_read(c, &cards, e);
+        fc.cards = &cards;
     }
     if (err == ERR_OK) {
         err = check_topics(c, fc.need_label, e);
@@ -240,6 +247,7 @@ static enum err produce(const struct conf *c, struct errmsg *e)
     if (err == ERR_OK) {
         err = run(c, &fc, &pc, e);
     }
+    card_rules_done(&cards);
     rates_free(rates);
     return err;
 }

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/timefmt.h"
+#include "daemon/card_guard.h"
 #include "daemon/cmd.h"
 #include "daemon/score.h"
 #include "daemon/score_metrics.h"
@@ -35,6 +36,7 @@ struct running {
     struct score *score;
     struct model *model; /* of the file; a notice may have put another in its place */
     uint64_t model_hash; /* of the file's bytes that were used last */
+    struct card_rules cards;
 };
 
 static uint64_t mono_ns(void)
@@ -111,6 +113,7 @@ static struct score_conf make_conf(struct running *r, const struct rates *rates)
     s.pipeline = (struct pipeline_conf){
         .model = r->model,
         .rates = rates,
+        .cards = &r->cards,
         .params = {l->maturity_us, l->blame_ratio, l->blame_tail, rates_version(rates)},
         .threshold = make_rules(c),
         .log = {conf_text(c, "log"), strlen(conf_text(c, "log"))},
@@ -214,6 +217,7 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
     struct running r = {.conf = c};
     struct rates *rates = NULL;
     struct bus bus = {0};
+    char card_text[128];
     const struct service_hooks hooks = {&r, fill, status, apply};
     enum err err = service_create(c, TABLES, argc, argv, "http.listen", &hooks, &r.service, e);
     if (err == ERR_OK) {
@@ -221,6 +225,9 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
     }
     if (err == ERR_OK) {
         err = rates_create_default(&rates, e);
+    }
+    if (err == ERR_OK) {
+        err = card_rules_read(c, &r.cards, e);
     }
     if (err == ERR_OK) {
         const struct score_conf sc = make_conf(&r, rates);
@@ -235,13 +242,16 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
     }
     if (err == ERR_OK) {
         score_attach(r.score, bus);
-        log_line(FD_LOG_INFO, "started", "model=%s kernel=%s brokers=%s",
-                 model_lineage(r.model)->version, model_kernel_name(), conf_text(c, "brokers"));
+        card_rules_tell(&r.cards, card_text, sizeof card_text);
+        log_line(FD_LOG_INFO, "started", "model=%s kernel=%s brokers=%s card_numbers=\"%s\"",
+                 model_lineage(r.model)->version, model_kernel_name(), conf_text(c, "brokers"),
+                 card_text);
         err = serve(&r, e);
         bus.close(bus.self);
     }
     service_free(r.service);
     score_free(r.score);
+    card_rules_done(&r.cards);
     rates_free(rates);
     model_free(r.model);
     return err;

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "daemon/bus_metrics.h"
+#include "daemon/card_guard.h"
 #include "daemon/cmd.h"
 #include "daemon/service.h"
 #include "daemon/settings.h"
@@ -124,9 +125,12 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
     struct running r = {.conf = c};
     struct rates *rates = NULL;
     struct bus bus = {0};
+    struct card_rules cards = {.key = NULL};
+    char card_text[128];
     struct sink_conf sc = {.conninfo = conf_text(c, "database"),
                            .log = {conf_text(c, "log"), strlen(conf_text(c, "log"))},
                            .max_future_us = conf_duration_us(c, "max-future"),
+                           .cards = &cards,
                            .batch_max = (size_t)conf_int(c, "sink.batch"),
                            .poll_ms = POLL_MS,
                            .linger_us = conf_duration_us(c, "sink.linger"),
@@ -141,6 +145,9 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
         err = rates_create_default(&rates, e);
     }
     if (err == ERR_OK) {
+        err = card_rules_read(c, &cards, e);
+    }
+    if (err == ERR_OK) {
         sc.rates = rates;
         err = sink_create(&sc, &r.sink, e);
     }
@@ -149,12 +156,15 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
     }
     if (err == ERR_OK) {
         sink_attach(r.sink, bus);
-        log_line(FD_LOG_INFO, "started", "brokers=%s", conf_text(c, "brokers"));
+        card_rules_tell(&cards, card_text, sizeof card_text);
+        log_line(FD_LOG_INFO, "started", "brokers=%s card_numbers=\"%s\"", conf_text(c, "brokers"),
+                 card_text);
         err = serve(&r, e);
         bus.close(bus.self);
     }
     service_free(r.service);
     sink_free(r.sink);
+    card_rules_done(&cards);
     rates_free(rates);
     return err;
 }

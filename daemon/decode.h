@@ -3,8 +3,10 @@
  * Invariants
  *  1. Whatever the bytes, a call ends with a value inside its bounds or with a reason; on a reason
  *     the out_ parameters are untouched.
- *  2. No malloc after decoder_create.
+ *  2. No malloc after decoder_create, but what libcrypto takes for a moment to hash a card number.
  *  3. Money never passes through binary floating point.
+ *  4. With a guard (decode_guard) no full card number comes out: neither in a value nor in a
+ *     detail.
  *
  * A decoder belongs to one thread.  Slices point into it and hold until its next call.  Members
  * that a format does not name are skipped, so that a producer may add some; a named member twice is
@@ -38,6 +40,7 @@ enum dead_reason {
     DEAD_UNKNOWN_CURRENCY, /* not in the exchange-rate table */
     DEAD_ANSWER_LOST,      /* repeats a payment whose answer is gone (set by the pipeline) */
     DEAD_CRASH,            /* skipped: it ended the process (set by the worker, never by decode) */
+    DEAD_CARD_NUMBER,      /* a full card number where none may be; see card_guard.h */
     DEAD_REASON_COUNT
 };
 
@@ -54,6 +57,17 @@ void decoder_free(struct decoder *d);
 
 /* Another exchange-rate table from the next message on; borrows as decoder_create does. */
 void decoder_set_rates(struct decoder *d, const struct rates *rates);
+
+struct card_rules;
+
+/* From the next message on full card numbers are refused or hashed by these rules (card_guard.h);
+ * a decoder that was not told any lets them pass, for files that stay where they are.  Keeps
+ * nothing of r.  ERR_NOMEM, ERR_MISMATCH as card_guard_create: nothing changed. */
+FD_MUSTCHECK enum err decode_guard(struct decoder *d, const struct card_rules *r, struct errmsg *e);
+
+/* The key of what is written about a message with this key: the token where it is hashed, else as
+ * it is.  Holds until the decoder's next call. */
+struct slice decode_key(struct decoder *d, const char *key, size_t len);
 
 /* What was wrong with the last message: names the member and where it helps its value; lower case.
  * Empty after DEAD_NONE.  Holds until the next call. */

@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "base/timefmt.h"
+#include "daemon/card_number.h"
 
 #define MESSAGE_LIMIT ((size_t)16 * 1024 * 1024)
+#define AMOUNT_DOUBTED INT64_C(1000000000000) /* minor units: the least of 13 digits */
 
 const char *const FIELD_TYPE[FIELD_TYPES] = {"purchase", "cash", "refund", "reversal", "check"};
 const char *const FIELD_CHANNEL[FIELD_CHANNELS] = {"pos", "atm", "ecommerce", "moto", "recurring"};
@@ -22,7 +24,8 @@ const char *dead_reason_name(enum dead_reason r)
     static const char *const NAMES[DEAD_REASON_COUNT] = {
         "none",       "empty",         "too_large",        "not_utf8",     "not_json",
         "wrong_type", "missing_field", "duplicate_field",  "out_of_range", "bad_time",
-        "future",     "key_mismatch",  "unknown_currency", "answer_lost",  "crash"};
+        "future",     "key_mismatch",  "unknown_currency", "answer_lost",  "crash",
+        "card_number"};
     return (unsigned)r < DEAD_REASON_COUNT ? NAMES[r] : "unknown";
 }
 
@@ -52,8 +55,29 @@ void decoder_free(struct decoder *d)
 {
     if (d != NULL) {
         members_free(d->reader);
+        card_guard_free(d->guard);
         free(d);
     }
+}
+
+enum err decode_guard(struct decoder *d, const struct card_rules *r, struct errmsg *e)
+{
+    struct card_guard *g = NULL;
+    enum err err = card_guard_create(r, &g, e);
+    if (err == ERR_OK) {
+        card_guard_free(d->guard);
+        d->guard = g;
+    }
+    return err;
+}
+
+struct slice decode_key(struct decoder *d, const char *key, size_t len)
+{
+    struct slice s = {key, len};
+    if (d->guard != NULL && len >= CARD_GUARD_MIN) {
+        (void)card_guard_card(d->guard, &s); /* one that is refused was never decided */
+    }
+    return s;
 }
 
 void decoder_set_rates(struct decoder *d, const struct rates *rates)
@@ -75,20 +99,25 @@ enum dead_reason field_reject(struct decoder *d, enum dead_reason reason, const 
     return reason;
 }
 
-/* Up to 32 characters of outside text that are safe to show. */
+#define EXCERPT 32
+#define NUMBER_BYTES 24 /* of the longest card number in groups */
+
+/* Up to EXCERPT characters of outside text that are safe to show. */
 struct excerpt {
-    char text[36];
+    char text[EXCERPT + 4];
 };
 
 static struct excerpt excerpt(struct slice s)
 {
     struct excerpt x;
-    size_t n = s.len < 32 ? s.len : 32;
+    char masked[EXCERPT + NUMBER_BYTES] = ""; /* before it is cut: half a number is not found */
+    (void)card_number_mask(s.at, s.len < sizeof masked ? s.len : sizeof masked, masked);
+    size_t n = s.len < EXCERPT ? s.len : EXCERPT;
     for (size_t i = 0; i < n; i++) {
-        bool plain = s.at[i] >= ' ' && s.at[i] <= '~' && s.at[i] != '"';
+        bool plain = masked[i] >= ' ' && masked[i] <= '~' && masked[i] != '"';
         x.text[i] = '?';
         if (plain) {
-            x.text[i] = s.at[i];
+            x.text[i] = masked[i];
         }
     }
     memcpy(x.text + n, "..", 3);
@@ -170,6 +199,33 @@ enum dead_reason field_string(struct decoder *d, enum member m, size_t max, bool
         *out = v->text;
     } else if (required) {
         return field_reject(d, DEAD_MISSING_FIELD, "%s is empty", member_name(m));
+    }
+    return DEAD_NONE;
+}
+
+static enum dead_reason card_number(struct decoder *d, enum member m)
+{
+    return field_reject(d, DEAD_CARD_NUMBER, "%s holds a full card number%s", member_name(m),
+                        m == MEMBER_CARD ? "; send a token, or see the setting card.numbers"
+                                         : " or looks so; see the setting card.digits");
+}
+
+enum dead_reason field_id(struct decoder *d, enum member m, bool required, struct slice *out)
+{
+    FIELD_TRY(field_string(d, m, WIRE_ID_MAX, required, out));
+    if (d->guard != NULL && out->len >= CARD_GUARD_MIN && !card_guard_text(d->guard, m, *out)) {
+        return card_number(d, m);
+    }
+    return DEAD_NONE;
+}
+
+enum dead_reason field_card(struct decoder *d, struct slice *out, struct slice *out_sent)
+{
+    FIELD_TRY(field_string(d, MEMBER_CARD, WIRE_ID_MAX, true, out));
+    *out_sent = *out;
+    if (d->guard != NULL && out->len >= CARD_GUARD_MIN &&
+        card_guard_card(d->guard, out) == CARD_REFUSED) {
+        return card_number(d, MEMBER_CARD);
     }
     return DEAD_NONE;
 }
@@ -368,6 +424,9 @@ static enum dead_reason field_amount(struct decoder *d, uint8_t exponent, int64_
 {
     const struct member_value *v = &d->m.value[MEMBER_AMOUNT];
     if (v->kind == KIND_STRING) {
+        if (d->guard != NULL && v->text.len >= CARD_GUARD_MIN && card_number_in(v->text)) {
+            return field_reject(d, DEAD_CARD_NUMBER, "amount looks like a full card number");
+        }
         return amount_text(d, v->text, exponent, out_minor);
     }
     if (v->kind == KIND_REAL && v->real >= 0 && v->real <= (double)WIRE_AMOUNT_MAX) {
@@ -397,6 +456,9 @@ enum dead_reason field_money(struct decoder *d, struct money *out)
     FIELD_TRY(field_integer(d, MEMBER_EXPONENT, 0, WIRE_EXPONENT_MAX, &exponent));
     money.exponent = (uint8_t)exponent;
     FIELD_TRY(field_amount(d, money.exponent, &money.minor));
+    if (d->guard != NULL && money.minor >= AMOUNT_DOUBTED && card_number_is(money.minor)) {
+        return field_reject(d, DEAD_CARD_NUMBER, "amount looks like a full card number");
+    }
     memcpy(money.currency, rate->code, sizeof money.currency);
     money.ref = rates_convert(rate, money.minor, money.exponent);
     money.foreign = memcmp(rate->code, rates_reference(d->rates), 3) != 0;

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "daemon/card_guard.h"
 #include "daemon/decode.h"
 #include "daemon/members.h"
 
@@ -15,6 +16,7 @@ struct decoder {
     const struct rates *rates; /* borrowed */
     size_t message_max;
     struct members_reader *reader;
+    struct card_guard *guard; /* NULL: card numbers pass */
     struct members m;
     char detail[192];
 };
@@ -51,6 +53,11 @@ bool field_has(const struct decoder *d, enum member m);
  * DEAD_MISSING_FIELD. */
 enum dead_reason field_string(struct decoder *d, enum member m, size_t max, bool required,
                               struct slice *out);
+/* An identity other than the card: a string of at most WIRE_ID_MAX bytes that the guard lets pass;
+ * absent or empty as field_string. */
+enum dead_reason field_id(struct decoder *d, enum member m, bool required, struct slice *out);
+/* The card, as a token where the guard hashes; out_sent: as it came. */
+enum dead_reason field_card(struct decoder *d, struct slice *out, struct slice *out_sent);
 /* An integer in [low, high]; absent: out unchanged. */
 enum dead_reason field_integer(struct decoder *d, enum member m, int64_t low, int64_t high,
                                int64_t *out);

@@ -7,6 +7,8 @@
 #include "base/csv.h"
 #include "base/inflate.h"
 #include "base/timefmt.h"
+#include "daemon/card_guard.h"
+#include "daemon/card_number.h"
 #include "daemon/decode.h"
 #include "daemon/encode.h"
 #include "daemon/row_csv.h"
@@ -18,6 +20,7 @@ struct feed {
     /* CSV */
     struct csv *csv;
     struct row_csv rows;
+    struct card_guard *guard; /* or NULL */
     /* lines of JSON: text[at..len) is read and not yet handed out */
     struct inflate *file;
     struct decoder *decoder;
@@ -62,10 +65,17 @@ enum err feed_open(const struct feed_conf *c, struct feed **out, struct errmsg *
         if (err == ERR_OK) {
             err = row_csv_init(&f->rows, f->csv, c->rates, c->need_label, e);
         }
+        if (err == ERR_OK && c->cards != NULL) {
+            err = card_guard_create(c->cards, &f->guard, e);
+            f->rows.guard = f->guard;
+        }
     } else {
         err = inflate_open(c->path, &f->file, e);
         if (err == ERR_OK) {
             err = decoder_create(c->rates, WIRE_MESSAGE_MAX, &f->decoder, e);
+        }
+        if (err == ERR_OK && c->cards != NULL) {
+            err = decode_guard(f->decoder, c->cards, e);
         }
     }
     if (err != ERR_OK) {
@@ -82,6 +92,7 @@ void feed_close(struct feed *f)
         csv_close(f->csv);
         inflate_close(f->file);
         decoder_free(f->decoder);
+        card_guard_free(f->guard);
         free(f);
     }
 }
@@ -183,7 +194,8 @@ static enum err next_json(struct feed *f, struct feed_item *out, struct errmsg *
         return err_set(e, ERR_CORRUPT, "%s line %" PRIu64 ": %s: %s", f->conf.path, f->line,
                        dead_reason_name(reason), decode_detail(f->decoder));
     }
-    if (f->conf.shift_us != 0) {
+    bool numbers = f->conf.cards != NULL && card_number_in_json(item.json);
+    if (f->conf.shift_us != 0 || numbers) {
         item.tx.event_us += f->conf.shift_us;
         err = write_json(f, &item, e);
     }

@@ -5,7 +5,7 @@
  *  1. What comes out is a message that `score` can read: a bad row or line is refused with its
  *     number and reason.
  *  2. A line of JSON goes out byte for byte, unless its times are shifted: then it is written anew,
- *     without the members that the format does not name.
+ *     without the members that the format does not name.  So is a line with a card number in it.
  * One owner. */
 #ifndef FD_DAEMON_FEED_H
 #define FD_DAEMON_FEED_H
@@ -24,9 +24,11 @@ struct feed_conf {
     const char *path; /* borrowed */
     enum feed_format format;
     const struct rates *rates; /* borrowed */
-    bool need_label;           /* CSV: the column fraud must be there */
-    int64_t label_delay_us;    /* from a fraud to its verdict where the file does not say */
-    int64_t shift_us;          /* added to every time */
+    /* for the opening: what becomes of card numbers, in words of card_guard.h; NULL: they pass */
+    const struct card_rules *cards;
+    bool need_label;        /* CSV: the column fraud must be there */
+    int64_t label_delay_us; /* from a fraud to its verdict where the file does not say */
+    int64_t shift_us;       /* added to every time */
 };
 
 /* One payment; slices hold until the next call. */

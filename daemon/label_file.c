@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/timefmt.h"
+#include "daemon/card_guard.h"
+#include "daemon/card_number.h"
 #include "daemon/decode_fields.h"
 #include "daemon/members.h"
 #include "daemon/wire.h"
@@ -35,8 +37,27 @@ enum err label_file_init(struct label_file *f, struct csv *csv, struct errmsg *e
 static enum err refuse(const struct label_file *f, const char *name, const struct csv_field *v,
                        const char *wanted, struct errmsg *e)
 {
+    char masked[64]; /* before it is cut: half a number is not found */
+    (void)card_number_mask(v->p, v->len < sizeof masked ? v->len : sizeof masked, masked);
     return err_set(e, ERR_CORRUPT, "line %" PRIu64 ": %s \"%.*s\" is not %s", csv_line(f->csv),
-                   name, (int)(v->len < 40 ? v->len : 40), v->p, wanted);
+                   name, (int)(v->len < 40 ? v->len : 40), masked, wanted);
+}
+
+/* The guard's look at a line; *card may become its token. */
+static enum err guard(const struct label_file *f, const struct csv_field *tx, struct slice *card,
+                      struct errmsg *e)
+{
+    const char *bad = NULL;
+    if (f->guard == NULL) {
+        return ERR_OK;
+    }
+    if (!card_guard_text(f->guard, MEMBER_TX, (struct slice){tx->p, tx->len})) {
+        bad = "tx_id holds a full card number or looks so; see the setting card.digits";
+    } else if (card_guard_card(f->guard, card) == CARD_REFUSED) {
+        bad = "card_id holds a full card number; see the setting card.numbers";
+    }
+    return bad == NULL ? ERR_OK
+                       : err_set(e, ERR_CORRUPT, "line %" PRIu64 ": %s", csv_line(f->csv), bad);
 }
 
 static bool good_id(const struct csv_field *v)
@@ -83,12 +104,17 @@ enum err label_file_next(struct label_file *f, struct label_line *out, struct er
         return refuse(f, f->known_name, at,
                       "a time from 2000 to 2099, ISO 8601 or seconds since 1970", e);
     }
+    struct slice number = {card != NULL ? card->p : NULL, card != NULL ? card->len : 0};
+    err = guard(f, tx, &number, e);
+    if (err != ERR_OK) {
+        return err;
+    }
     bool day_only = at->len == DATE_LEN && memchr(at->p, '-', at->len) != NULL;
     *out = (struct label_line){.line = csv_line(f->csv),
                                .tx = tx->p,
                                .tx_len = tx->len,
-                               .card = card != NULL ? card->p : NULL,
-                               .card_len = card != NULL ? card->len : 0,
+                               .card = number.at,
+                               .card_len = number.len,
                                .verdict = verdict,
                                .known_us = known,
                                .known_last_us = day_only ? known + TIME_DAY - 1 : known};

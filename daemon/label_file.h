@@ -13,6 +13,7 @@
 /* Where the columns are; a plain value that borrows csv. */
 struct label_file {
     struct csv *csv;
+    struct card_guard *guard;     /* borrowed; NULL: card numbers pass */
     int tx, verdict, known, card; /* card -1: none */
     const char *known_name;
 };

@@ -33,8 +33,9 @@ struct pipeline;
 struct lane;
 
 struct pipeline_conf {
-    const struct model *model; /* borrowed; NULL: features only (training's replay) */
-    const struct rates *rates; /* borrowed */
+    const struct model *model;      /* borrowed; NULL: features only (training's replay) */
+    const struct rates *rates;      /* borrowed */
+    const struct card_rules *cards; /* for the creation; NULL: card numbers pass */
     struct feature_params params;
     struct feat_limits limits;       /* of each lane; card_extra_bytes is filled in */
     struct threshold_conf threshold; /* of each lane */

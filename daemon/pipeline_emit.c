@@ -1,6 +1,7 @@
 /* What the pipeline sends: decisions, alerts with reasons, dead letters. */
 #include <string.h>
 
+#include "daemon/card_number.h"
 #include "daemon/pipeline_private.h"
 #include "daemon/reasons.h"
 #include "daemon/version.h"
@@ -13,10 +14,11 @@ static void send_record(struct pipeline *p, enum bus_topic topic, const struct s
     if (p->out.record == NULL) {
         return;
     }
+    const struct slice key = decode_key(p->decoder, s->message->key, s->message->key_len);
     const struct bus_record r = {.topic = topic,
                                  .partition = topic == TOPIC_DECISIONS ? p->lane->partition : -1,
-                                 .key = s->message->key,
-                                 .key_len = s->message->key_len,
+                                 .key = key.at,
+                                 .key_len = key.len,
                                  .value = bytes,
                                  .value_len = len};
     p->out.record(p->out.ctx, &r);
@@ -76,11 +78,20 @@ void pipeline_emit_decision(struct pipeline *p, const struct slot *s, const stru
     }
 }
 
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 void pipeline_dead_letter(struct pipeline *p, enum dead_reason reason, const struct bus_message *m)
 {
     struct dead_letter d;
+    char key[KEY_MAX + 32]; /* as MASKED_MAX */
+    bool masked = card_number_mask(m->value, least(m->value_len, MASKED_MAX), p->masked);
+    (void)card_number_mask(m->key, least(m->key_len, sizeof key), key);
     encode_dead_letter(reason, decode_detail(p->decoder), p->conf.log, m->partition, m->offset,
-                       m->value, m->value_len, &d);
+                       masked ? p->masked : m->value, m->value_len, &d);
+    d.value_len = least(d.value_len, BUS_MESSAGE_BYTES);
     struct bus_header headers[DEAD_LETTER_HEADERS];
     for (size_t i = 0; i < DEAD_LETTER_HEADERS; i++) {
         headers[i] =
@@ -91,8 +102,8 @@ void pipeline_dead_letter(struct pipeline *p, enum dead_reason reason, const str
     if (p->out.record != NULL) {
         const struct bus_record r = {.topic = TOPIC_DEAD_LETTERS,
                                      .partition = -1,
-                                     .key = m->key,
-                                     .key_len = m->key_len < KEY_MAX ? m->key_len : KEY_MAX,
+                                     .key = m->key != NULL ? key : NULL,
+                                     .key_len = least(m->key_len, KEY_MAX),
                                      .value = d.value,
                                      .value_len = d.value_len,
                                      .headers = headers,

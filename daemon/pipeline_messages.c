@@ -23,7 +23,9 @@ static enum dead_reason decode_as(struct pipeline *p, const struct bus_message *
         p->counters.diverged += *fate != JOURNAL_DEAD_LETTER && reason != DEAD_NONE;
         return reason;
     }
-    return decode(p, m, 0, t, strings); /* readable: so it was dated too far ahead */
+    /* readable: so it was dated too far ahead, or refused by a setting that has changed since */
+    reason = decode(p, m, 0, t, strings);
+    return reason != DEAD_NONE ? reason : DEAD_CARD_NUMBER;
 }
 
 /* Decodes the next few messages and has their cards and places fetched. */

@@ -2,6 +2,7 @@
 #ifndef FD_DAEMON_PIPELINE_PRIVATE_H
 #define FD_DAEMON_PIPELINE_PRIVATE_H
 
+#include "daemon/bus_admin.h"
 #include "daemon/encode.h"
 #include "daemon/pipeline.h"
 #include "daemon/wire.h"
@@ -9,6 +10,9 @@
 #define WAVE_MAX 64
 #define ANSWERS_MAX 32
 #define CACHE_ALIGN 64
+/* bytes of a refused message: as many as Kafka's topics take, and those of the longest number, so
+ * that none is found by half where the message is cut */
+#define MASKED_MAX (BUS_MESSAGE_BYTES + 32)
 
 /* What a repeat of this payment gets again. */
 struct answer {
@@ -84,6 +88,7 @@ struct pipeline {
     float logit[WAVE_MAX];
     char *orphan; /* a cache for a card whose record is gone */
     char json[ENCODE_MAX];
+    char masked[MASKED_MAX]; /* a refused message without its card numbers */
     uint8_t group_of[FEAT_DIM];
     struct pipeline_counters counters;
     struct latency stage[STAGE_COUNT];

@@ -5,6 +5,8 @@
 
 #include "base/hash.h"
 #include "base/timefmt.h"
+#include "daemon/card_guard.h"
+#include "daemon/card_number.h"
 #include "daemon/decode_fields.h"
 
 enum column {
@@ -39,6 +41,7 @@ enum err row_csv_init(struct row_csv *r, struct csv *csv, const struct rates *ra
     r->csv = csv;
     r->rates = rates;
     r->reference = rates_find(rates, rates_reference(rates));
+    r->guard = NULL;
     for (int i = 0; i < ROW_CSV_COLUMNS; i++) {
         r->column[i] = csv_column(csv, NAMES[i]);
         bool required = i <= COLUMN_AMOUNT || (i == COLUMN_FRAUD && need_label);
@@ -70,12 +73,35 @@ static struct slice field(const struct reading *g, enum column c)
 static enum err refuse(const struct reading *g, enum column c, const char *wanted)
 {
     struct slice s = field(g, c);
+    char masked[64]; /* before it is cut: half a number is not found */
+    (void)card_number_mask(s.at, s.len < sizeof masked ? s.len : sizeof masked, masked);
     return err_set(g->e, ERR_CORRUPT, "line %" PRIu64 ": %s \"%.*s\" is not %s",
-                   csv_line(g->r->csv), NAMES[c], (int)(s.len < 40 ? s.len : 40), s.at, wanted);
+                   csv_line(g->r->csv), NAMES[c], (int)(s.len < 40 ? s.len : 40), masked, wanted);
 }
 
-static enum err take_id(const struct reading *g, enum column c, bool required, struct slice *out,
-                        uint64_t *out_hash)
+static enum err refuse_number(const struct reading *g, enum column c, const char *setting)
+{
+    return err_set(g->e, ERR_CORRUPT,
+                   "line %" PRIu64 ": %s holds a full card number or looks so; see the setting %s",
+                   csv_line(g->r->csv), NAMES[c], setting);
+}
+
+/* The guard's look at an identity; `member` is what it is called in messages. */
+static enum err guard_id(const struct reading *g, enum column c, enum member m, struct slice *s)
+{
+    struct card_guard *guard = g->r->guard;
+    if (guard == NULL || s->len < CARD_GUARD_MIN) {
+        return ERR_OK;
+    }
+    if (m == MEMBER_CARD) {
+        return card_guard_card(guard, s) == CARD_REFUSED ? refuse_number(g, c, "card.numbers")
+                                                         : ERR_OK;
+    }
+    return card_guard_text(guard, m, *s) ? ERR_OK : refuse_number(g, c, "card.digits");
+}
+
+static enum err take_id(const struct reading *g, enum column c, enum member m, bool required,
+                        struct slice *out, uint64_t *out_hash)
 {
     struct slice s = field(g, c);
     if (s.len == 0 && required) {
@@ -84,11 +110,12 @@ static enum err take_id(const struct reading *g, enum column c, bool required, s
     if (s.len > WIRE_ID_MAX || memchr(s.at, 0, s.len) != NULL || !members_utf8(s.at, s.len)) {
         return refuse(g, c, "UTF-8 of at most 128 bytes");
     }
-    if (s.len > 0) {
+    enum err err = guard_id(g, c, m, &s);
+    if (err == ERR_OK && s.len > 0) {
         *out = s;
         *out_hash = hash_id(s.at, s.len);
     }
-    return ERR_OK;
+    return err;
 }
 
 static enum err take_time(const struct reading *g, enum column c, int64_t *out_us)
@@ -149,6 +176,9 @@ static enum err take_money(const struct reading *g, struct row *out)
     }
     if (parse_rounded(amount, rate->exponent, &out->tx.amount_minor) != DEAD_NONE) {
         return refuse(g, COLUMN_AMOUNT, "a decimal number from 0 to 10^15 minor units");
+    }
+    if (g->r->guard != NULL && (card_number_in(amount) || card_number_is(out->tx.amount_minor))) {
+        return refuse_number(g, COLUMN_AMOUNT, "card.numbers");
     }
     out->tx.amount_ref = rates_convert(rate, out->tx.amount_minor, rate->exponent);
     out->tx.foreign_currency = rate != g->r->reference;
@@ -244,18 +274,20 @@ static enum err take_identities(const struct reading *g, struct row *out)
 {
     const struct {
         enum column column;
+        enum member member;
         bool required;
         struct slice *text;
         uint64_t *hash;
-    } ids[] = {{COLUMN_TX_ID, true, &out->strings.id, &out->tx.id},
-               {COLUMN_CARD_ID, true, &out->strings.card, &out->tx.card},
-               {COLUMN_MERCHANT_ID, false, &out->strings.merchant, &out->tx.merchant},
-               {COLUMN_TERMINAL_ID, false, &out->strings.terminal, &out->tx.terminal},
-               {COLUMN_DEVICE_ID, false, &out->strings.device, &out->tx.device},
-               {COLUMN_IP, false, &out->strings.ip, &out->tx.ip}};
+    } ids[] = {
+        {COLUMN_TX_ID, MEMBER_ID, true, &out->strings.id, &out->tx.id},
+        {COLUMN_CARD_ID, MEMBER_CARD, true, &out->strings.card, &out->tx.card},
+        {COLUMN_MERCHANT_ID, MEMBER_MERCHANT, false, &out->strings.merchant, &out->tx.merchant},
+        {COLUMN_TERMINAL_ID, MEMBER_TERMINAL, false, &out->strings.terminal, &out->tx.terminal},
+        {COLUMN_DEVICE_ID, MEMBER_DEVICE, false, &out->strings.device, &out->tx.device},
+        {COLUMN_IP, MEMBER_IP, false, &out->strings.ip, &out->tx.ip}};
     enum err code = ERR_OK;
     for (size_t i = 0; i < sizeof ids / sizeof ids[0] && code == ERR_OK; i++) {
-        code = take_id(g, ids[i].column, ids[i].required, ids[i].text, ids[i].hash);
+        code = take_id(g, ids[i].column, ids[i].member, ids[i].required, ids[i].text, ids[i].hash);
     }
     return code;
 }

@@ -28,6 +28,7 @@ struct row_csv {
     struct csv *csv;
     const struct rates *rates;
     const struct rate *reference;
+    struct card_guard *guard;    /* borrowed; NULL: card numbers pass */
     int column[ROW_CSV_COLUMNS]; /* -1: the file has none */
 };
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "daemon/card_guard.h"
 #include "daemon/cmd.h"
 #include "daemon/http.h"
 #include "daemon/wire.h"
@@ -46,6 +47,20 @@ const struct conf_option SETTINGS[] = {
     {"decline.cost", CONF_REAL, CONF_RELOAD, "0", 0, 1e9,
      "cost of declining a good payment, in the reference currency: decline only where probability "
      "* amount is above it"},
+    {"card.numbers", CONF_TEXT, 0, "refuse", 0, 0,
+     "a full card number (13 to 19 digits passing Luhn) in place of a card: refuse (a dead letter) "
+     "or hash (HMAC-SHA-256 with the key of card.key-file); anywhere else it is refused"},
+    {"card.key-file", CONF_TEXT, 0, NULL, 0, 0,
+     "file with 64 to 128 hexadecimal digits (`openssl rand -hex 32`), readable by the daemon's "
+     "user "
+     "alone; another key makes other cards of all: to change it, stop score and sink everywhere, "
+     "put "
+     "the new file in place, start them again; cards are then learnt anew from warm.days of the "
+     "log"},
+    {"card.digits", CONF_TEXT, 0, "", 0, 0,
+     "identities whose text of digits only passes though it looks like a card number, as one in "
+     "ten "
+     "does by chance: names among id, merchant, terminal and device, by commas"},
     {"max-future", CONF_DURATION, CONF_RELOAD, "5m", 0, 86400,
      "a payment dated later than this after its Kafka timestamp is a dead letter"},
     {"state.cards", CONF_INT, 0, "1000000", 1000, 1e9,
@@ -231,6 +246,14 @@ static enum err check_texts(struct look *l)
     return ERR_OK;
 }
 
+static enum err check_cards(struct look *l)
+{
+    struct errmsg e = {""};
+    const char *bad = NULL;
+    enum err err = card_rules_check(l->c, &bad, &e);
+    return err == ERR_OK ? ERR_OK : refuse(l, bad, "%s", e.text);
+}
+
 enum err settings_check(const struct conf *c, const char **out_bad, struct errmsg *e)
 {
     struct look l = {.c = c, .e = e};
@@ -243,6 +266,9 @@ enum err settings_check(const struct conf *c, const char **out_bad, struct errms
     }
     if (err == ERR_OK) {
         err = check_pages(&l);
+    }
+    if (err == ERR_OK) {
+        err = check_cards(&l);
     }
     if (err != ERR_OK && out_bad != NULL) {
         *out_bad = l.bad;

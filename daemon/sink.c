@@ -11,16 +11,18 @@
 #include "base/log_limit.h"
 #include "base/progress.h"
 #include "base/timefmt.h"
+#include "daemon/card_number.h"
 #include "daemon/decode.h"
 #include "daemon/decode_fields.h"
+#include "daemon/encode.h"
 #include "daemon/outbox.h"
 #include "daemon/upkeep.h"
 #include "storage/migrate.h"
 #include "storage/sink_writer.h"
 
 #define PARTITIONS_MAX 1024
-/* a COPY line of the largest message, every byte escaped */
-#define LINE_MAX_BYTES (2 * WIRE_MESSAGE_MAX + 4096)
+/* a COPY line of the largest message, every byte escaped, and the message without card numbers */
+#define LINE_MAX_BYTES (3 * WIRE_MESSAGE_MAX + 4096)
 #define LINES_BYTES ((size_t)16 << 20)
 
 struct sink {
@@ -33,6 +35,7 @@ struct sink {
     char *lines; /* [LINES_BYTES] */
     size_t lines_len;
     char id[512];
+    char json[ENCODE_MAX];
     int64_t next[TOPIC_COUNT][PARTITIONS_MAX];             /* -1: nothing read */
     struct sink_position at[TOPIC_COUNT * PARTITIONS_MAX]; /* of the rows being written */
     int64_t written_us; /* monotonic; of the latest SQL transaction */
@@ -61,6 +64,9 @@ enum err sink_create(const struct sink_conf *c, struct sink **out, struct errmsg
     memset(s->next, 0xff, sizeof s->next);
     s->quiet = (struct log_limit)LOG_LIMIT_INIT;
     err = decoder_create(c->rates, WIRE_MESSAGE_MAX, &s->decoder, e);
+    if (err == ERR_OK && c->cards != NULL) {
+        err = decode_guard(s->decoder, c->cards, e);
+    }
     if (err == ERR_OK) {
         err = db_open(c->conninfo, &s->db, e);
     }
@@ -290,7 +296,7 @@ static void decision_line(struct line *l, const struct decision *d)
     put_real(l, (double)d->amount_ratio);
 }
 
-static void alert_line(struct line *l, const struct bus_message *m, const struct decision *d,
+static void alert_line(struct line *l, struct slice body, const struct decision *d,
                        const struct tx *t, const struct tx_strings *n)
 {
     put_slice(l, d->log);
@@ -306,10 +312,10 @@ static void alert_line(struct line *l, const struct bus_message *m, const struct
     put_real(l, d->probability);
     put_text(l, decision_outcome_name(d->outcome));
     put_slice(l, d->model);
-    put(l, m->value, m->value_len);
+    put_slice(l, body);
 }
 
-static void label_line(struct line *l, const struct bus_message *m, const struct label *b,
+static void label_line(struct line *l, struct slice body, const struct label *b,
                        const struct label_strings *n)
 {
     put_slice(l, n->source);
@@ -319,13 +325,16 @@ static void label_line(struct line *l, const struct bus_message *m, const struct
     put_time(l, b->event_us);
     put_time(l, b->known_us);
     put_slice(l, n->card);
-    put(l, m->value, m->value_len);
+    put_slice(l, body);
 }
 
-/* Writes the message's COPY line; false: it is no message of its topic. */
-static bool make_line(struct sink *s, const struct bus_message *m, struct line *l,
+/* Writes the message's COPY line; false: it is no message of its topic.  numbers: the message has
+ * card numbers in it, so what is kept of it is written anew, without the members that its format
+ * does not name. */
+static bool make_line(struct sink *s, const struct bus_message *m, bool numbers, struct line *l,
                       struct sink_row *row)
 {
+    struct slice body = {m->value, m->value_len};
     struct tx t;
     struct tx_strings n;
     struct decision d;
@@ -355,7 +364,13 @@ static bool make_line(struct sink *s, const struct bus_message *m, struct line *
             return false;
         }
         row->event_us = d.event_us;
-        alert_line(l, m, &d, &t, &n);
+        if (numbers) {
+            body.at = s->json;
+            if (encode_alert(&d, &t, &n, s->json, sizeof s->json, &body.len) != ERR_OK) {
+                return false;
+            }
+        }
+        alert_line(l, body, &d, &t, &n);
         return true;
     case TOPIC_LABELS:
         row->table = SINK_LABELS;
@@ -364,7 +379,13 @@ static bool make_line(struct sink *s, const struct bus_message *m, struct line *
             return false;
         }
         row->event_us = b.event_us;
-        label_line(l, m, &b, &bn);
+        if (numbers) {
+            body.at = s->json;
+            if (encode_label(&b, &bn, s->json, sizeof s->json, &body.len) != ERR_OK) {
+                return false;
+            }
+        }
+        label_line(l, body, &b, &bn);
         return true;
     case TOPIC_NOTICES:
     case TOPIC_DEAD_LETTERS:
@@ -384,17 +405,20 @@ static size_t make_rows(struct sink *s, size_t from, size_t n, size_t *out_rows)
     s->lines_len = 0;
     for (; i < n && s->lines_len + LINE_MAX_BYTES <= LINES_BYTES; i++) {
         const struct bus_message *m = &s->messages[i];
-        struct line l = {s->lines + s->lines_len, 0};
+        char *masked = s->lines + s->lines_len;
+        bool fits = m->value_len <= WIRE_MESSAGE_MAX;
+        bool numbers = fits && card_number_mask(m->value, m->value_len, masked);
+        struct line l = {masked + (numbers ? m->value_len : 0), 0};
         struct sink_row *row = &s->rows[rows];
         *row = (struct sink_row){.topic = s->conf.topic_name[m->topic],
                                  .partition = m->partition,
                                  .offset = m->offset,
-                                 .raw = m->value,
+                                 .raw = numbers ? masked : m->value,
                                  .raw_len = m->value_len};
-        if (m->value_len <= WIRE_MESSAGE_MAX && make_line(s, m, &l, row)) {
+        if (fits && make_line(s, m, numbers, &l, row)) {
             row->line = l.start;
             row->line_len = l.len;
-            s->lines_len += l.len;
+            s->lines_len += (size_t)(l.start - masked) + l.len;
             rows++;
         } else {
             s->stats.undecodable++; /* `score` has put it among the dead letters */

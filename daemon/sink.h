@@ -20,6 +20,7 @@ struct sink;
 struct sink_conf {
     const char *conninfo; /* borrowed */
     const struct rates *rates;
+    const struct card_rules *cards; /* for the creation; NULL: card numbers pass */
     const char *topic_name[TOPIC_COUNT];
     struct slice log;
     int64_t max_future_us; /* as `score` has it: what is later is a dead letter and no history */

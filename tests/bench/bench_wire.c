@@ -1,8 +1,12 @@
 /* Time a message takes to read and to write, on one core. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "daemon/card_guard.h"
+#include "daemon/card_hash.h"
 #include "daemon/encode.h"
 #include "daemon/reasons.h"
 
@@ -16,7 +20,19 @@ static const char TX[] =
     "\"manual\","
     "\"device\":\"d8f3a12cd\",\"ip\":\"203.0.113.9\",\"lat\":52.5201,\"lon\":13.4049}";
 
-static struct decoder *decoder;
+/* The same with identities as UUIDs, and with a full card number. */
+static const char UUIDS[] =
+    "{\"id\":\"0b6e5f4a-91c7-4d02-8a35-7716e2b90d41\",\"ts\":\"2026-04-01T12:30:05.123Z\","
+    "\"card\":\"7f3c2d90-52e8-4b16-9c04-2ad8815f6e37\",\"type\":\"purchase\",\"amount\":\"57.16\","
+    "\"currency\":\"USD\",\"merchant\":\"5e901b77-6c2f-4e88-b3d1-40f7a9c86212\",\"mcc\":\"5411\","
+    "\"country\":\"DE\",\"device\":\"c84d3e1f-0a95-47b6-8f20-91e6d7735ab8\"}";
+static char NUMBERED[] =
+    "{\"id\":\"t000000001\",\"ts\":\"2026-04-01T12:30:05.123Z\",\"card\":\"4000000000000000\","
+    "\"type\":\"purchase\",\"amount\":\"57.16\",\"currency\":\"USD\",\"merchant\":\"m000017\","
+    "\"terminal\":\"t003156\",\"mcc\":\"5411\",\"country\":\"DE\",\"channel\":\"ecommerce\"}";
+
+static struct decoder *decoder; /* the one in use: */
+static struct decoder *bare, *refusing, *hashing;
 static struct tx tx;
 static struct tx_strings strings;
 static struct decision decision;
@@ -35,6 +51,37 @@ static size_t run_decode(void)
     size_t n = 0;
     enum dead_reason r = decode_tx(decoder, TX, sizeof TX - 1, "c0000042", 8, 0, -1, &tx, &strings);
     return r == DEAD_NONE ? n : 1;
+}
+
+static size_t run_decode_uuids(void)
+{
+    enum dead_reason r = decode_tx(decoder, UUIDS, sizeof UUIDS - 1, NULL, 0, 0, -1, &tx, &strings);
+    return r == DEAD_NONE ? 0 : 1;
+}
+
+/* Another card each time, so none is remembered: the digits count up, the last one is Luhn's. */
+static size_t run_decode_new_number(void)
+{
+    static uint64_t count;
+    char *digits = strstr(NUMBERED, "\"card\":\"") + 8;
+    unsigned sum = 4 * 2; /* of the first digit */
+    uint64_t left = ++count;
+    for (size_t i = 14; i > 0; i--, left /= 10) {
+        unsigned d = (unsigned)(left % 10) << (i % 2 == 0);
+        digits[i] = (char)('0' + left % 10);
+        sum += d > 9 ? d - 9 : d;
+    }
+    digits[15] = (char)('0' + (10 - sum % 10) % 10);
+    enum dead_reason r =
+        decode_tx(decoder, NUMBERED, sizeof NUMBERED - 1, NULL, 0, 0, -1, &tx, &strings);
+    return r == DEAD_NONE && strings.card.len > 64 ? 0 : 1;
+}
+
+static size_t run_decode_old_number(void)
+{
+    enum dead_reason r =
+        decode_tx(decoder, NUMBERED, sizeof NUMBERED - 1, NULL, 0, 0, -1, &tx, &strings);
+    return r == DEAD_NONE && strings.card.len > 64 ? 0 : 1;
 }
 
 static size_t run_encode_decision(void)
@@ -73,17 +120,57 @@ static void measure(const char *name, size_t (*run)(void))
     printf("%-22s %7.3f us  %9.0f /s  (check %zu)\n", name, best * 1e6, 1 / best, sum);
 }
 
+/* A decoder that hashes with a key of its own file. */
+static enum err make_hashing(const struct rates *rates, struct errmsg *e)
+{
+    char path[] = "/tmp/fraudd-bench-key-XXXXXX";
+    static const char KEY[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
+    struct card_rules rules = {.key = NULL};
+    int fd = mkstemp(path);
+    bool written = fd >= 0 && write(fd, KEY, sizeof KEY - 1) == (ssize_t)sizeof KEY - 1;
+    enum err err =
+        written ? card_key_read(path, &rules.key, e) : err_set(e, ERR_IO, "cannot write %s", path);
+    if (fd >= 0) {
+        close(fd);
+        unlink(path);
+    }
+    if (err == ERR_OK) {
+        err = decoder_create(rates, WIRE_MESSAGE_MAX, &hashing, e);
+    }
+    if (err == ERR_OK) {
+        err = decode_guard(hashing, &rules, e);
+    }
+    card_rules_done(&rules);
+    return err;
+}
+
 int main(void)
 {
     struct rates *rates = NULL;
     struct errmsg e;
+    const struct card_rules refuse = {.key = NULL};
     if (rates_create_default(&rates, &e) != ERR_OK ||
-        decoder_create(rates, WIRE_MESSAGE_MAX, &decoder, &e) != ERR_OK) {
+        decoder_create(rates, WIRE_MESSAGE_MAX, &bare, &e) != ERR_OK ||
+        decoder_create(rates, WIRE_MESSAGE_MAX, &refusing, &e) != ERR_OK ||
+        decode_guard(refusing, &refuse, &e) != ERR_OK || make_hashing(rates, &e) != ERR_OK) {
         fprintf(stderr, "%s\n", e.text);
         return 1;
     }
-    printf("transaction of %zu bytes; best of %d runs\n", sizeof TX - 1, RUNS);
+    printf("transaction of %zu bytes, with UUIDs %zu; best of %d runs\n", sizeof TX - 1,
+           sizeof UUIDS - 1, RUNS);
+    decoder = bare;
+    measure("decode, no guard", run_decode);
+    decoder = refusing;
     measure("decode transaction", run_decode);
+    decoder = bare;
+    measure("UUIDs, no guard", run_decode_uuids);
+    decoder = refusing;
+    measure("decode UUIDs", run_decode_uuids);
+    decoder = hashing;
+    measure("card number, new", run_decode_new_number);
+    measure("card number, again", run_decode_old_number);
+    decoder = refusing;
+    (void)run_decode();
     decision = (struct decision){.tx = strings.id,
                                  .log = {"payments", 8},
                                  .event_us = tx.event_us,
@@ -100,7 +187,9 @@ int main(void)
     decision.outcome = DECISION_REVIEW;
     decision.reason_count = DECISION_REASONS_MAX;
     measure("encode alert", run_encode_alert);
-    decoder_free(decoder);
+    decoder_free(bare);
+    decoder_free(refusing);
+    decoder_free(hashing);
     rates_free(rates);
     return 0;
 }

@@ -160,6 +160,7 @@ static const char *bad_text(enum dead_reason reason)
     case DEAD_NONE:
     case DEAD_ANSWER_LOST:
     case DEAD_CRASH:
+    case DEAD_CARD_NUMBER:
     case DEAD_REASON_COUNT:
         break;
     }
