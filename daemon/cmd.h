@@ -35,6 +35,7 @@ int cmd_score(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_sink(int argc, char **argv);
 int cmd_alerts(int argc, char **argv);
+int cmd_audit(int argc, char **argv);
 int cmd_model(int argc, char **argv);
 int cmd_labels(int argc, char **argv);
 int cmd_produce(int argc, char **argv);

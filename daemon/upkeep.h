@@ -13,7 +13,8 @@ struct upkeep {
     int64_t done_us; /* monotonic */
 };
 
-/* Once a second: opens cases whose lease or snooze is over.  now_us: monotonic. */
+/* Once a second: opens cases whose lease or snooze is over, chains new rows of the audit trail.
+ * now_us: monotonic. */
 FD_MUSTCHECK enum err upkeep_turn(struct upkeep *u, struct db *d, int64_t now_us, struct errmsg *e);
 
 #endif

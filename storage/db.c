@@ -7,9 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PREPARED_MAX 8
+
 struct db {
     PGconn *conn;
     char sqlstate[8];
+    const char *prepared[PREPARED_MAX]; /* statement "often<index>" */
+    int prepared_count;
 };
 
 /* A struct of its own keeps libpq's type out of the header. */
@@ -162,6 +166,28 @@ enum err db_exec(struct db *d, const char *sql, int n, const char *const *params
                  struct db_rows **rows, struct errmsg *e)
 {
     return take(d, PQexecParams(d->conn, sql, n, NULL, params, NULL, NULL, 0), sql, rows, e);
+}
+
+enum err db_exec_often(struct db *d, const char *sql, int n, const char *const *params,
+                       struct db_rows **rows, struct errmsg *e)
+{
+    char name[16];
+    int i = 0;
+    while (i < d->prepared_count && d->prepared[i] != sql) {
+        i++;
+    }
+    if (i == PREPARED_MAX) {
+        return db_exec(d, sql, n, params, rows, e);
+    }
+    snprintf(name, sizeof name, "often%d", i);
+    if (i == d->prepared_count) {
+        enum err err = take(d, PQprepare(d->conn, name, sql, n, NULL), sql, NULL, e);
+        if (err != ERR_OK) {
+            return err;
+        }
+        d->prepared[d->prepared_count++] = sql;
+    }
+    return take(d, PQexecPrepared(d->conn, name, n, params, NULL, NULL, 0), sql, rows, e);
 }
 
 enum err db_script(struct db *d, const char *sql, struct errmsg *e)

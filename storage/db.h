@@ -24,6 +24,10 @@ void db_close(struct db *d);
  */
 FD_MUSTCHECK enum err db_exec(struct db *d, const char *sql, int n, const char *const *params,
                               struct db_rows **rows, struct errmsg *e);
+/* The same, planned once a connection: for what is asked again and again.  `sql` is a constant, and
+ * known by its address. */
+FD_MUSTCHECK enum err db_exec_often(struct db *d, const char *sql, int n, const char *const *params,
+                                    struct db_rows **rows, struct errmsg *e);
 /* Several statements without parameters (migrations). */
 FD_MUSTCHECK enum err db_script(struct db *d, const char *sql, struct errmsg *e);
 /* One bytea parameter in binary beside text ones: index of it. */

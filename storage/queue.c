@@ -91,8 +91,9 @@ enum err queue_claim(struct db *d, const char *who, int64_t count, int64_t lease
     snprintf(many, sizeof many, "%" PRId64, count);
     snprintf(lease, sizeof lease, "%" PRId64 " microseconds", lease_us);
     const char *const params[] = {who, many, lease};
-    return db_exec(d, "SELECT " COLUMNS " FROM queue_claim($1, $2::integer, $3::interval)", 3,
-                   params, out, e);
+    static const char CLAIM[] =
+        "SELECT " COLUMNS " FROM queue_claim($1, $2::integer, $3::interval)";
+    return db_exec_often(d, CLAIM, 3, params, out, e);
 }
 
 enum err queue_claim_wait(struct db *d, const char *who, int64_t count, int64_t lease_us,

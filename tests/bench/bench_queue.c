@@ -1,6 +1,7 @@
 /* Claims a second until the queue is empty: 8 connections take cases one at a time from 100,000
  * open ones, each claim an SQL transaction of its own with its audit row, and no alert may be taken
- * twice or be left.  Against a throwaway PostgreSQL (fsync off), nobody vacuums on purpose.
+ * twice or be left.  Beside them the upkeep that `fraudd sink` does, which chains the audit rows.
+ * Against a throwaway PostgreSQL (fsync off); nobody vacuums on purpose.
  *
  *     bench_queue [ALERTS [ALERTS_OF_A_CARD [headless]]]
  *
@@ -11,15 +12,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/progress.h"
 #include "base/timefmt.h"
+#include "daemon/upkeep.h"
+#include "storage/audit.h"
 #include "storage/queue.h"
 #include "tests/support/database.h"
 
 #define CLIENTS 8
 #define TENTHS 10
 
+static atomic_bool emptied;
 static atomic_long taken; /* alerts, by all */
 static long alerts = 100000;
 static long per_card = 1;
@@ -62,6 +67,19 @@ static void *claim(void *arg)
     return NULL;
 }
 
+static void *keep_up(void *arg)
+{
+    struct db *db = arg;
+    struct upkeep u = {0};
+    struct errmsg e = {""};
+    while (!emptied) {
+        const struct timespec t = {0, 50 * 1000000};
+        database_must(upkeep_turn(&u, db, progress_now_us(), &e), &e);
+        nanosleep(&t, NULL);
+    }
+    return NULL;
+}
+
 static void fill(struct db *db)
 {
     char all[24];
@@ -87,6 +105,8 @@ static void fill(struct db *db)
 static long check(struct db *db, long claims)
 {
     long wrong = 0;
+    struct audit_report r;
+    struct errmsg e = {""};
     for (long i = 0; i < alerts; i++) {
         wrong += times[i] != 1;
     }
@@ -94,7 +114,12 @@ static long check(struct db *db, long claims)
         database_count(db, "SELECT count(DISTINCT object) FROM audit WHERE what = 'case claim'");
     printf("queue: alerts taken twice or never %ld, claims without their audit row %ld\n", wrong,
            claims - audited);
-    return wrong + (claims - audited);
+    int64_t begin = progress_now_us();
+    database_must(audit_verify(db, NULL, 0, &r, &e), &e);
+    printf("audit: %ld rows, chain %s, verified in %.1f s\n", (long)r.rows,
+           r.finding == AUDIT_INTACT ? "intact" : "broken",
+           (double)(progress_now_us() - begin) / 1e6);
+    return wrong + (claims - audited) + (r.finding != AUDIT_INTACT);
 }
 
 int main(int argc, char **argv)
@@ -102,6 +127,7 @@ int main(int argc, char **argv)
     static struct client c[CLIENTS];
     struct database d;
     pthread_t thread[CLIENTS];
+    pthread_t upkeep;
     long claims = 0;
     int64_t slowest = 0;
     alerts = argc > 1 ? strtol(argv[1], NULL, 10) : alerts;
@@ -118,6 +144,10 @@ int main(int argc, char **argv)
     for (int i = 0; i < CLIENTS; i++) {
         c[i].db = database_connect(&d);
     }
+    struct db *keeper = database_connect(&d);
+    if (pthread_create(&upkeep, NULL, keep_up, keeper) != 0) {
+        return 1;
+    }
     tenth_us[0] = progress_now_us();
     for (int i = 0; i < CLIENTS; i++) {
         if (pthread_create(&thread[i], NULL, claim, &c[i]) != 0) {
@@ -131,6 +161,9 @@ int main(int argc, char **argv)
         db_close(c[i].db);
     }
     int64_t end_us = progress_now_us();
+    emptied = true;
+    pthread_join(upkeep, NULL);
+    db_close(keeper);
     for (int i = 0; i < TENTHS; i++) {
         printf("queue: tenth %2d: %.0f claims/s\n", i + 1,
                (double)claims / TENTHS / ((double)(tenth_us[i + 1] - tenth_us[i]) / 1e6));

@@ -124,7 +124,8 @@ static int stop(void **state)
 static int empty(void **state)
 {
     (void)state;
-    database_run(db, "TRUNCATE models, audit");
+    database_run(db, "TRUNCATE models");
+    database_empty_audit(db);
     return 0;
 }
 

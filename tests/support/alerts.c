@@ -9,8 +9,8 @@
 
 void alerts_empty(struct db *db)
 {
-    database_run(
-        db, "TRUNCATE alerts, cases, team_routes, audit, verdicts, label_outbox, label_sources");
+    database_empty_audit(db);
+    database_run(db, "TRUNCATE alerts, cases, team_routes, verdicts, label_outbox, label_sources");
 }
 
 void alert_add_of(struct db *db, const char *card, long offset, double score, int amount,
