@@ -1,10 +1,10 @@
 /* A history's rows in training's order, (card, event time, arrival): columns come in the order of
  * time, as replay makes them, and each goes to its place.
  *
- * 541 bytes a row and 60 a card; what does not fit in the memory of `scratch` lies in files.  Where
- * the columns do, they are not written one by one at the places of their cards, which would read
- * and write a page of the disk for each: they are put behind one another in ranges of rows, and
- * learn_rows_finish orders each range in memory. */
+ * 537 bytes a row and, for a while, 36 a card; what does not fit in the memory of `scratch` lies in
+ * files.  Where the columns do, they are not written one by one at the places of their cards, which
+ * would read and write a page of the disk for each: they are put behind one another in ranges of
+ * rows, and learn_rows_finish orders each range in memory. */
 #ifndef FD_DAEMON_LEARN_ROWS_H
 #define FD_DAEMON_LEARN_ROWS_H
 

@@ -30,9 +30,10 @@ struct train_conf {
     bool final_fit;  /* then fit again on all rows, as long as the held-out week asked for */
     uint32_t epochs; /* upper bound */
     uint32_t piece,
-        context;     /* histories are cut in pieces of so many events after so many of context */
-    uint32_t batch;  /* pieces an optimiser step */
-    uint32_t shards; /* parts of a batch whose gradients are summed in order */
+        context;    /* histories are cut in pieces of so many events after so many of context */
+    uint32_t batch; /* pieces an optimiser step */
+    uint32_t epoch_steps; /* after which an epoch ends, with other pieces in each; 0: all pieces */
+    uint32_t shards;      /* parts of a batch whose gradients are summed in order */
     uint32_t bin_leaves, bin_quantiles;
     float learning_rate, weight_decay, beta1, beta2;
     float table_decay; /* of the input tables */

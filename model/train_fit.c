@@ -115,7 +115,9 @@ enum err fit_init(struct fit *f, const struct train_conf *conf, const struct tra
         return rc;
     }
     rng_init(&f->order, conf->seed ^ 0x6f72646572U);
-    f->steps = (f->pieces.count + conf->batch - 1) / conf->batch * conf->epochs;
+    size_t most = (size_t)conf->epoch_steps * conf->batch;
+    f->epoch_pieces = most > 0 && most < f->pieces.count ? most : f->pieces.count;
+    f->steps = (f->epoch_pieces + conf->batch - 1) / conf->batch * conf->epochs;
     return ERR_OK;
 }
 
@@ -215,8 +217,8 @@ enum err fit_epoch(struct fit *f, enum err (*after_step)(void *ctx, struct errms
     f->loss_sum = 0;
     f->loss_count = 0;
     pieces_mix(&f->pieces, &f->order, f->conf->batch);
-    for (size_t i = 0; i < f->pieces.count; i += batch) {
-        size_t n = f->pieces.count - i < batch ? f->pieces.count - i : batch;
+    for (size_t i = 0; i < f->epoch_pieces; i += batch) {
+        size_t n = f->epoch_pieces - i < batch ? f->epoch_pieces - i : batch;
         enum err rc = run_step(f, f->pieces.piece + i, n, e);
         if (rc == ERR_OK) {
             rc = after_step(ctx, e);

@@ -30,6 +30,7 @@ struct fit {
     struct adam *adam;
     struct rng order;
     uint64_t step, steps; /* done; of all epochs */
+    size_t epoch_pieces;  /* that an epoch takes at most */
     uint64_t rows_fit, frauds_fit;
     double loss_sum; /* of the current epoch's batches */
     uint64_t loss_count;

@@ -2,13 +2,13 @@
 # Memory of training as the history grows.
 #   train_memory.sh [--payments "1000000 2000000 4000000"] [--memory 0] [--limit GIB] [--work DIR]
 #                   [-- TRAIN OPTIONS]
-# For each number: fraudd simulate, then fraudd train for one epoch with --memory GiB of rows in memory
-# (0: all of them in files).  Printed are the highest amounts in /proc, looked at ten times a second: what
-# the process has of its own (RssAnon), which the kernel cannot take back, what it has of its files
-# (RssFile), which it can, and their size on the disk; in the end the same for 100 million payments, by
-# the line through the last two numbers.  --limit gives training a memory cgroup of so many GiB, files
-# in the page cache counted; where none can be made that is an error.  Everything is made in DIR (default:
-# TMPDIR or /var/tmp) and removed: some 800 bytes a payment.
+# For each number: fraudd simulate, then fraudd train for an epoch of 200 steps with --memory GiB of rows
+# in memory (0: all of them in files).  Printed are the highest amounts in /proc, looked at ten times a
+# second: what the process has of its own (RssAnon), which the kernel cannot take back, what it has of
+# its files (RssFile), which it can, and their size on the disk; in the end the same for 100 million
+# payments, by the line through the last two numbers.  --limit gives training a memory cgroup of so many
+# GiB, files in the page cache counted; where none can be made that is an error.  Everything is made in
+# DIR (default: TMPDIR or /var/tmp) and removed: some 800 bytes a payment.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 numbers="1000000 2000000 4000000"; memory=0; limit=; folder=${TMPDIR:-/var/tmp}
@@ -23,9 +23,9 @@ while [[ $# -gt 0 ]]; do
     esac
 done
 work=$(mktemp -d "$folder/fraudd-memory.XXXXXX")
-group='' trainer=''
+group='' child=''
 cleanup() {
-    [[ -z $trainer ]] || { kill "$trainer" && wait "$trainer"; } 2>/dev/null || true
+    [[ -z $child ]] || { kill "$child" && wait "$child"; } 2>/dev/null || true
     [[ -z $group ]] || rmdir "$group" || true
     rm -rf "$work"
 }
@@ -62,16 +62,18 @@ echo "--memory $memory${limit:+, in a cgroup of $limit GiB}"
 echo " payments   own GiB  mapped GiB  disk GiB  seconds"
 : >"$work/all"
 for n in $numbers; do
-    build/release/fraudd simulate --seed 1 --transactions "$n" --out "$work/history.csv" 2>"$work/log"
+    build/release/fraudd simulate --seed 1 --transactions "$n" --out "$work/history.csv" 2>"$work/log" &
+    child=$!
+    wait "$child"
     start=$(date +%s)
     # shellcheck disable=SC2016
     bash -c '[[ -z $0 ]] || echo $$ >"$0/cgroup.procs"; exec "$@"' "$group" \
         build/release/fraudd train --input "$work/history.csv" --until 2026-06-30 --out "$work/model" \
-        --epochs 1 --fit.all-rows=false --memory "$memory" --work "$work" "$@" >"$work/log" 2>&1 &
-    trainer=$!
-    watch "$trainer" >"$work/peaks"
-    wait "$trainer" || { trainer=; tail -n 3 "$work/log" >&2; exit 1; }
-    trainer=
+        --epochs 1 --fit.epoch-steps 200 --fit.all-rows=false --memory "$memory" --work "$work" "$@" >"$work/log" 2>&1 &
+    child=$!
+    watch "$child" >"$work/peaks"
+    wait "$child" || { child=; tail -n 3 "$work/log" >&2; exit 1; }
+    child=
     echo "$(($(wc -l <"$work/history.csv") - 1)) $(cat "$work/peaks") $(($(date +%s) - start))" |
         awk '{ printf "%9d %9.2f %11.2f %9.2f %8d\n", $1, $2 / 2^20, $3 / 2^20, $4 / 2^20, $5 }' |
         tee -a "$work/all"

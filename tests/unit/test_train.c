@@ -328,6 +328,36 @@ static void test_run_shows_progress_and_stops_when_asked(void **state)
     toy_rows_done(&t);
 }
 
+static void test_run_ends_epochs_when_asked(void **state)
+{
+    (void)state;
+    struct toy_rows t;
+    struct train_conf c;
+    struct train_result whole;
+    struct train_result r;
+    struct errmsg e;
+    struct seen s = {.stop_at = 0};
+    toy_rows_init(&t, 9, 40, 30, COLUMNS);
+    toy_conf(&c);
+    c.batch = 4;
+    c.epochs = 3;
+    c.final_fit = false;
+    train(&c, &t.rows, &whole);
+    c.epoch_steps = 1U << 20; /* more than there are */
+    train(&c, &t.rows, &r);
+    assert_memory_equal(&r.holdout_ap, &whole.holdout_ap, sizeof r.holdout_ap);
+    train_result_done(&r);
+    c.epoch_steps = 2;
+    assert_int_equal(train_run(&c, &t.rows, on_progress, &s, &r, &e), ERR_OK);
+    assert_int_equal(s.last.steps, 6);
+    assert_int_equal(s.calls, s.last.epoch * 2);
+    assert_true(s.last.events < 3 * t.rows.n);
+    assert_true(r.rows_fit == whole.rows_fit); /* bins and constants come from all of them */
+    train_result_done(&r);
+    train_result_done(&whole);
+    toy_rows_done(&t);
+}
+
 /* What train_run measured on the held-out rows comes out of train_forward again. */
 static void test_forward_agrees_with_the_held_out_measures(void **state)
 {
@@ -375,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_run_refuses_bad_rows),
         cmocka_unit_test(test_run_names_the_bad_setting),
         cmocka_unit_test(test_run_shows_progress_and_stops_when_asked),
+        cmocka_unit_test(test_run_ends_epochs_when_asked),
         cmocka_unit_test(test_forward_agrees_with_the_held_out_measures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
