@@ -29,6 +29,9 @@ FD_MUSTCHECK enum err bins_fit(const struct train_rows *rows, int64_t until_us, 
                                uint32_t quantiles, uint64_t seed, struct pool *pool,
                                struct net_encoding *out, struct errmsg *e);
 void bins_done(struct net_encoding *enc);
+/* An encoding of its own with the same numbers.  ERR_NOMEM */
+FD_MUSTCHECK enum err bins_copy(const struct net_encoding *from, struct net_encoding *out,
+                                struct errmsg *e);
 
 /* Bin of a raw value: how many of the column's edges are below it. */
 uint32_t bins_find(const struct net_encoding *enc, uint32_t column, float x);

@@ -16,6 +16,29 @@ void bins_done(struct net_encoding *enc)
     *enc = (struct net_encoding){0};
 }
 
+static void *copy_of(const void *from, size_t bytes)
+{
+    void *to = malloc(bytes + 1);
+    return to != NULL ? memcpy(to, from, bytes) : NULL;
+}
+
+enum err bins_copy(const struct net_encoding *from, struct net_encoding *out, struct errmsg *e)
+{
+    size_t d = from->columns;
+    size_t edges = from->first_row[d] - d;
+    struct net_encoding c = {.columns = from->columns,
+                             .mean = copy_of(from->mean, d * sizeof *c.mean),
+                             .inv_sd = copy_of(from->inv_sd, d * sizeof *c.inv_sd),
+                             .first_row = copy_of(from->first_row, (d + 1) * sizeof *c.first_row),
+                             .edges = copy_of(from->edges, edges * sizeof *c.edges)};
+    if (c.mean == NULL || c.inv_sd == NULL || c.first_row == NULL || c.edges == NULL) {
+        bins_done(&c);
+        return err_set(e, ERR_NOMEM, "no memory for %zu edges of bins", edges);
+    }
+    *out = c;
+    return ERR_OK;
+}
+
 uint32_t bins_find(const struct net_encoding *enc, uint32_t column, float x)
 {
     const float *edge = enc->edges + enc->first_row[column] - column;

@@ -12,7 +12,8 @@
  * LINE  struct model_lineage, its texts with all their bytes
  *
  * A training state (magic "FRAUDTS1": SHAP, ENCD, and PARM with the model's hash, FP32 averaged and
- * raw weights, balance and figures) is a file of its own and never loaded by scoring. */
+ * raw weights, balance, Fisher information and figures) is a file of its own and never loaded by
+ * scoring. */
 #ifndef FD_MODEL_MODEL_FORMAT_H
 #define FD_MODEL_MODEL_FORMAT_H
 

@@ -1,5 +1,6 @@
 #include "model/pieces.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 struct cutter {
@@ -67,6 +68,27 @@ void pieces_done(struct pieces *p)
 {
     free(p->piece);
     *p = (struct pieces){NULL, 0};
+}
+
+static bool has_weight(const struct piece *p, const float *weight)
+{
+    for (uint32_t k = p->context; k < p->len; k++) {
+        if (weight[p->first + k] > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void pieces_drop_idle(struct pieces *p, const struct train_rows *rows)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        if (has_weight(&p->piece[i], rows->weight)) {
+            p->piece[count++] = p->piece[i];
+        }
+    }
+    p->count = count;
 }
 
 static int longest_first(const void *a, const void *b)

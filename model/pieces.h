@@ -31,6 +31,9 @@ FD_MUSTCHECK enum err pieces_cut(const struct train_rows *rows, int64_t from_us,
                                  struct errmsg *e);
 void pieces_done(struct pieces *p);
 
+/* Leaves out the pieces of which no counted row has weight. */
+void pieces_drop_idle(struct pieces *p, const struct train_rows *rows);
+
 /* Shuffles (Fisher and Yates), then orders each run of `batch` by length, longest first, so that
  * the shards of a batch, which take pieces in turn, get like amounts of work. */
 void pieces_mix(struct pieces *p, struct rng *rng, uint32_t batch);

@@ -12,16 +12,10 @@
 #include <string.h>
 
 #include "model/bins.h"
-#include "model/calibrate.h"
-#include "model/metrics.h"
+#include "model/train_fisher.h"
 #include "model/train_fit.h"
+#include "model/train_held.h"
 #include "model/train_rows.h"
-#include "model/train_score.h"
-
-#define PATIENCE 2 /* epochs clearly below the best after which the first fit ends */
-/* A week's average precision is uncertain by about this much; within it the longer fit is taken,
- * because only the last epochs of the schedule run at a small rate. */
-#define AP_NOISE 0.01
 
 struct run {
     const struct train_conf *conf;
@@ -32,14 +26,7 @@ struct run {
     void *ctx;
     struct train_progress at;
     uint64_t steps_before, events_before; /* of the fit before */
-    bool held_out;                        /* there is something to hold out */
-    size_t held;                          /* rows at or after holdout_from_us, in order: */
-    uint8_t *label;                       /* [held] */
-    float *weight;                        /* [held] */
-    float *logit, *best_logit;            /* [held] */
-    float *best_params, *best_raw, *best_balance;
-    double top_ap; /* of all epochs so far */
-    uint32_t best_epochs;
+    struct held held;                     /* what the first fit is judged by */
 };
 
 void train_conf_default(struct train_conf *c)
@@ -74,7 +61,7 @@ struct limit {
     double value, low, high;
 };
 
-static enum err check_conf(const struct train_conf *c, struct errmsg *e)
+enum err train_conf_check(const struct train_conf *c, struct errmsg *e)
 {
     const struct limit limits[] = {
         {"epochs", c->epochs, 1, 1e6},
@@ -119,161 +106,32 @@ static enum err after_step(void *ctx, struct errmsg *e)
     return ERR_OK;
 }
 
-/* Labels and weights of the held-out rows; whether there is a fraud and a legitimate one among
- * them. */
-static void hold_out(struct run *r)
-{
-    const struct train_rows *rows = r->rows;
-    bool seen[2] = {false, false};
-    for (size_t i = 0, k = 0; i < rows->n; i++) {
-        if (rows->event_us[i] < r->conf->holdout_from_us) {
-            continue;
-        }
-        r->label[k] = rows->label[i];
-        r->weight[k++] = rows->weight[i];
-        seen[rows->label[i]] |= rows->weight[i] > 0;
-    }
-    r->held_out = seen[0] && seen[1];
-}
-
-static enum err run_init(struct run *r, struct errmsg *e)
-{
-    const struct net_shape *s = &r->fit.net.shape;
-    size_t total = r->fit.net.layout.total;
-    for (size_t i = 0; i < r->rows->n; i++) {
-        r->held += r->rows->event_us[i] >= r->conf->holdout_from_us;
-    }
-    size_t n = r->held + 1;
-    r->label = calloc(n, sizeof *r->label);
-    r->weight = calloc(n, sizeof *r->weight);
-    r->logit = calloc(n, sizeof *r->logit);
-    r->best_logit = calloc(n, sizeof *r->best_logit);
-    r->best_params = calloc(total, sizeof *r->best_params);
-    r->best_raw = calloc(total, sizeof *r->best_raw);
-    r->best_balance = calloc((size_t)s->layers * s->experts, sizeof *r->best_balance);
-    if (r->label == NULL || r->weight == NULL || r->logit == NULL || r->best_logit == NULL ||
-        r->best_params == NULL || r->best_raw == NULL || r->best_balance == NULL) {
-        return err_set(e, ERR_NOMEM, "no memory for the scores of %zu rows", r->held);
-    }
-    hold_out(r);
-    r->best_epochs = r->conf->epochs;
-    return ERR_OK;
-}
-
 static void run_done(struct run *r)
 {
     fit_done(&r->fit);
-    free(r->label);
-    free(r->weight);
-    free(r->logit);
-    free(r->best_logit);
-    free(r->best_params);
-    free(r->best_raw);
-    free(r->best_balance);
+    held_done(&r->held);
     pool_free(r->pool);
 }
 
-static void keep_best(struct run *r, uint32_t epochs)
-{
-    const struct fit *f = &r->fit;
-    size_t total = f->net.layout.total;
-    size_t loads = (size_t)f->net.shape.layers * f->net.shape.experts;
-    float *logit = r->logit;
-    r->logit = r->best_logit;
-    r->best_logit = logit;
-    memcpy(r->best_params, f->ema, total * sizeof *f->ema);
-    memcpy(r->best_raw, f->params, total * sizeof *f->params);
-    memcpy(r->best_balance, f->even, loads * sizeof *f->even);
-    r->best_epochs = epochs;
-}
-
-/* Scores the held-out rows with the average weights. */
-static enum err measure(struct run *r, double *out_ap, struct errmsg *e)
-{
-    struct tape_net net = fit_averaged(&r->fit);
-    struct tape_data data = fit_data(&r->fit);
-    double auc;
-    enum err rc =
-        train_score(&net, &data, r->conf->holdout_from_us, INT64_MAX, r->pool, r->logit, NULL, e);
-    if (rc != ERR_OK) {
-        return rc;
-    }
-    return metrics_rank(r->logit, r->label, r->weight, r->held, &auc, out_ap, e);
-}
-
-/* Runs the first fit epoch by epoch; the best average weights stay in best_*. */
+/* Runs the first fit epoch by epoch; the best average weights stay with `held`. */
 static enum err run_first(struct run *r, struct errmsg *e)
 {
-    for (uint32_t epoch = 1; epoch <= r->conf->epochs; epoch++) {
-        double ap = (double)NAN;
+    bool go_on = true;
+    for (uint32_t epoch = 1; epoch <= r->conf->epochs && go_on; epoch++) {
         r->at.epoch = epoch;
         enum err rc = fit_epoch(&r->fit, after_step, r, e);
         if (rc == ERR_OK) {
             rc = fit_even_out(&r->fit, e);
         }
-        if (rc == ERR_OK && r->held_out) {
-            rc = measure(r, &ap, e);
+        if (rc == ERR_OK) {
+            rc = held_measure(&r->held, &r->fit, epoch, r->pool, &go_on, e);
         }
         if (rc != ERR_OK) {
             return rc;
         }
-        r->at.holdout_ap = ap;
-        r->top_ap = epoch == 1 || ap > r->top_ap ? ap : r->top_ap;
-        if (!r->held_out || ap >= r->top_ap - AP_NOISE) {
-            keep_best(r, epoch);
-        } else if (epoch - r->best_epochs >= PATIENCE) {
-            break;
-        }
+        r->at.holdout_ap = r->held.latest_ap;
     }
     return ERR_OK;
-}
-
-/* Calibration and measures of the best weights on the held-out rows. */
-static enum err judge(const struct run *r, struct train_result *out, struct errmsg *e)
-{
-    const uint8_t *label = r->label;
-    size_t n = r->held;
-    out->holdout_auc = out->holdout_ap = out->holdout_brier = (double)NAN;
-    out->calibration[0] = out->calibration[1] = 1;
-    out->calibration[2] = 0;
-    if (!r->held_out) {
-        return ERR_OK;
-    }
-    enum err rc = calibrate_fit(r->best_logit, label, r->weight, n, out->calibration, e);
-    if (rc == ERR_OK) {
-        rc = metrics_rank(r->best_logit, label, r->weight, n, &out->holdout_auc, &out->holdout_ap,
-                          e);
-    }
-    if (rc != ERR_OK) {
-        return rc;
-    }
-    double *probability = calloc(n + 1, sizeof *probability);
-    if (probability == NULL) {
-        return err_set(e, ERR_NOMEM, "no memory for the probabilities of %zu rows", n);
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (r->weight[i] > 0) {
-            probability[i] = calibrate_probability(out->calibration, (double)r->best_logit[i]);
-        }
-    }
-    out->holdout_brier = metrics_brier(probability, label, r->weight, n);
-    free(probability);
-    return ERR_OK;
-}
-
-/* Moves encoding, weights and counts of the fit to the result. */
-static void take(struct fit *f, float **params, float **raw, float **balance,
-                 struct train_result *out)
-{
-    out->shape = f->net.shape;
-    out->encoding = f->encoding;
-    f->encoding = (struct net_encoding){0};
-    out->params = *params;
-    out->raw_params = *raw;
-    out->balance = *balance;
-    *params = *raw = *balance = NULL;
-    out->rows_fit = f->rows_fit;
-    out->frauds_fit = f->frauds_fit;
 }
 
 /* The second fit, on all rows. */
@@ -288,10 +146,11 @@ static enum err run_final(struct run *r, struct train_result *out, struct errmsg
         return rc;
     }
     r->at.final_fit = true;
-    r->at.epochs = r->best_epochs;
-    f->steps = f->steps / r->conf->epochs * r->best_epochs; /* the whole schedule in that time */
+    r->at.epochs = r->held.best_epochs;
+    f->steps =
+        f->steps / r->conf->epochs * r->held.best_epochs; /* the whole schedule in that time */
     r->at.steps = r->steps_before + f->steps;
-    for (uint32_t epoch = 1; epoch <= r->best_epochs && rc == ERR_OK; epoch++) {
+    for (uint32_t epoch = 1; epoch <= r->held.best_epochs && rc == ERR_OK; epoch++) {
         r->at.epoch = epoch;
         rc = fit_epoch(f, after_step, r, e);
     }
@@ -299,52 +158,24 @@ static enum err run_final(struct run *r, struct train_result *out, struct errmsg
         rc = fit_even_out(f, e);
     }
     if (rc == ERR_OK) {
-        take(f, &f->ema, &f->params, &f->even, out);
+        held_take(f, &f->ema, &f->params, &f->even, out);
     }
     return rc;
 }
 
-/* Logits of the rows from from_us on, and uses, as train_score. */
-static enum err score_rows(const struct train_result *r, const struct train_rows *rows,
-                           int64_t from_us, struct pool *pool, float *out_logit, uint64_t *out_uses,
-                           struct errmsg *e)
+/* What the weights mean to the rows that they were learnt from. */
+static enum err weigh(const struct run *r, struct train_result *out, struct errmsg *e)
 {
-    struct tape_net net = {.shape = r->shape, .params = r->params, .balance = r->balance};
-    struct tape_data data = {.rows = rows, .encoding = &r->encoding};
-    struct bins_finder finder = {0};
-    enum err rc = net_layout_init(&net.layout, &r->shape, e);
-    if (rc == ERR_OK) {
-        rc = bins_finder_init(&finder, &r->encoding, e);
-    }
-    if (rc == ERR_OK) {
-        data.finder = &finder;
-        rc = train_score(&net, &data, from_us, INT64_MAX, pool, out_logit, out_uses, e);
-    }
-    bins_finder_done(&finder);
-    return rc;
-}
-
-/* How evenly the held-out rows use the experts of the final weights. */
-static enum err measure_shares(const struct run *r, struct train_result *out, struct errmsg *e)
-{
-    const struct net_shape *s = &out->shape;
-    uint64_t uses[NET_LAYERS_MAX * NET_EXPERTS_MAX];
-    enum err rc = score_rows(out, r->rows, r->conf->holdout_from_us, r->pool, NULL, uses, e);
-    for (uint32_t layer = 0; rc == ERR_OK && layer < s->layers; layer++) {
-        const uint64_t *own = uses + (size_t)layer * s->experts;
-        uint64_t sum = 0;
-        uint64_t low = UINT64_MAX;
-        uint64_t high = 0;
-        for (uint32_t i = 0; i < s->experts; i++) {
-            sum += own[i];
-            low = own[i] < low ? own[i] : low;
-            high = own[i] > high ? own[i] : high;
+    int64_t until_us = r->conf->final_fit ? INT64_MAX : r->conf->holdout_from_us;
+    out->learnt_until_us = INT64_MIN;
+    for (size_t i = 0; i < r->rows->n; i++) {
+        int64_t at = r->rows->event_us[i];
+        if (at < until_us && at >= out->learnt_until_us) {
+            out->learnt_until_us = at + 1;
         }
-        double mean = (double)sum / s->experts;
-        out->share_low[layer] = sum > 0 ? (double)low / mean : (double)NAN;
-        out->share_high[layer] = sum > 0 ? (double)high / mean : (double)NAN;
     }
-    return rc;
+    const struct fisher_span span = {r->rows, r->conf, INT64_MIN, until_us, r->pool};
+    return fisher_of(out, &span, NULL, 0, e);
 }
 
 static enum err run_all(struct run *r, struct train_result *out, struct errmsg *e)
@@ -355,24 +186,27 @@ static enum err run_all(struct run *r, struct train_result *out, struct errmsg *
         rc = fit_init(&r->fit, c, r->rows, c->holdout_from_us, r->pool, e);
     }
     if (rc == ERR_OK) {
-        rc = run_init(r, e);
+        rc = held_init(&r->held, &r->fit, r->rows->weight, c->holdout_from_us, c->epochs, e);
     }
     r->at = (struct train_progress){.epochs = c->epochs,
                                     .steps = r->fit.steps * (c->final_fit ? 2 : 1),
                                     .holdout_ap = (double)NAN};
-    if (rc == ERR_OK && (r->held_out || !c->final_fit)) {
+    if (rc == ERR_OK && (r->held.any || !c->final_fit)) {
         rc = run_first(r, e);
     }
     if (rc == ERR_OK) {
-        rc = judge(r, out, e);
+        rc = held_judge(&r->held, out, e);
     }
     if (rc == ERR_OK && c->final_fit) {
         rc = run_final(r, out, e);
     } else if (rc == ERR_OK) {
-        take(&r->fit, &r->best_params, &r->best_raw, &r->best_balance, out);
+        held_take(&r->fit, &r->held.best_params, &r->held.best_raw, &r->held.best_balance, out);
     }
-    out->epochs_done = r->best_epochs;
-    return rc == ERR_OK ? measure_shares(r, out, e) : rc;
+    out->epochs_done = r->held.best_epochs;
+    if (rc == ERR_OK) {
+        rc = held_shares(&r->held, r->pool, out, e);
+    }
+    return rc == ERR_OK ? weigh(r, out, e) : rc;
 }
 
 enum err train_run(const struct train_conf *c, const struct train_rows *rows,
@@ -382,7 +216,7 @@ enum err train_run(const struct train_conf *c, const struct train_rows *rows,
     struct run r = {.conf = c, .rows = rows, .progress = progress, .ctx = ctx};
     struct train_result result = {0};
     openblas_set_num_threads(1);
-    enum err rc = check_conf(c, e);
+    enum err rc = train_conf_check(c, e);
     if (rc == ERR_OK) {
         rc = pool_create(c->threads < POOL_THREADS_MAX ? c->threads : POOL_THREADS_MAX, &r.pool, e);
     }
@@ -404,7 +238,8 @@ void train_result_done(struct train_result *r)
     free(r->params);
     free(r->raw_params);
     free(r->balance);
-    r->params = r->raw_params = r->balance = NULL;
+    free(r->fisher);
+    r->params = r->raw_params = r->balance = r->fisher = NULL;
 }
 
 enum err train_forward(const struct train_result *r, const struct train_rows *rows,
@@ -418,7 +253,7 @@ enum err train_forward(const struct train_result *r, const struct train_rows *ro
     }
     enum err rc = pool_create(threads, &pool, e);
     if (rc == ERR_OK) {
-        rc = score_rows(r, rows, INT64_MIN, pool, out_logit, NULL, e);
+        rc = held_score(r, rows, INT64_MIN, pool, out_logit, NULL, e);
     }
     pool_free(pool);
     return rc;

@@ -61,8 +61,12 @@ struct train_result {
     struct net_shape shape;
     struct net_encoding encoding; /* allocated */
     float *params;                /* EMA weights, net_layout(shape).total floats, allocated */
-    float *raw_params;     /* the same without averaging, for the training state, allocated */
-    float *balance;        /* [layers, experts] ranking biases, allocated */
+    float *raw_params; /* the same without averaging, for the training state, allocated */
+    float *balance;    /* [layers, experts] ranking biases, allocated */
+    float *fisher;     /* as params: what each means to the rows learnt (train_fisher.h), a sum
+                          over fisher_rows rows that later updates let decay; allocated */
+    double fisher_rows;
+    int64_t learnt_until_us; /* no row at or after this moved the weights */
     double calibration[3]; /* beta calibration: logit p = a ln q - b ln(1-q) + c; see calibrate.h */
     double holdout_auc, holdout_ap, holdout_brier;
     uint64_t rows_fit, frauds_fit, rows_hash;
@@ -73,6 +77,8 @@ struct train_result {
 };
 
 void train_conf_default(struct train_conf *c);
+/* ERR_INVALID names the setting that is out of range. */
+FD_MUSTCHECK enum err train_conf_check(const struct train_conf *c, struct errmsg *e);
 
 /* Trains.  A first fit takes constants, bins and weights from the rows before holdout_from_us; the
  * others decide for how many epochs its average weights gain, and calibrate.  Where

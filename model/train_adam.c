@@ -212,6 +212,15 @@ static void add_parts(const struct job *j, size_t first, size_t n)
     }
 }
 
+/* Adds the gradient of consolidation / 2 * fisher * (w - anchor)^2. */
+static void add_pull(const struct adam_pull *p, size_t first, size_t n, const float *w, float *g)
+{
+    const float stiff = (float)p->consolidation;
+    for (size_t i = 0; i < n; i++) {
+        g[i] += stiff * p->fisher[first + i] * (w[i] - p->anchor[first + i]);
+    }
+}
+
 static void run_span(void *ctx, uint32_t worker, uint32_t item)
 {
     const struct job *j = ctx;
@@ -229,10 +238,18 @@ static void run_span(void *ctx, uint32_t worker, uint32_t item)
     float stay = (float)s->ema;
     (void)worker;
     add_parts(j, sp->first, n);
+    if (s->pull.anchor != NULL) {
+        add_pull(&s->pull, sp->first, n, w, g);
+    }
     if (sp->clips && s->clip > 0) {
         for (uint32_t r = 0; r < sp->rows; r++) {
             clip_unit(g + (size_t)r * sp->len, w + (size_t)r * sp->len, sp->len, s->clip);
         }
+    }
+    const float *anchor = s->pull.anchor;
+    float back = (float)(s->learning_rate * s->pull.decay);
+    for (size_t i = 0; anchor != NULL && i < n; i++) {
+        w[i] -= back * (w[i] - anchor[sp->first + i]);
     }
     for (size_t i = 0; i < n; i++) {
         m[i] = b1 * m[i] + (1 - b1) * g[i];
@@ -248,6 +265,7 @@ void adam_run(struct adam *a, struct pool *pool, const struct adam_step *s,
     a->steps++;
     double first = 1 - pow(s->beta1, (double)a->steps);
     double second = 1 - pow(s->beta2, (double)a->steps);
+    double rate = s->pull.anchor == NULL ? s->learning_rate : 0; /* of decay towards zero */
     struct job j = {.adam = a,
                     .step = s,
                     .grad = grad,
@@ -255,9 +273,9 @@ void adam_run(struct adam *a, struct pool *pool, const struct adam_step *s,
                     .params = params,
                     .ema = ema,
                     .rate = (float)(s->learning_rate / first),
-                    .keep = {1, (float)(1 - s->learning_rate * s->weight_decay),
-                             (float)(1 - s->learning_rate * s->table_decay),
-                             (float)(1 - s->learning_rate * s->input_decay)},
+                    .keep = {1, (float)(1 - rate * s->weight_decay),
+                             (float)(1 - rate * s->table_decay),
+                             (float)(1 - rate * s->input_decay)},
                     .root = (float)(1 / sqrt(second))};
     pool_run(pool, a->spans, run_span, &j);
 }

@@ -10,6 +10,16 @@
 
 struct adam;
 
+/* What holds the weights of an update near those that it started from. */
+struct adam_pull {
+    const float *anchor;  /* [layout.total]; NULL: nothing holds them, they decay towards zero */
+    const float *fisher;  /* [layout.total] >= 0: what a weight means to the older data */
+    double consolidation; /* times fisher: elastic weight consolidation (Kirkpatrick et al. 2017,
+                             eq. 3), added to the gradient before it is clipped */
+    double decay;         /* towards the anchor (L2-SP, Li et al. 2018), of every weight; apart from
+                             the gradient, as AdamW's, in whose place it is */
+};
+
 /* One step's settings. */
 struct adam_step {
     double learning_rate;
@@ -21,6 +31,7 @@ struct adam_step {
                     A unit is a row of a matrix or table, or a whole vector.  The head is exempt,
                     as in the paper. */
     double ema;  /* share of the average that stays; 0: the average is the weights */
+    struct adam_pull pull;
 };
 
 /* Moments for a network of this layout, all zero.  The layout is copied. */

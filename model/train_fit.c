@@ -42,19 +42,14 @@ static enum err alloc_weights(struct fit *f, struct errmsg *e)
     if (f->params == NULL || f->ema == NULL || f->balance == NULL || f->even == NULL) {
         return err_set(e, ERR_NOMEM, "no memory for %zu parameters", total);
     }
-    train_init(s, &f->net.layout, f->conf->seed, (double)f->frauds_fit / (double)f->rows_fit,
-               f->params);
-    memcpy(f->ema, f->params, total * sizeof *f->ema);
     f->net.params = f->params;
     f->net.balance = f->balance;
     return ERR_OK;
 }
 
-/* The newest tenth of the first cards' histories: older rows say little of the load to come, and a
- * shorter stretch of more cards would cost more for context. */
-static void choose_even_rows(struct fit *f, int64_t until_us)
+/* The newest tenth: older rows say little of the load to come. */
+static int64_t newest_from(const struct train_rows *rows, int64_t until_us)
 {
-    const struct train_rows *rows = f->rows;
     int64_t first = INT64_MAX;
     int64_t last = INT64_MIN;
     for (size_t i = 0; i < rows->n; i++) {
@@ -63,12 +58,19 @@ static void choose_even_rows(struct fit *f, int64_t until_us)
             last = rows->event_us[i] > last ? rows->event_us[i] : last;
         }
     }
-    f->even_from_us = last - (last - first) / EVEN_PART;
+    return last - (last - first) / EVEN_PART;
+}
+
+/* The first cards' histories: a shorter stretch of more cards would cost more for context. */
+static void choose_even_rows(struct fit *f, int64_t from_us, int64_t until_us)
+{
+    const struct train_rows *rows = f->rows;
+    f->even_from_us = from_us;
     f->until_us = until_us;
     f->even_rows = *rows;
     f->even_rows.n = 0;
     for (size_t i = 0, found = 0; i < rows->n && found < EVEN_ROWS; i++) {
-        found += rows->event_us[i] >= f->even_from_us && rows->event_us[i] < until_us;
+        found += rows->event_us[i] >= from_us && rows->event_us[i] < until_us;
         f->even_rows.n = i + 1;
     }
 }
@@ -82,8 +84,24 @@ static enum err encode(struct fit *f, int64_t until_us, struct errmsg *e)
         return rc;
     }
     count_rows(f, until_us);
-    choose_even_rows(f, until_us);
+    choose_even_rows(f, newest_from(f->rows, until_us), until_us);
     return bins_finder_init(&f->finder, &f->encoding, e);
+}
+
+/* Optimiser, gradients and the order of the pieces, which are there. */
+static enum err prepare(struct fit *f, struct errmsg *e)
+{
+    const struct train_conf *c = f->conf;
+    enum err rc = adam_create(&f->net.shape, &f->net.layout, &f->adam, e);
+    if (rc == ERR_OK) {
+        rc = batch_create(&f->net.shape, c->shards, c->batch, (size_t)c->piece + c->context,
+                          f->pool, &f->batch, e);
+    }
+    rng_init(&f->order, c->seed ^ 0x6f72646572U);
+    size_t most = (size_t)c->epoch_steps * c->batch;
+    f->epoch_pieces = most > 0 && most < f->pieces.count ? most : f->pieces.count;
+    f->steps = (f->epoch_pieces + c->batch - 1) / c->batch * c->epochs;
+    return rc;
 }
 
 enum err fit_init(struct fit *f, const struct train_conf *conf, const struct train_rows *rows,
@@ -101,24 +119,70 @@ enum err fit_init(struct fit *f, const struct train_conf *conf, const struct tra
         rc = alloc_weights(f, e);
     }
     if (rc == ERR_OK) {
+        train_init(&f->net.shape, &f->net.layout, conf->seed,
+                   (double)f->frauds_fit / (double)f->rows_fit, f->params);
+        memcpy(f->ema, f->params, f->net.layout.total * sizeof *f->ema);
         rc = pieces_cut(rows, INT64_MIN, until_us, conf->piece, conf->context, &f->pieces, e);
     }
     if (rc == ERR_OK) {
-        rc = adam_create(&f->net.shape, &f->net.layout, &f->adam, e);
-    }
-    if (rc == ERR_OK) {
-        rc = batch_create(&f->net.shape, conf->shards, conf->batch,
-                          (size_t)conf->piece + conf->context, pool, &f->batch, e);
+        rc = prepare(f, e);
     }
     if (rc != ERR_OK) {
         fit_done(f);
-        return rc;
     }
-    rng_init(&f->order, conf->seed ^ 0x6f72646572U);
-    size_t most = (size_t)conf->epoch_steps * conf->batch;
-    f->epoch_pieces = most > 0 && most < f->pieces.count ? most : f->pieces.count;
-    f->steps = (f->epoch_pieces + conf->batch - 1) / conf->batch * conf->epochs;
-    return ERR_OK;
+    return rc;
+}
+
+/* Weights as they were, their moments zero. */
+static void take_weights(struct fit *f, const struct fit_start *start)
+{
+    const struct train_result *from = start->from;
+    size_t total = f->net.layout.total;
+    size_t loads = (size_t)f->net.shape.layers * f->net.shape.experts;
+    memcpy(f->params, from->params, total * sizeof *f->params);
+    memcpy(f->ema, from->params, total * sizeof *f->ema);
+    memcpy(f->balance, from->balance, loads * sizeof *f->balance);
+    memcpy(f->even, from->balance, loads * sizeof *f->even);
+    f->pull = (struct adam_pull){.anchor = from->params,
+                                 .fisher = from->fisher,
+                                 .consolidation = start->consolidation / from->fisher_rows,
+                                 .decay = start->decay};
+}
+
+enum err fit_resume(struct fit *f, const struct train_conf *conf, const struct train_rows *rows,
+                    int64_t until_us, const struct fit_start *start, struct pool *pool,
+                    struct errmsg *e)
+{
+    *f = (struct fit){.conf = conf, .rows = rows, .pool = pool};
+    f->net.shape = start->from->shape;
+    if (rows->columns != f->net.shape.columns) {
+        return err_set(e, ERR_MISMATCH, "rows of %zu columns for a network of %u", rows->columns,
+                       f->net.shape.columns);
+    }
+    count_rows(f, until_us);
+    choose_even_rows(f, start->new_from_us, until_us);
+    enum err rc = net_layout_init(&f->net.layout, &f->net.shape, e);
+    if (rc == ERR_OK) {
+        rc = bins_copy(&start->from->encoding, &f->encoding, e);
+    }
+    if (rc == ERR_OK) {
+        rc = bins_finder_init(&f->finder, &f->encoding, e);
+    }
+    if (rc == ERR_OK) {
+        rc = alloc_weights(f, e);
+    }
+    if (rc == ERR_OK) {
+        take_weights(f, start);
+        rc = pieces_cut(rows, INT64_MIN, until_us, conf->piece, conf->context, &f->pieces, e);
+    }
+    if (rc == ERR_OK) {
+        pieces_drop_idle(&f->pieces, rows);
+        rc = prepare(f, e);
+    }
+    if (rc != ERR_OK) {
+        fit_done(f);
+    }
+    return rc;
 }
 
 void fit_done(struct fit *f)
@@ -180,7 +244,8 @@ static struct adam_step step_of(const struct fit *f)
                               .beta1 = (double)c->beta1,
                               .beta2 = (double)c->beta2,
                               .clip = (double)c->clip,
-                              .ema = ema < (double)c->ema ? ema : (double)c->ema};
+                              .ema = ema < (double)c->ema ? ema : (double)c->ema,
+                              .pull = f->pull};
 }
 
 static enum err run_step(struct fit *f, const struct piece *piece, size_t count, struct errmsg *e)

@@ -28,6 +28,7 @@ struct fit {
     struct pieces pieces; /* of the rows of the fit */
     struct batch *batch;
     struct adam *adam;
+    struct adam_pull pull; /* of an update; else none */
     struct rng order;
     uint64_t step, steps; /* done; of all epochs */
     size_t epoch_pieces;  /* that an epoch takes at most */
@@ -42,6 +43,19 @@ struct fit {
 FD_MUSTCHECK enum err fit_init(struct fit *f, const struct train_conf *conf,
                                const struct train_rows *rows, int64_t until_us, struct pool *pool,
                                struct errmsg *e);
+/* From what a fit of an update starts. */
+struct fit_start {
+    const struct train_result *from; /* weights, encoding, Fisher information; borrowed */
+    int64_t new_from_us;             /* rows from here on to until_us are the news */
+    double consolidation, decay;     /* see struct adam_pull; times the information a row */
+};
+/* Prepares a fit that goes on from another one's averaged weights, with moments of zero and the
+ * encoding as it is.  Only pieces with weight are learnt.  ERR_MISMATCH the rows have other columns
+ * or the encoding was made for others. */
+FD_MUSTCHECK enum err fit_resume(struct fit *f, const struct train_conf *conf,
+                                 const struct train_rows *rows, int64_t until_us,
+                                 const struct fit_start *start, struct pool *pool,
+                                 struct errmsg *e);
 void fit_done(struct fit *f);
 
 /* One pass over the pieces.  after_step is called after every step; what it returns other than

@@ -26,14 +26,16 @@ enum err train_state_pack(const struct train_result *r, uint64_t model_hash, uin
     frame_put_floats(&f, r->params, layout.total);
     frame_put_floats(&f, r->raw_params, layout.total);
     frame_put_floats(&f, r->balance, (size_t)r->shape.layers * r->shape.experts);
-    const double reals[] = {r->calibration[0], r->calibration[1], r->calibration[2],
-                            r->holdout_auc,    r->holdout_ap,     r->holdout_brier};
+    frame_put_floats(&f, r->fisher, layout.total);
+    const double reals[] = {r->calibration[0], r->calibration[1], r->calibration[2], r->holdout_auc,
+                            r->holdout_ap,     r->holdout_brier,  r->fisher_rows};
     for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
         frame_put_double(&f, reals[i]);
     }
     frame_put_u64(&f, r->rows_fit);
     frame_put_u64(&f, r->frauds_fit);
     frame_put_u64(&f, r->rows_hash);
+    frame_put_u64(&f, (uint64_t)r->learnt_until_us);
     frame_put_u32(&f, &r->epochs_done, 1);
     return frame_end(&f, out, out_len_bytes, e);
 }
@@ -41,14 +43,30 @@ enum err train_state_pack(const struct train_result *r, uint64_t model_hash, uin
 static bool take_figures(struct frame_in *in, struct train_result *r)
 {
     double *const reals[] = {&r->calibration[0], &r->calibration[1], &r->calibration[2],
-                             &r->holdout_auc,    &r->holdout_ap,     &r->holdout_brier};
+                             &r->holdout_auc,    &r->holdout_ap,     &r->holdout_brier,
+                             &r->fisher_rows};
+    uint64_t learnt_until = 0;
     for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
         if (!frame_take_double(in, reals[i])) {
             return false;
         }
     }
-    return frame_take_u64(in, &r->rows_fit) && frame_take_u64(in, &r->frauds_fit) &&
-           frame_take_u64(in, &r->rows_hash) && frame_take_u32(in, &r->epochs_done, 1);
+    bool ok = frame_take_u64(in, &r->rows_fit) && frame_take_u64(in, &r->frauds_fit) &&
+              frame_take_u64(in, &r->rows_hash) && frame_take_u64(in, &learnt_until) &&
+              frame_take_u32(in, &r->epochs_done, 1);
+    r->learnt_until_us = (int64_t)learnt_until;
+    return ok;
+}
+
+/* Whoever wrote it: no weight may be pushed away from its anchor. */
+static bool fisher_good(const struct train_result *r, size_t total)
+{
+    for (size_t i = 0; i < total; i++) {
+        if (r->fisher[i] < 0) {
+            return false;
+        }
+    }
+    return r->fisher_rows >= 1 && r->fisher_rows < 1e18;
 }
 
 static enum err take_params(struct frame_in *file, const struct net_layout *layout,
@@ -56,22 +74,27 @@ static enum err take_params(struct frame_in *file, const struct net_layout *layo
 {
     struct frame_in in;
     size_t balance = (size_t)r->shape.layers * r->shape.experts;
-    size_t bytes = (2 * layout->total + balance) * sizeof(float);
-    size_t figures = (1 + 6 + 3) * sizeof(uint64_t) + sizeof(uint32_t);
+    size_t bytes = (3 * layout->total + balance) * sizeof(float);
+    size_t figures = (1 + 7 + 4) * sizeof(uint64_t) + sizeof(uint32_t);
     if (!frame_next(file, "PARM", &in) || in.left != bytes + figures || file->left != 0) {
         return err_set(e, ERR_CORRUPT, "the section of the parameters has the wrong length");
     }
     r->params = malloc(layout->total * sizeof *r->params);
     r->raw_params = malloc(layout->total * sizeof *r->raw_params);
     r->balance = malloc(balance * sizeof *r->balance);
-    if (r->params == NULL || r->raw_params == NULL || r->balance == NULL) {
+    r->fisher = malloc(layout->total * sizeof *r->fisher);
+    if (r->params == NULL || r->raw_params == NULL || r->balance == NULL || r->fisher == NULL) {
         return err_set(e, ERR_NOMEM, "no memory to load the training state");
     }
     if (!frame_take_u64(&in, model_hash) ||
         !frame_take_floats(&in, r->params, layout->total, FLT_MAX) ||
         !frame_take_floats(&in, r->raw_params, layout->total, FLT_MAX) ||
-        !frame_take_floats(&in, r->balance, balance, FLT_MAX) || !take_figures(&in, r)) {
+        !frame_take_floats(&in, r->balance, balance, FLT_MAX) ||
+        !frame_take_floats(&in, r->fisher, layout->total, FLT_MAX) || !take_figures(&in, r)) {
         return err_set(e, ERR_CORRUPT, "a parameter of the training state is not finite");
+    }
+    if (!fisher_good(r, layout->total)) {
+        return err_set(e, ERR_CORRUPT, "the Fisher information of the training state is no sum");
     }
     return ERR_OK;
 }

@@ -112,7 +112,9 @@ struct train_result *twin_random(const struct net_shape *shape, uint32_t active,
     r->params = calloc(l.total, sizeof *r->params);
     r->raw_params = calloc(l.total, sizeof *r->raw_params);
     r->balance = calloc((size_t)shape->layers * shape->experts, sizeof *r->balance);
-    assert(r->params != NULL && r->raw_params != NULL && r->balance != NULL);
+    r->fisher = calloc(l.total, sizeof *r->fisher);
+    assert(r->params != NULL && r->raw_params != NULL && r->balance != NULL && r->fisher != NULL);
+    r->fisher_rows = 100;
     for (int k = 0; k < NET_KIND_COUNT; k++) {
         bool norm = k == NET_NORM1 || k == NET_NORM2 || k == NET_NORM_OUT || k == NET_LATENT_NORM;
         uint32_t copies = k >= NET_NORM1 && k <= NET_W2 ? shape->layers : 1;
@@ -120,6 +122,7 @@ struct train_result *twin_random(const struct net_shape *shape, uint32_t active,
             double v = rng_normal(&rng) * (norm ? 0.3 : spread(&r->shape, (enum net_tensor_kind)k));
             r->params[l.offset[k][0] + i] = (float)(v + norm);
             r->raw_params[l.offset[k][0] + i] = (float)v;
+            r->fisher[l.offset[k][0] + i] = (float)(v * v);
         }
     }
     for (size_t i = 0; i < (size_t)shape->layers * shape->experts; i++) {
@@ -139,6 +142,7 @@ void twin_free(struct train_result *r)
         free(r->params);
         free(r->raw_params);
         free(r->balance);
+        free(r->fisher);
         free(r);
     }
 }

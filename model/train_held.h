@@ -1,0 +1,55 @@
+/* The rows that training holds out: when to stop, calibration, measures.  What a full training and
+ * an update have in common. */
+#ifndef FD_MODEL_TRAIN_HELD_H
+#define FD_MODEL_TRAIN_HELD_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "model/pool.h"
+#include "model/train.h"
+#include "model/train_fit.h"
+
+struct held {
+    const struct train_rows *rows;
+    int64_t from_us;           /* rows at or after it are held out: */
+    size_t n;                  /* so many, in order */
+    bool any;                  /* a fraud and a legitimate row among those with weight */
+    uint8_t *label;            /* [n] */
+    float *weight;             /* [n] */
+    float *logit, *best_logit; /* [n] */
+    float *best_params, *best_raw, *best_balance;
+    double latest_ap, top_ap; /* of the latest epoch; of all so far; NAN without any */
+    bool measured;
+    uint32_t best_epochs;
+};
+
+/* weight: [rows] of the rows at or after from_us; borrowed for the call.  epochs: taken where there
+ * is nothing to judge by.  Borrows the fit's rows.  ERR_NOMEM */
+FD_MUSTCHECK enum err held_init(struct held *h, const struct fit *f, const float *weight,
+                                int64_t from_us, uint32_t epochs, struct errmsg *e);
+void held_done(struct held *h);
+
+/* Scores the held-out rows with the fit's averaged weights after `epoch` epochs and keeps the
+ * weights where they are the best so far, or within a week's noise of it.  out_go_on: false when
+ * the fit has been clearly below its best for some epochs. */
+FD_MUSTCHECK enum err held_measure(struct held *h, const struct fit *f, uint32_t epoch,
+                                   struct pool *pool, bool *out_go_on, struct errmsg *e);
+
+/* Calibration and measures of the best weights; the identity and NAN without any row. */
+FD_MUSTCHECK enum err held_judge(const struct held *h, struct train_result *out, struct errmsg *e);
+
+/* Moves encoding, the given weights and the counts of the fit to the result. */
+void held_take(struct fit *f, float **params, float **raw, float **balance,
+               struct train_result *out);
+
+/* How evenly the held-out rows use the experts of the result's weights. */
+FD_MUSTCHECK enum err held_shares(const struct held *h, struct pool *pool, struct train_result *out,
+                                  struct errmsg *e);
+
+/* Logits of the rows from from_us on by the result's weights, and uses, as train_score. */
+FD_MUSTCHECK enum err held_score(const struct train_result *r, const struct train_rows *rows,
+                                 int64_t from_us, struct pool *pool, float *out_logit,
+                                 uint64_t *out_uses, struct errmsg *e);
+
+#endif

@@ -1,0 +1,153 @@
+/* Invariants
+ *  1. The encoding of the result is that of `from`, byte for byte.
+ *  2. No row at or after holdout_from_us moves a weight or the Fisher information.
+ *  3. Results do not depend on the number of threads. */
+#include "model/train_update.h"
+
+#include <cblas.h>
+#include <math.h>
+
+#include "model/train_fisher.h"
+#include "model/train_fit.h"
+#include "model/train_held.h"
+#include "model/train_rows.h"
+
+struct run {
+    const struct train_update *u;
+    const struct train_rows *rows;
+    struct pool *pool;
+    struct fit fit;
+    struct held held;
+    int (*progress)(void *ctx, const struct train_progress *p);
+    void *ctx;
+    struct train_progress at;
+};
+
+static enum err after_step(void *ctx, struct errmsg *e)
+{
+    struct run *r = ctx;
+    r->at.step = r->fit.step;
+    r->at.events = r->fit.events;
+    r->at.loss = r->fit.loss_sum / (double)r->fit.loss_count;
+    if (r->progress != NULL && r->progress(r->ctx, &r->at) != 0) {
+        return err_set(e, ERR_REFUSED, "the update was stopped after %llu steps",
+                       (unsigned long long)r->at.step);
+    }
+    return ERR_OK;
+}
+
+/* Whether there is anything new to learn. */
+static enum err check(const struct train_update *u, const struct train_rows *rows, struct errmsg *e)
+{
+    enum err rc = train_conf_check(u->conf, e);
+    if (rc != ERR_OK) {
+        return rc;
+    }
+    if (!(u->consolidation >= 0 && u->decay >= 0 && u->fisher_stays >= 0 && u->fisher_stays <= 1)) {
+        return err_set(e, ERR_INVALID, "consolidation, decay or fisher_stays is out of range");
+    }
+    for (size_t i = 0; i < rows->n; i++) {
+        if (rows->weight[i] > 0 && rows->event_us[i] >= u->new_from_us &&
+            rows->event_us[i] < u->conf->holdout_from_us) {
+            return ERR_OK;
+        }
+    }
+    return err_set(e, ERR_INVALID, "there is nothing new to learn");
+}
+
+static enum err prepare(struct run *r, struct train_result *out, struct errmsg *e)
+{
+    const struct train_update *u = r->u;
+    const struct train_conf *c = u->conf;
+    const struct fit_start start = {.from = u->from,
+                                    .new_from_us = u->new_from_us,
+                                    .consolidation = (double)u->consolidation,
+                                    .decay = (double)u->decay};
+    enum err rc = train_rows_check(r->rows, r->pool, &out->rows_hash, e);
+    if (rc == ERR_OK) {
+        rc = fit_resume(&r->fit, c, r->rows, c->holdout_from_us, &start, r->pool, e);
+    }
+    if (rc == ERR_OK) {
+        rc = held_init(&r->held, &r->fit, u->judge, c->holdout_from_us, c->epochs, e);
+    }
+    if (rc == ERR_OK && !r->held.any) {
+        rc = err_set(e, ERR_INVALID, "there is no fraud, or nothing else, to judge an update by");
+    }
+    r->at = (struct train_progress){
+        .epochs = c->epochs, .steps = r->fit.steps, .holdout_ap = (double)NAN};
+    return rc;
+}
+
+static enum err run_epochs(struct run *r, struct errmsg *e)
+{
+    bool go_on = true;
+    for (uint32_t epoch = 0; epoch <= r->u->conf->epochs && go_on; epoch++) {
+        enum err rc = ERR_OK;
+        r->at.epoch = epoch;
+        if (epoch > 0) {
+            rc = fit_epoch(&r->fit, after_step, r, e);
+            if (rc == ERR_OK) {
+                rc = fit_even_out(&r->fit, e);
+            }
+        }
+        if (rc == ERR_OK) {
+            rc = held_measure(&r->held, &r->fit, epoch, r->pool, &go_on, e);
+        }
+        if (rc != ERR_OK) {
+            return rc;
+        }
+        r->at.holdout_ap = r->held.latest_ap;
+    }
+    return ERR_OK;
+}
+
+static enum err run_all(struct run *r, struct train_result *out, struct errmsg *e)
+{
+    const struct train_update *u = r->u;
+    enum err rc = prepare(r, out, e);
+    if (rc == ERR_OK) {
+        rc = run_epochs(r, e);
+    }
+    if (rc == ERR_OK) {
+        rc = held_judge(&r->held, out, e);
+    }
+    if (rc != ERR_OK) {
+        return rc;
+    }
+    held_take(&r->fit, &r->held.best_params, &r->held.best_raw, &r->held.best_balance, out);
+    out->epochs_done = r->held.best_epochs;
+    out->learnt_until_us = u->conf->holdout_from_us;
+    rc = held_shares(&r->held, r->pool, out, e);
+    if (rc == ERR_OK) {
+        const struct fisher_span span = {r->rows, u->conf, u->new_from_us, u->conf->holdout_from_us,
+                                         r->pool};
+        rc = fisher_of(out, &span, u->from, (double)u->fisher_stays, e);
+    }
+    return rc;
+}
+
+enum err train_update_run(const struct train_update *u, const struct train_rows *rows,
+                          int (*progress)(void *ctx, const struct train_progress *p), void *ctx,
+                          struct train_result *out, struct errmsg *e)
+{
+    struct run r = {.u = u, .rows = rows, .progress = progress, .ctx = ctx};
+    struct train_result result = {0};
+    uint32_t threads = u->conf->threads;
+    openblas_set_num_threads(1);
+    enum err rc = check(u, rows, e);
+    if (rc == ERR_OK) {
+        rc = pool_create(threads < POOL_THREADS_MAX ? threads : POOL_THREADS_MAX, &r.pool, e);
+    }
+    if (rc == ERR_OK) {
+        rc = run_all(&r, &result, e);
+    }
+    fit_done(&r.fit);
+    held_done(&r.held);
+    pool_free(r.pool);
+    if (rc == ERR_OK) {
+        *out = result;
+    } else {
+        train_result_done(&result);
+    }
+    return rc;
+}

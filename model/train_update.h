@@ -1,0 +1,32 @@
+/* An update: training that goes on from a model in service.  Weights start from its averaged ones
+ * with moments of zero; they are held near them by decay and by elastic weight consolidation
+ * (Kirkpatrick et al. 2017); bins and constants stay as they are. */
+#ifndef FD_MODEL_TRAIN_UPDATE_H
+#define FD_MODEL_TRAIN_UPDATE_H
+
+#include "base/err.h"
+#include "model/train.h"
+
+/* Rows of an update: each run of a card's kept rows is a history of its own (`card`), so that no
+ * event attends over a gap.  Before conf->holdout_from_us those with weight are learnt; from it on
+ * those with weight in `judge` say when to stop and calibrate, the others are context or nothing.
+ */
+struct train_update {
+    const struct train_conf *conf;   /* shape and bins are those of `from`; final_fit is not used */
+    const struct train_result *from; /* borrowed */
+    const float *judge;              /* [rows] */
+    int64_t new_from_us;             /* from here to holdout_from_us: what `from` has not learnt */
+    float consolidation;             /* times the Fisher information a row, see struct adam_pull */
+    float decay;                     /* towards the served weights */
+    float fisher_stays;              /* share of the older Fisher information that remains */
+};
+
+/* Epochs at a cosine's rate; the best averaged weights by the judging rows are taken, the first
+ * ones (no epoch at all) among them.  Progress and errors as train_run, and
+ * ERR_INVALID   nothing new to learn, or no fraud and no legitimate row to judge by
+ * ERR_MISMATCH  `from` has other columns */
+FD_MUSTCHECK enum err train_update_run(const struct train_update *u, const struct train_rows *rows,
+                                       int (*progress)(void *ctx, const struct train_progress *p),
+                                       void *ctx, struct train_result *out, struct errmsg *e);
+
+#endif
