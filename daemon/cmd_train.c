@@ -12,11 +12,13 @@
 #include "daemon/actions.h"
 #include "daemon/cmd.h"
 #include "daemon/learn.h"
+#include "daemon/model_view.h"
 #include "daemon/past.h"
 #include "daemon/past_db.h"
 #include "daemon/rates.h"
 #include "daemon/settings.h"
 #include "daemon/train_settings.h"
+#include "daemon/update.h"
 #include "model/model.h"
 #include "storage/payments.h"
 #include "storage/registry.h"
@@ -30,6 +32,10 @@ static const struct conf_option OPTIONS[] = {
     {"until", CONF_DATE, 0, NULL, 0, 0,
      "no payment at or after this UTC time is read (default with PostgreSQL: now minus maturity)"},
     {"out", CONF_TEXT, 0, NULL, 0, 0, "model file to write"},
+    {"from", CONF_TEXT, 0, NULL, 0, 0,
+     "model file to update, its training state beside it (with PostgreSQL: the model in service)"},
+    {"full", CONF_BOOL, 0, "false", 0, 0,
+     "train anew from all of the history, also where a model is in service"},
     {"label-delay", CONF_DURATION, 0, "7d", 0, 8.2e6,
      "after which a verdict is known, where the CSV does not say"},
     {"maturity", CONF_DURATION, 0, NULL, 0, 8.2e6,
@@ -51,14 +57,25 @@ static const struct conf_option *const TABLES[] = {OPTIONS, TRAIN_SETTINGS, SETT
 static const struct conf_option *const SHOWN[] = {OPTIONS, TRAIN_SETTINGS, SETTINGS_FILE, NULL};
 
 static const struct verb VERB = {
-    "train", "fraudd train [--input FILE --until DATE --out MODEL] [OPTIONS]",
-    "Replays the history before DATE through the features and trains the network on it.  The last\n"
-    "week before DATE decides how long to train and calibrates; then all of it is learnt.\n"
+    "train", "fraudd train [--input FILE --until DATE --out MODEL [--from MODEL]] [OPTIONS]",
+    "Replays the history before DATE through the features and trains the network on it.\n"
+    "\n"
+    "An update (--from, or a model in service) goes on from a model and its training state: it\n"
+    "learns what has matured since, and a sample of the older payments again.  The newest week\n"
+    "before DATE is not learnt: half of its cards say when to stop and calibrate, the other half\n"
+    "is the gate.  Where a bound of the settings gate.* is missed, nothing is written and the "
+    "exit\n"
+    "code is 1.\n"
+    "A full training (no model yet, or --full) takes all of the history.  The last week decides\n"
+    "how long to train and calibrates; then all of it is learnt.\n"
+    "\n"
     "With --input the history is a CSV file and the model goes to MODEL; its training state for\n"
     "later updates to MODEL.state.  Without, history and matured labels are those in PostgreSQL\n"
     "(settings database, train.days, train.maturity, train.seed), and the model becomes a\n"
     "candidate in the registry; only one such training runs at a time.",
     "fraudd train --input history.csv.xz --until 2018-08-01 --out model.fraudd\n"
+    "  fraudd train --input history.csv.xz --until 2018-08-15 --from model.fraudd --out "
+    "new.fraudd\n"
     "  fraudd train --config /etc/fraudd/fraudd.conf"};
 
 /* Most memory that this process held at once, parts of mapped files in it. */
@@ -185,27 +202,124 @@ static enum err keep(const struct conf *c, struct db **db, const struct learnt *
     return *db != NULL ? enter(c, db, l, who, e) : ERR_OK;
 }
 
-static enum err run(const struct conf *c, struct errmsg *e)
+/* The model to update: *out stays empty where a full training is asked for, or none is in service.
+ */
+static enum err find_base(const struct conf *c, struct db *db, struct model_view *out,
+                          struct errmsg *e)
+{
+    char version[32];
+    const char *path = conf_text(c, "from");
+    if (conf_bool(c, "full") && path != NULL) {
+        return err_set(e, ERR_INVALID, "--full and --from exclude each other");
+    }
+    if (conf_bool(c, "full") || (path == NULL && db == NULL)) {
+        return ERR_OK;
+    }
+    enum err err = ERR_OK;
+    if (path != NULL) {
+        err = model_view_file(path, out, e);
+    } else {
+        err = registry_champion(db, version, e);
+        if (err == ERR_NOTFOUND) {
+            return ERR_OK;
+        }
+        if (err == ERR_OK) {
+            err = model_view_registry(db, version, out, e);
+        }
+    }
+    if (err == ERR_OK && out->bytes.state == NULL) {
+        err =
+            err_set(e, ERR_MISMATCH, "model %s has no training state to go on from%s",
+                    model_lineage(out->model)->version, path != NULL ? "" : "; --full trains anew");
+    }
+    return err;
+}
+
+static void print_update(const struct update_outcome *u)
+{
+    char day[TIME_TEXT_MAX];
+    time_format_date(day, u->learnt_until_us);
+    printf("update of %s: %zu payments since %s (%zu frauds), %zu older ones again (%zu frauds); "
+           "epoch %" PRIu32 " is the best\n",
+           u->parent, u->news, day, u->news_frauds, u->replay, u->replay_frauds, u->epochs);
+    printf("seconds: features %.1f, training %.1f, judging %.1f\n", u->features_s, u->training_s,
+           u->judging_s);
+    gate_print(&u->gate, stdout);
+}
+
+/* Trains from the model of `base`; *out stays empty where the gate says no. */
+static enum err make_update(const struct conf *c, const struct past *past,
+                            const struct learn_conf *lc, const struct model_view *base,
+                            struct learnt *out, int *exit_code, struct errmsg *e)
+{
+    const struct update_base b = {base->bytes.model, base->bytes.state, base->bytes.model_len,
+                                  base->bytes.state_len};
+    struct update_conf uc = {.learn = *lc};
+    struct update_outcome u;
+    struct progress progress;
+    char text[GATE_TEXT_MAX];
+    update_conf_read(c, &uc);
+    progress_begin(&progress, "training", 0);
+    enum err err = update_run(past, &uc, &b, on_progress, &progress, &u, e);
+    if (err == ERR_END) {
+        fprintf(stderr, "fraudd train: %s\n", e->text);
+        *exit_code = EXIT_FAILED;
+        return ERR_OK;
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    print_update(&u);
+    if (u.gate.passed) {
+        *out = u.learnt;
+        return ERR_OK;
+    }
+    gate_misses(&u.gate, text);
+    fprintf(stderr, "fraudd train: the gate is not passed and nothing was changed: %s\n", text);
+    *exit_code = EXIT_FAILED;
+    update_outcome_done(&u);
+    return ERR_OK;
+}
+
+static enum err make_full(const struct past *past, const struct learn_conf *lc, struct learnt *out,
+                          struct errmsg *e)
+{
+    struct progress progress;
+    progress_begin(&progress, "training", 0);
+    return learn(past, lc, on_progress, &progress, out, e);
+}
+
+static enum err open_registry(const struct conf *c, struct db **db, const char **who,
+                              struct errmsg *e)
+{
+    if (conf_text(c, "input") != NULL) {
+        return ERR_OK;
+    }
+    enum err err = actions_who(c, who, e);
+    if (err == ERR_OK) {
+        err = db_open(conf_text(c, "database"), db, e);
+    }
+    return err == ERR_OK ? payments_lock(*db, e) : err;
+}
+
+static enum err run(const struct conf *c, int *exit_code, struct errmsg *e)
 {
     struct scratch scratch = read_scratch(c);
     struct past past = {.without_ids = true, .scratch = &scratch};
     struct rates *rates = NULL;
     struct db *db = NULL;
+    struct model_view base = {0};
     struct learnt learnt = {0};
-    struct progress progress;
     struct learn_conf lc;
     const char *who = NULL;
     learn_conf_default(&lc);
     lc.scratch = &scratch;
     enum err err = read_options(c, &lc, e);
-    if (err == ERR_OK && conf_text(c, "input") == NULL) {
-        err = actions_who(c, &who, e);
-        if (err == ERR_OK) {
-            err = db_open(conf_text(c, "database"), &db, e);
-        }
-        if (err == ERR_OK) {
-            err = payments_lock(db, e);
-        }
+    if (err == ERR_OK) {
+        err = open_registry(c, &db, &who, e);
+    }
+    if (err == ERR_OK) {
+        err = find_base(c, db, &base, e);
     }
     if (err == ERR_OK) {
         err = rates_create_default(&rates, e);
@@ -215,13 +329,14 @@ static enum err run(const struct conf *c, struct errmsg *e)
         err = read_history(c, db, rates, &lc, &past, e);
     }
     if (err == ERR_OK) {
-        progress_begin(&progress, "training", 0);
-        err = learn(&past, &lc, on_progress, &progress, &learnt, e);
+        err = base.model != NULL ? make_update(c, &past, &lc, &base, &learnt, exit_code, e)
+                                 : make_full(&past, &lc, &learnt, e);
     }
-    if (err == ERR_OK) {
+    if (err == ERR_OK && learnt.model != NULL) {
         err = keep(c, &db, &learnt, who, e);
     }
     learnt_done(&learnt);
+    model_view_done(&base);
     past_done(&past);
     rates_free(rates);
     db_close(db);
@@ -233,6 +348,7 @@ int cmd_train(int argc, char **argv)
     struct conf *c = NULL;
     struct errmsg e = {""};
     bool usage = false;
+    int exit_code = EXIT_OK;
     enum err err = settings_load(TABLES, argc, argv, &c, &usage, &e);
     if (err == ERR_END) {
         options_print_help(&VERB, SHOWN);
@@ -241,7 +357,7 @@ int cmd_train(int argc, char **argv)
     if (err != ERR_OK) {
         return settings_fail(VERB.name, err, usage, &e);
     }
-    err = run(c, &e);
+    err = run(c, &exit_code, &e);
     conf_free(c);
-    return err == ERR_OK ? EXIT_OK : cmd_fail(VERB.name, err, &e);
+    return err == ERR_OK ? exit_code : cmd_fail(VERB.name, err, &e);
 }

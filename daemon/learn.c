@@ -42,10 +42,16 @@ static enum err check(const struct past *past, const struct learn_conf *c, struc
     return ERR_OK;
 }
 
-static enum err pack(const struct train_result *r, const struct learn_conf *c,
-                     const struct past *past, struct learnt *out, struct errmsg *e)
+enum err learn_pack(const struct train_result *r, const struct learn_conf *c,
+                    const struct past *past, const char *parent, struct learnt *out,
+                    struct errmsg *e)
 {
     struct model *model = NULL;
+    struct learnt made = {.rows = r->rows_fit,
+                          .frauds = r->frauds_fit,
+                          .holdout_auc = r->holdout_auc,
+                          .holdout_ap = r->holdout_ap,
+                          .layers = r->shape.layers};
     struct model_lineage l = {.data_from_us = past->rows[0].tx.event_us,
                               .data_until_us = c->until_us,
                               .rows_hash = r->rows_hash,
@@ -60,25 +66,26 @@ static enum err pack(const struct train_result *r, const struct learn_conf *c,
                               .holdout_auc = r->holdout_auc,
                               .holdout_ap = r->holdout_ap,
                               .holdout_brier = r->holdout_brier};
+    snprintf(l.parent, sizeof l.parent, "%s", parent);
     snprintf(l.code_version, sizeof l.code_version, "%s", version_revision());
     snprintf(l.blas_core, sizeof l.blas_core, "%s", train_blas_core());
-    enum err err = model_pack(r, &l, &out->model, &out->model_len, e);
+    enum err err = model_pack(r, &l, &made.model, &made.model_len, e);
     if (err == ERR_OK) {
-        err = model_load(out->model, out->model_len, &model, e);
+        err = model_load(made.model, made.model_len, &model, e);
     }
     if (err == ERR_OK) {
-        snprintf(out->version, sizeof out->version, "%s", model_lineage(model)->version);
-        err = train_state_pack(r, model_hash(model), &out->state, &out->state_len, e);
+        snprintf(made.version, sizeof made.version, "%s", model_lineage(model)->version);
+        err = train_state_pack(r, model_hash(model), &made.state, &made.state_len, e);
     }
     model_free(model);
-    out->rows = r->rows_fit;
-    out->frauds = r->frauds_fit;
-    out->holdout_auc = r->holdout_auc;
-    out->holdout_ap = r->holdout_ap;
-    out->layers = r->shape.layers;
-    memcpy(out->share_low, r->share_low, sizeof out->share_low);
-    memcpy(out->share_high, r->share_high, sizeof out->share_high);
-    return err;
+    memcpy(made.share_low, r->share_low, sizeof made.share_low);
+    memcpy(made.share_high, r->share_high, sizeof made.share_high);
+    if (err != ERR_OK) {
+        learnt_done(&made);
+        return err;
+    }
+    *out = made;
+    return ERR_OK;
 }
 
 enum err learn(const struct past *past, const struct learn_conf *c,
@@ -111,7 +118,9 @@ enum err learn(const struct past *past, const struct learn_conf *c,
         err = train_run(&tc, &rows, progress, ctx, &result, e);
     }
     if (err == ERR_OK) {
-        err = pack(&result, c, past, out, e);
+        /* to the day's end, though the last payment lies before it */
+        result.learnt_until_us = c->until_us - (c->train.final_fit ? 0 : c->holdout_us);
+        err = learn_pack(&result, c, past, "", out, e);
     }
     train_result_done(&result);
     learn_rows_done(&r);

@@ -36,6 +36,11 @@ struct learnt {
 
 void learn_conf_default(struct learn_conf *c);
 
+/* A result as bytes, with its lineage.  parent: the model that it was made from, or "". */
+FD_MUSTCHECK enum err learn_pack(const struct train_result *r, const struct learn_conf *c,
+                                 const struct past *past, const char *parent, struct learnt *out,
+                                 struct errmsg *e);
+
 /* ERR_INVALID the history is too short or has no fraud (named);  ERR_IO and the like: no room in
  * the folder for files. */
 FD_MUSTCHECK enum err learn(const struct past *past, const struct learn_conf *c,

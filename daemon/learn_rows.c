@@ -78,10 +78,10 @@ static int by_card(const void *a, const void *b)
     return x->card < y->card ? -1 : x->card > y->card;
 }
 
-static bool counts_in_loss(const struct past_row *r, int64_t from_us)
+bool learn_counts(const struct past_row *r)
 {
     bool judged = tx_is_payment(&r->tx) || r->tx.type == TX_CHECK;
-    return judged && r->known_us != INT64_MAX && r->tx.event_us >= from_us;
+    return judged && r->known_us != INT64_MAX;
 }
 
 static enum err take_arrays(struct learn_rows *r, struct errmsg *e)
@@ -137,7 +137,7 @@ static void place_rows(const struct learn_rows *r, const struct past *past, int6
         event_us[k] = row->tx.event_us;
         card[k] = number[met];
         label[k] = row->fraud;
-        weight[k] = counts_in_loss(row, weight_from_us) ? 1 : 0;
+        weight[k] = learn_counts(row) && row->tx.event_us >= weight_from_us ? 1 : 0;
     }
 }
 

@@ -8,6 +8,7 @@
 #ifndef FD_DAEMON_LEARN_ROWS_H
 #define FD_DAEMON_LEARN_ROWS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,9 @@ struct learn_rows {
     struct scratch_array arrived; /* uint32_t [n] row of what lies at a place for now */
     size_t *filled;               /* [ranges] rows put there; NULL: columns are in order */
 };
+
+/* Whether a payment's verdict is known and a model learns from it or is judged by it. */
+bool learn_counts(const struct past_row *r);
 
 /* Everything but the columns.  past: sorted, 1 to UINT32_MAX rows, borrowed during the call.  Rows
  * before weight_from_us have weight 0, as those that nobody judges.  range_rows: at least 1.  Free

@@ -114,6 +114,27 @@ void past_sort(struct past *p)
     p->sorted = true;
 }
 
+static int by_card(const void *a, const void *b, void *ctx)
+{
+    const struct past_row *rows = ctx;
+    const uint32_t i = *(const uint32_t *)a;
+    const uint32_t k = *(const uint32_t *)b;
+    uint64_t x = rows[i].tx.card;
+    uint64_t y = rows[k].tx.card;
+    if (x != y) {
+        return x < y ? -1 : 1;
+    }
+    return i < k ? -1 : i > k; /* the rows are in order of time */
+}
+
+void past_order(const struct past *p, uint32_t *out)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        out[i] = (uint32_t)i;
+    }
+    qsort_r(out, p->n, sizeof *out, by_card, p->rows);
+}
+
 void past_done(struct past *p)
 {
     scratch_free(p->scratch, &p->row_array);

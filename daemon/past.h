@@ -44,6 +44,8 @@ FD_MUSTCHECK enum err past_add(struct past *p, const struct tx *t, struct slice 
                                bool fraud, int64_t known_us, struct errmsg *e);
 /* Orders by event time, ties as they came. */
 void past_sort(struct past *p);
+/* out: [n] the rows in order of card, then time; n <= UINT32_MAX. */
+void past_order(const struct past *p, uint32_t *out);
 void past_done(struct past *p);
 
 /* First row with event time >= at_us. */

@@ -9,6 +9,7 @@
 #include "daemon/card_guard.h"
 #include "daemon/cmd.h"
 #include "daemon/http.h"
+#include "daemon/update.h"
 #include "daemon/wire.h"
 
 const struct conf_option SETTINGS_FILE[] = {
@@ -81,6 +82,8 @@ const struct conf_option SETTINGS[] = {
     {"train.maturity", CONF_DURATION, 0, "7d", 0, 31536000,
      "a payment without a verdict is legitimate after this time"},
     {"train.seed", CONF_INT, 0, "1", 0, 9e15, "of every random number in training"},
+    UPDATE_OPTIONS,
+    GATE_OPTIONS,
     {"http.listen", CONF_TEXT, 0, "127.0.0.1:9464", 0, 0,
      "address of score's /metrics, /healthz and /readyz; empty: none"},
     {"http.sink-listen", CONF_TEXT, 0, "127.0.0.1:9465", 0, 0, "the same of the sink"},

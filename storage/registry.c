@@ -253,6 +253,21 @@ enum err registry_rollback(struct db *d, const char *who, char out_version[32], 
     return version_of(d, "SELECT model_rollback($1)", 1, params, out_version, e);
 }
 
+enum err registry_champion(struct db *d, char out_version[32], struct errmsg *e)
+{
+    struct db_rows *rows = NULL;
+    enum err err =
+        db_exec(d, "SELECT version FROM models WHERE state = 'champion'", 0, NULL, &rows, e);
+    if (err == ERR_OK && db_rows_count(rows) == 0) {
+        err = err_set(e, ERR_NOTFOUND, "no model of the registry is in service");
+    }
+    if (err == ERR_OK) {
+        snprintf(out_version, 32, "%s", db_rows_text(rows, 0, 0));
+    }
+    db_rows_free(rows);
+    return err;
+}
+
 enum err registry_commit(struct db *d, struct errmsg *e)
 {
     return db_script(d, "COMMIT", e);

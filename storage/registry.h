@@ -35,6 +35,8 @@ FD_MUSTCHECK enum err registry_list(struct db *d, struct db_rows **out, struct e
 /* One row: state, created, promoted, retired. */
 FD_MUSTCHECK enum err registry_row(struct db *d, const char *version, struct db_rows **out,
                                    struct errmsg *e);
+/* Version of the model in service.  ERR_NOTFOUND: none is. */
+FD_MUSTCHECK enum err registry_champion(struct db *d, char out_version[32], struct errmsg *e);
 FD_MUSTCHECK enum err registry_read(struct db *d, const char *version, struct registry_bytes *out,
                                     struct errmsg *e);
 void registry_bytes_done(struct registry_bytes *b);

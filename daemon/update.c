@@ -1,0 +1,244 @@
+#include "daemon/update.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/progress.h"
+#include "base/timefmt.h"
+#include "daemon/replay.h"
+#include "model/model.h"
+#include "model/model_format.h"
+#include "model/train_update.h"
+
+struct updating {
+    const struct past *past;
+    const struct update_conf *c;
+    struct learn_conf learn; /* with the model's feature parameters */
+    struct model *served;
+    struct train_result before;
+    struct train_result result;
+    struct update_rows rows;
+    int64_t sealed_from_us;
+};
+
+void update_conf_default(struct update_conf *c)
+{
+    memset(c, 0, sizeof *c);
+    learn_conf_default(&c->learn);
+}
+
+void update_conf_read(const struct conf *c, struct update_conf *out)
+{
+    out->learn.holdout_us = conf_duration_us(c, "update.sealed");
+    out->learn.train.epochs = (uint32_t)conf_int(c, "update.epochs");
+    out->learn.train.learning_rate = (float)conf_real(c, "update.learning-rate");
+    out->replay = (size_t)conf_int(c, "update.replay");
+    out->decay = (float)conf_real(c, "update.decay");
+    out->consolidation = (float)conf_real(c, "update.consolidation");
+    out->fisher_stays = (float)conf_real(c, "update.fisher-stays");
+    gate_conf_read(c, &out->gate);
+}
+
+static double seconds_since(int64_t start_us)
+{
+    return (double)(progress_now_us() - start_us) / 1e6;
+}
+
+/* The model in service and its training state; whether columns are still what they were. */
+static enum err load(struct updating *u, const struct update_base *base, struct errmsg *e)
+{
+    uint64_t of_model = 0;
+    enum err err = model_load(base->model, base->model_len, &u->served, e);
+    if (err == ERR_OK) {
+        err = train_state_load(base->state, base->state_len, &u->before, &of_model, e);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    const struct model_lineage *l = model_lineage(u->served);
+    struct feature_params *p = &u->learn.params;
+    if (of_model != model_hash(u->served)) {
+        return err_set(e, ERR_MISMATCH, "the training state belongs to another model than %s",
+                       l->version);
+    }
+    p->maturity_us = l->maturity_us;
+    p->blame_ratio = l->blame_ratio;
+    p->blame_tail = l->blame_tail;
+    if (feature_schema_hash(p) != l->schema_hash) {
+        return err_set(
+            e, ERR_MISMATCH,
+            "model %s was trained on other columns (schema %016llx, now %016llx); only a "
+            "full training helps",
+            l->version, (unsigned long long)l->schema_hash,
+            (unsigned long long)feature_schema_hash(p));
+    }
+    return ERR_OK;
+}
+
+static enum err choose(struct updating *u, struct errmsg *e)
+{
+    const struct past *past = u->past;
+    const struct net_shape *s = &u->before.shape;
+    if (past->n == 0 || past->n > UINT32_MAX - 1) {
+        return err_set(e, ERR_CORRUPT, "%zu payments before the end date; give 1 to 4 billion",
+                       past->n);
+    }
+    int64_t first = past->rows[0].tx.event_us;
+    int64_t warmup = (u->learn.until_us - first) / 5;
+    warmup = u->learn.warmup_us < warmup ? u->learn.warmup_us : warmup;
+    u->sealed_from_us = u->learn.until_us - u->learn.holdout_us;
+    if (u->sealed_from_us <= u->before.learnt_until_us) {
+        char learnt[TIME_TEXT_MAX];
+        char until[TIME_TEXT_MAX];
+        time_format(learnt, u->before.learnt_until_us);
+        time_format(until, u->learn.until_us);
+        return err_set(
+            e, ERR_END,
+            "nothing new to learn: model %s has learnt all before %s, and of the history "
+            "before %s the newest %lld days stay sealed",
+            model_lineage(u->served)->version, learnt, until,
+            (long long)(u->learn.holdout_us / TIME_DAY));
+    }
+    const struct update_rows_conf rc = {.warm_until_us = first + warmup,
+                                        .learnt_until_us = u->before.learnt_until_us,
+                                        .sealed_from_us = u->sealed_from_us,
+                                        .replay = u->c->replay,
+                                        .context = s->window,
+                                        .sealed_context = s->layers * (s->window - 1),
+                                        .seed = u->learn.train.seed,
+                                        .scratch = u->learn.scratch};
+    return update_rows_create(past, &rc, &u->rows, e);
+}
+
+static void keep_row(void *ctx, const struct scored *s)
+{
+    float *x = update_rows_columns(ctx, s->tag);
+    if (x != NULL) {
+        memcpy(x, s->x, FEAT_DIM * sizeof *x);
+    }
+}
+
+static enum err compute(struct updating *u, struct errmsg *e)
+{
+    const struct replay_conf rc = {.params = u->learn.params,
+                                   .threshold = {.budget = 0, .burst = 1, .floor = 1, .decline = 2},
+                                   .job = "features"};
+    return replay_run(u->past, &rc, keep_row, &u->rows, e);
+}
+
+static enum err train(struct updating *u,
+                      int (*progress)(void *ctx, const struct train_progress *p), void *ctx,
+                      struct errmsg *e)
+{
+    struct train_conf tc = u->learn.train;
+    tc.shape = u->before.shape;
+    tc.context = u->before.shape.window;
+    tc.holdout_from_us = u->sealed_from_us;
+    const struct train_rows rows = update_rows_train(&u->rows);
+    const struct train_update t = {.conf = &tc,
+                                   .from = &u->before,
+                                   .judge = u->rows.judge,
+                                   .new_from_us = u->before.learnt_until_us,
+                                   .consolidation = u->c->consolidation,
+                                   .decay = u->c->decay,
+                                   .fisher_stays = u->c->fisher_stays};
+    return train_update_run(&t, &rows, progress, ctx, &u->result, e);
+}
+
+/* Scores as served, so the model is packed first; its figures are the gate's, so again after. */
+static enum err judge(struct updating *u, struct update_outcome *out, struct errmsg *e)
+{
+    struct model *made = NULL;
+    float *probability[2] = {malloc((u->rows.n + 1) * sizeof(float)),
+                             malloc((u->rows.n + 1) * sizeof(float))};
+    enum err err = ERR_OK;
+    if (probability[0] == NULL || probability[1] == NULL) {
+        err = err_set(e, ERR_NOMEM, "no memory to judge %zu payments", u->rows.n);
+    }
+    if (err == ERR_OK) {
+        err = learn_pack(&u->result, &u->learn, u->past, out->parent, &out->learnt, e);
+    }
+    if (err == ERR_OK) {
+        err = model_load(out->learnt.model, out->learnt.model_len, &made, e);
+    }
+    if (err == ERR_OK) {
+        err = gate_score(u->served, &u->rows, probability[0], e);
+    }
+    if (err == ERR_OK) {
+        err = gate_score(made, &u->rows, probability[1], e);
+    }
+    if (err == ERR_OK) {
+        err = gate_judge(&u->c->gate, &u->rows, probability[0], probability[1], &out->gate, e);
+    }
+    if (err == ERR_OK) {
+        u->result.holdout_auc = out->gate.auc;
+        u->result.holdout_ap = out->gate.ap;
+        u->result.holdout_brier = out->gate.brier;
+        learnt_done(&out->learnt);
+        err = learn_pack(&u->result, &u->learn, u->past, out->parent, &out->learnt, e);
+    }
+    model_free(made);
+    free(probability[0]);
+    free(probability[1]);
+    return err;
+}
+
+static enum err run_all(struct updating *u, const struct update_base *base,
+                        int (*progress)(void *ctx, const struct train_progress *p), void *ctx,
+                        struct update_outcome *out, struct errmsg *e)
+{
+    int64_t start = progress_now_us();
+    enum err err = load(u, base, e);
+    if (err == ERR_OK) {
+        snprintf(out->parent, sizeof out->parent, "%s", model_lineage(u->served)->version);
+        out->learnt_until_us = u->before.learnt_until_us;
+        err = choose(u, e);
+    }
+    if (err == ERR_OK) {
+        err = compute(u, e);
+        out->features_s = seconds_since(start);
+    }
+    if (err == ERR_OK) {
+        start = progress_now_us();
+        err = train(u, progress, ctx, e);
+        out->training_s = seconds_since(start);
+    }
+    if (err == ERR_OK) {
+        start = progress_now_us();
+        err = judge(u, out, e);
+        out->judging_s = seconds_since(start);
+    }
+    out->epochs = u->result.epochs_done;
+    out->kept = u->rows.n;
+    out->news = u->rows.count[USE_NEWS];
+    out->news_frauds = u->rows.frauds[USE_NEWS];
+    out->replay = u->rows.count[USE_REPLAY];
+    out->replay_frauds = u->rows.frauds[USE_REPLAY];
+    return err;
+}
+
+enum err update_run(const struct past *past, const struct update_conf *c,
+                    const struct update_base *base,
+                    int (*progress)(void *ctx, const struct train_progress *p), void *ctx,
+                    struct update_outcome *out, struct errmsg *e)
+{
+    struct updating u = {.past = past, .c = c, .learn = c->learn};
+    struct update_outcome o = {.news = 0};
+    enum err err = run_all(&u, base, progress, ctx, &o, e);
+    update_rows_done(&u.rows);
+    train_result_done(&u.result);
+    train_result_done(&u.before);
+    model_free(u.served);
+    if (err != ERR_OK) {
+        update_outcome_done(&o);
+        return err;
+    }
+    *out = o;
+    return ERR_OK;
+}
+
+void update_outcome_done(struct update_outcome *u)
+{
+    learnt_done(&u->learnt);
+}

@@ -1,0 +1,100 @@
+/* The weekly update: from a model in service, with its training state, to a new one.  Chooses
+ * payments, computes their features by replay, trains (model/train_update.h), applies the gate. */
+#ifndef FD_DAEMON_UPDATE_H
+#define FD_DAEMON_UPDATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/conf.h"
+#include "base/err.h"
+#include "daemon/gate.h"
+#include "daemon/learn.h"
+#include "daemon/past.h"
+#include "model/train.h"
+
+struct update_conf {
+    struct learn_conf learn; /* params are taken from the model, all but rates_version;
+                                holdout_us: the sealed stretch */
+    size_t replay;           /* legitimate payments in the replay */
+    float consolidation, decay, fisher_stays; /* model/train_update.h */
+    struct gate_conf gate;
+};
+
+/* The model in service.  Borrowed. */
+struct update_base {
+    const void *model, *state;
+    size_t model_len, state_len;
+};
+
+struct update_outcome {
+    struct learnt learnt;
+    char parent[32];
+    struct gate_report gate;
+    size_t news, news_frauds, replay, replay_frauds, kept;
+    int64_t learnt_until_us;
+    uint32_t epochs;                          /* of those run, the best */
+    double features_s, training_s, judging_s; /* wall time of the parts */
+};
+
+/* The options "update.*": a part of the settings' table. */
+#define UPDATE_OPTIONS                                                                             \
+    {"update.sealed",                                                                              \
+     CONF_DURATION,                                                                                \
+     0,                                                                                            \
+     "7d",                                                                                         \
+     86400,                                                                                        \
+     31536000,                                                                                     \
+     "the newest matured stretch, which an update does not learn: it says when to stop, "          \
+     "calibrates, and is the gate"},                                                               \
+        {"update.epochs",                                                                          \
+         CONF_INT,                                                                                 \
+         0,                                                                                        \
+         "3",                                                                                      \
+         1,                                                                                        \
+         100,                                                                                      \
+         "passes of an update over its payments, at most"},                                        \
+        {"update.learning-rate", CONF_REAL, 0, "3e-4", 1e-7, .1, "of an update, at its highest"},  \
+        {"update.replay",                                                                          \
+         CONF_INT,                                                                                 \
+         0,                                                                                        \
+         "6000",                                                                                   \
+         0,                                                                                        \
+         1e8,                                                                                      \
+         "older legitimate payments that an update sees again, besides all older frauds"},         \
+        {"update.decay",                                                                           \
+         CONF_REAL,                                                                                \
+         0,                                                                                        \
+         ".05",                                                                                    \
+         0,                                                                                        \
+         100,                                                                                      \
+         "of an update's weights towards the served ones"},                                        \
+        {"update.consolidation",                                                                   \
+         CONF_REAL,                                                                                \
+         0,                                                                                        \
+         "1",                                                                                      \
+         0,                                                                                        \
+         1e9,                                                                                      \
+         "strength of elastic weight consolidation"},                                              \
+    {                                                                                              \
+        "update.fisher-stays", CONF_REAL, 0, ".95", 0, 1,                                          \
+            "share of the older payments' Fisher information that an update keeps"                 \
+    }
+
+void update_conf_default(struct update_conf *c);
+/* Takes settings update.*, gate.* and alert.budget. */
+void update_conf_read(const struct conf *c, struct update_conf *out);
+
+/* Makes the new model, whatever the gate says: out->gate.passed tells.  update_outcome_done frees.
+ * ERR_END       nothing has matured since that is not of the sealed stretch
+ * ERR_INVALID   the history lacks what is needed (named)
+ * ERR_MISMATCH  state and model do not belong together, or the columns have changed: a full
+ *               training is needed
+ * ERR_CORRUPT   model or state */
+FD_MUSTCHECK enum err update_run(const struct past *past, const struct update_conf *c,
+                                 const struct update_base *base,
+                                 int (*progress)(void *ctx, const struct train_progress *p),
+                                 void *ctx, struct update_outcome *out, struct errmsg *e);
+void update_outcome_done(struct update_outcome *u);
+
+#endif
