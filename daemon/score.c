@@ -214,7 +214,7 @@ static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, i
     o->emit_from = committed >= 0 ? committed : low;
     o->learn = learn_from(s, partition, low, o->emit_from);
     o->from = -1;
-    o->committed = committed;
+    o->committed = o->acknowledged = committed;
     o->paused = true;
     s->bus.pause(s->bus.self, TOPIC_TRANSACTIONS, partition, true);
     if (partition >= s->partition_top) {
@@ -228,41 +228,38 @@ static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, i
     return o->learn;
 }
 
-/* Commits what is acknowledged: batches before first_open. */
+/* Commits what is acknowledged: batches before first_open.  What fails is tried again the next
+ * time. */
 static void commit_acknowledged(struct score *s, uint64_t first_open, bool sync)
 {
-    int64_t next[SCORE_PARTITIONS_MAX];
     struct errmsg e;
     first_open = first_open < s->unsent ? first_open : s->unsent;
-    for (int32_t p = 0; p < s->partition_top; p++) {
-        next[p] = -1;
-    }
     while (s->flight_count > 0) {
         const struct flight *f = &s->flight[s->flight_first % FLIGHT_MAX];
         if (f->batch >= first_open) {
             break;
         }
-        next[f->partition] = f->next;
+        s->owned[f->partition].acknowledged = f->next;
         s->flight_first++;
         s->flight_count--;
     }
     int32_t last = -1;
     for (int32_t p = 0; p < s->partition_top; p++) {
         const struct owned *o = &s->owned[p];
-        if (next[p] <= o->committed || o->lane == NULL) {
-            next[p] = -1;
-        } else {
-            last = p;
-        }
+        last = o->lane != NULL && o->acknowledged > o->committed ? p : last;
     }
     for (int32_t p = 0; p <= last; p++) {
+        struct owned *o = &s->owned[p];
+        if (o->lane == NULL || o->acknowledged <= o->committed) {
+            continue;
+        }
         /* the last one waits for the broker, and with it all before: one request */
-        if (next[p] >= 0 && s->bus.commit(s->bus.self, TOPIC_TRANSACTIONS, p, next[p],
-                                          sync && p == last, &e) == ERR_OK) {
-            s->owned[p].committed = next[p];
-        } else if (next[p] >= 0) {
+        if (s->bus.commit(s->bus.self, TOPIC_TRANSACTIONS, p, o->acknowledged, sync && p == last,
+                          &e) == ERR_OK) {
+            o->committed = o->acknowledged;
+        } else {
             log_line(FD_LOG_WARN, "commit_failed", "partition=%" PRId32 " offset=%" PRId64, p,
-                     next[p]);
+                     o->acknowledged);
         }
     }
 }

@@ -42,10 +42,10 @@ static bool claim(struct score *s)
             journal_order_owns(s->order, &s->writer, p)) {
             continue;
         }
-        if (must_go_back(s, p)) {
+        const struct journal_turn *t = &s->order->turns[p];
+        if (must_go_back(s, p) || (t->placed != 0 && score_lacks_entries(s, p, t->next))) {
             return false;
         }
-        const struct journal_turn *t = &s->order->turns[p];
         journal_claim(s->writing, &s->writer, s->order->position - 1, p,
                       t->placed != 0 ? t->next : o->learn);
         if (!write_entry(s)) {

@@ -9,14 +9,16 @@
 
 /* ---- rebuilding ---- */
 
-/* Where the stretch of the journal that is repeated begins. */
+/* Where the stretch of the journal that is repeated begins.  Asked anew each time: retention may
+ * have moved the log's beginning since it was first read. */
 static int64_t journal_start(const struct score *s)
 {
-    if (s->from_low || s->conf.warm_us <= 0 || s->conf.wall_us == NULL) {
+    if (s->bus.offset_at == NULL) {
         return s->journal_low;
     }
-    int64_t at =
-        s->bus.offset_at(s->bus.self, TOPIC_JOURNAL, 0, s->conf.wall_us() - s->conf.warm_us);
+    bool all = s->from_low || s->conf.warm_us <= 0 || s->conf.wall_us == NULL;
+    int64_t at = s->bus.offset_at(s->bus.self, TOPIC_JOURNAL, 0,
+                                  all ? 0 : s->conf.wall_us() - s->conf.warm_us);
     return at > s->journal_low ? at : s->journal_low;
 }
 
@@ -29,7 +31,11 @@ static enum err new_lane(struct score *s, int32_t partition, struct errmsg *e)
     inbox_clear(&o->inbox);
     o->from = -1;
     o->emit_from = o->next > o->emit_from ? o->next : o->emit_from; /* sent already: never again */
-    o->had = false;
+    o->had = o->follows = false;
+    if (s->bus.offset_at != NULL) { /* retention may have moved it since the partition came */
+        int64_t low = s->bus.offset_at(s->bus.self, TOPIC_TRANSACTIONS, partition, 0);
+        o->low = low > o->low ? low : o->low;
+    }
     return lane_create(s->pipeline, s->world, partition, &o->lane, e);
 }
 
@@ -231,22 +237,42 @@ static bool run_part(struct score *s, const struct journal_part *part)
     return true;
 }
 
-/* A stretch whose messages retention has taken already: the world learns it, the cards do not. */
-static bool is_gone(struct score *s, const struct owned *o, const struct journal_part *part)
+bool score_lacks_entries(struct score *s, int32_t partition, int64_t next)
 {
-    if (part->first >= o->low) {
+    struct owned *o = &s->owned[partition];
+    if (o->follows || next <= o->emit_from) {
+        o->follows = true;
         return false;
     }
-    if (part->last >= o->emit_from) {
+    if (s->order->begin > s->journal_low && !s->from_low) {
+        s->from_low = s->rebuild = true;
+        return true;
+    }
+    score_fail(s, "journal_gone",
+               "partition %" PRId32 ": offsets %" PRId64 " to %" PRId64
+               " were not decided yet, and the journal's entries about them are gone; raise the "
+               "journal's retention, and commit offset %" PRId64 " to go on without them",
+               partition, o->emit_from, next - 1, next);
+    return true;
+}
+
+/* The beginning of a part that retention has taken already: the world learns it, the cards do not.
+ * Where it was to be decided that is the end: somebody must know. */
+static void pass_gone(struct score *s, const struct journal_part *part)
+{
+    const struct owned *o = &s->owned[part->partition];
+    if (s->applying.offset >= o->low) {
+        return;
+    }
+    if (o->emit_from < o->low && part->last >= o->emit_from) {
         score_fail(s, "messages_gone",
-                   "partition %" PRId32 ": offsets %" PRId64 " to %" PRId64
-                   " were to be decided, but the log begins at %" PRId64
+                   "partition %" PRId32 ": offsets from %" PRId64
+                   " on were to be decided, but the log begins at %" PRId64
                    "; raise the transactions topic's retention, and commit an offset from there "
                    "on to go on without them",
-                   part->partition, part->first, part->last, o->low);
+                   part->partition, o->emit_from, o->low);
     }
-    s->stats.unlearnt += (uint64_t)(part->last - part->first + 1);
-    return true;
+    pass_missing(s, part, o->low);
 }
 
 /* false: more must come. */
@@ -262,10 +288,16 @@ static bool apply_part(struct score *s, const struct journal_part *part,
     }
     if (verdict != JOURNAL_COUNTS) {
         s->stats.not_counted++;
-    } else if (o->lane == NULL || is_gone(s, o, part)) {
+    } else if (o->lane == NULL) {
         follow_rest(s, part);
-    } else if (!score_read_from(s, part->partition, a->offset) || !run_part(s, part)) {
+    } else if (score_lacks_entries(s, part->partition, part->first)) {
         return false;
+    } else {
+        pass_gone(s, part);
+        if (a->offset <= part->last &&
+            (!score_read_from(s, part->partition, a->offset) || !run_part(s, part))) {
+            return false;
+        }
     }
     a->part++;
     a->offset = -1;

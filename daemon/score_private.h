@@ -20,17 +20,19 @@
 
 struct owned {
     struct lane *lane;
-    struct inbox inbox; /* messages from `from` on, as far as they are read */
-    int64_t from;       /* -1: not being read yet */
-    int64_t read;       /* after the last message read */
-    int64_t low;        /* the log's first offset when the partition came */
-    int64_t learn;      /* where it begins if no entry ever spoke of it */
-    int64_t emit_from;  /* offsets below are learnt from only */
-    int64_t next;       /* after the last message decided */
-    int64_t committed;  /* next offset as committed by us; -1 nothing yet */
-    int64_t claim_us;   /* monotonic: not claimed before, another one has taken it over */
+    struct inbox inbox;   /* messages from `from` on, as far as they are read */
+    int64_t from;         /* -1: not being read yet */
+    int64_t read;         /* after the last message read */
+    int64_t low;          /* the log's first offset when learning began */
+    int64_t learn;        /* where it begins if no entry ever spoke of it */
+    int64_t emit_from;    /* offsets below are learnt from only */
+    int64_t next;         /* after the last message decided */
+    int64_t committed;    /* next offset as committed by us; -1 nothing yet */
+    int64_t acknowledged; /* next offset that may be committed */
+    int64_t claim_us;     /* monotonic: not claimed before, another one has taken it over */
     bool paused;
-    bool had; /* we were its owner by the journal */
+    bool had;     /* we were its owner by the journal */
+    bool follows; /* what comes next of it joins on to what was decided */
 };
 
 /* After this batch the partition's next offset is `next`. */
@@ -148,6 +150,10 @@ void score_rebuild(struct score *s);
 void score_apply(struct score *s);
 /* Has the partition's messages come from this offset on; false: not possible yet. */
 bool score_read_from(struct score *s, int32_t partition, int64_t offset);
+/* Whether the partition would go on at `next` with something before it undecided, because the
+ * entries about it lie before those read: then the journal is read from its beginning, or it is the
+ * end. */
+bool score_lacks_entries(struct score *s, int32_t partition, int64_t next);
 /* Whether the entry being applied waits for this partition's messages. */
 bool score_waits_for(const struct score *s, int32_t partition);
 /* What was decided of a partition up to `next`: committed once acknowledged. */

@@ -164,11 +164,21 @@ static bool breaks(const struct client *c, enum bus_mem_promise promise)
     return (c->m->broken & (1U << promise)) != 0;
 }
 
+/* After the last message that readers see. */
+static int64_t high_of(const struct mem_log *l)
+{
+    size_t high = 0;
+    while (high < l->count && l->record[high].acked) {
+        high++;
+    }
+    return (int64_t)high;
+}
+
 static void start(struct client *c, enum bus_topic topic, int32_t partition, int64_t committed)
 {
     const struct mem_log *l = &c->m->log[topic][partition];
     struct mem_part *p = &c->part[topic][partition];
-    int64_t high = (int64_t)l->count;
+    int64_t high = high_of(l);
     p->paused = p->fenced = false;
     int64_t next = c->events.assigned(c->events.ctx, topic, partition, committed, l->low, high);
     if (next < l->low || next > high) {
@@ -221,6 +231,11 @@ static size_t take(struct client *c, enum bus_topic topic, int32_t partition,
         return 0;
     }
     max = thinned(c, max);
+    if (p->next < l->low) {
+        c->fell = true;
+        c->events.trouble(c->events.ctx, true, "the offset is no longer in the log");
+        return 0;
+    }
     for (; n < max && p->next < (int64_t)l->count; p->next++) {
         const struct mem_record *r = &l->record[p->next];
         if (!r->acked && !r->lost && !breaks(c, PROMISE_READ_ACKED)) {
@@ -334,13 +349,13 @@ static void ack_all(struct client *c)
 }
 
 /* The record as it will lie in the log. */
-static struct mem_record made_of(const struct bus_record *r)
+static struct mem_record made_of(const struct bus_mem *m, const struct bus_record *r)
 {
     struct mem_record to = {.key = r->key != NULL ? copy(r->key, r->key_len) : NULL,
                             .key_len = r->key_len,
                             .value = copy(r->value, r->value_len),
                             .value_len = r->value_len,
-                            .timestamp_us = r->timestamp_us,
+                            .timestamp_us = r->timestamp_us != 0 ? r->timestamp_us : m->now_us,
                             .batch = r->batch};
     copy_headers(&to, r->headers, r->header_count);
     return to;
@@ -376,7 +391,7 @@ static enum err mem_send(void *self, const struct bus_record *r, struct errmsg *
     if (partition < 0) {
         partition = (int32_t)(hash_bytes(r->key, r->key_len, 0) % BUS_MEM_PARTITIONS);
     }
-    struct mem_record made = made_of(r);
+    struct mem_record made = made_of(c->m, r);
     c->counters.produced++;
     if (prompt) {
         made.acked = true;

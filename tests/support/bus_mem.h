@@ -30,7 +30,7 @@ struct mem_record {
     struct bus_header headers[BUS_HEADERS_MAX]; /* owned */
     uint64_t batch;
     bool acked; /* what the test appended itself counts as acknowledged */
-    bool lost;  /* not all replicas had it when its writer died: nobody ever reads it */
+    bool lost;  /* a gap: nobody ever reads it */
 };
 
 struct bus_mem *bus_mem_create(void);
@@ -106,8 +106,13 @@ enum bus_mem_promise {
 };
 void bus_mem_break(struct bus_mem *m, enum bus_mem_promise promise);
 
+/* The brokers' time, of records that come without one; 0 at the beginning. */
+void bus_mem_now(struct bus_mem *m, int64_t now_us);
+
 /* Whether the process knows the partition as its own. */
 bool bus_mem_owned(const struct bus *bus, enum bus_topic topic, int32_t partition);
+/* Whether it was to read what the log had no more, and was told so as of a fatal trouble. */
+bool bus_mem_fell(const struct bus *bus);
 /* The group has given the partition to others; the process does not know yet.  Its commits have no
  * effect. */
 void bus_mem_fence(const struct bus *bus, enum bus_topic topic, int32_t partition);

@@ -111,6 +111,11 @@ void bus_mem_watch(struct bus_mem *m, const struct bus_mem_watch *watch)
     m->watch = *watch;
 }
 
+void bus_mem_now(struct bus_mem *m, int64_t now_us)
+{
+    m->now_us = now_us;
+}
+
 void bus_mem_break(struct bus_mem *m, enum bus_mem_promise promise)
 {
     m->broken |= 1U << promise;
@@ -120,6 +125,12 @@ bool bus_mem_owned(const struct bus *bus, enum bus_topic topic, int32_t partitio
 {
     const struct client *c = bus->self;
     return c->part[topic][partition].ours;
+}
+
+bool bus_mem_fell(const struct bus *bus)
+{
+    const struct client *c = bus->self;
+    return c->fell;
 }
 
 void bus_mem_fence(const struct bus *bus, enum bus_topic topic, int32_t partition)
@@ -148,6 +159,24 @@ void bus_mem_stun(const struct bus *bus)
     c->stunned = true;
 }
 
+/* A record that was never acknowledged leaves the log: its leader died, too.  Those behind it are
+ * sent again by their writers. */
+static void truncate(struct bus_mem *m, enum bus_topic topic, int32_t partition, size_t at)
+{
+    struct mem_log *l = &m->log[topic][partition];
+    bus_mem_drop(&l->record[at]);
+    l->count--;
+    memmove(&l->record[at], &l->record[at + 1], (l->count - at) * sizeof l->record[0]);
+    for (struct client *c = m->first; c != NULL; c = c->next) {
+        for (size_t i = 0; i < c->pending_count; i++) {
+            struct mem_pending *p = &c->pending[(c->pending_first + i) % PENDING_MAX];
+            if (p->topic == topic && p->partition == partition && p->at > at && !p->travels) {
+                p->at--;
+            }
+        }
+    }
+}
+
 void bus_mem_crash(struct bus *bus, struct rng *r)
 {
     struct client *c = bus->self;
@@ -160,7 +189,7 @@ void bus_mem_crash(struct bus *bus, struct rng *r)
         bool *gone = &cut[p->topic][p->partition];
         *gone |= rng_below(r, 4) == 0;
         if (*gone) {
-            c->m->log[p->topic][p->partition].record[p->at].lost = true;
+            truncate(c->m, p->topic, p->partition, p->at);
         } else {
             bus_mem_acknowledge(c, p);
         }

@@ -30,6 +30,7 @@ struct bus_mem {
     size_t travel_count;
     struct client *first; /* buses that are open */
     uint64_t clients;
+    int64_t now_us;
     unsigned broken; /* bits of enum bus_mem_promise */
     struct bus_mem_watch watch;
 };
@@ -70,7 +71,7 @@ struct client {
     struct mem_pending *pending; /* ring of [PENDING_MAX] */
     size_t pending_first, pending_count;
     uint64_t sent;
-    bool hold_acks, hold_journal, journal_travels, fail_commits, killed, stunned;
+    bool hold_acks, hold_journal, journal_travels, fail_commits, killed, stunned, fell;
     size_t full, room, ack_on_wait;
     enum err refuse[TOPIC_COUNT];
     int32_t turn;     /* group partition that comes first */
