@@ -82,7 +82,7 @@ endif
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e torture bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-steps bench-streams bench-train asan tsan coverage \
+.PHONY: all chaos build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e torture bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-steps bench-streams bench-train asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format man completion install deb deb-check deb-try clean
 .SECONDARY:
 
@@ -140,6 +140,14 @@ $(UNIT) $(INTEG): %: %.o $(SUPPORT) $(B)/libfraud.a
 # Counts allocations: every object linked calls the test's own.
 $(B)/tests/unit/test_no_malloc: \
   LDLIBS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+# The simulation: safeguards of the program are replaced at the linker, one at a time.
+comma := ,
+CHAOS := $(B)/tests/chaos/chaos $(B)/tests/unit/test_chaos
+$(CHAOS): LDLIBS += $(addprefix -Wl$(comma)--wrap=,journal_order_apply \
+  score_follow_to score_follow_again score_rebuild feat_world_follow pipeline_messages pipeline_admit)
+$(B)/tests/chaos/chaos: %: %.o $(SUPPORT) $(B)/libfraud.a
+	$(call say,LD,$@)
+	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
 $(BENCH): %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(call say,LD,$@)
 	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
@@ -160,6 +168,8 @@ e2e: $(B)/tests/integration/test_end_to_end $(B)/fraudd  ## DATA=FILE: LIMIT (50
 	E2E_DATA=$(DATA) E2E_LIMIT=$(or $(LIMIT),500000) $(RUN) $< '*two_scores*'
 torture: $(B)/tests/integration/test_torture $(B)/fraudd  ## score and sink killed KILLS (200) times under load: nothing lost, nothing doubled, all of it decided again from the record
 	TORTURE_KILLS=$(or $(KILLS),200) $(RUN) $<
+chaos: $(B)/tests/chaos/chaos           ## SEEDS (1000) runs of several scoring processes while everything goes wrong [WITHOUT=owner]
+	$(RUN) nice $< --seeds $(or $(SEEDS),1000) $(if $(WITHOUT),--without $(WITHOUT))
 bench: $(BENCH) $(B)/fraudd             ## print speed numbers
 	@for b in $(BENCH); do echo "== $$b"; $(RUN) $$b || exit 1; done
 bench-quality: $(B)/fraudd              ## quality on the handbook's stream: DATA=FILE [QUALITY="--seeds 1 --peers"]

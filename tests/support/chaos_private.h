@@ -1,0 +1,104 @@
+/* The inside of the simulation: chaos.c (a seed from its beginning to its end), chaos_act.c (what
+ * happens), chaos_check.c (what must be true).  Private to them. */
+#ifndef FD_TESTS_CHAOS_PRIVATE_H
+#define FD_TESTS_CHAOS_PRIVATE_H
+
+#include "base/err.h"
+#include "base/rng.h"
+#include "tests/support/chaos.h"
+#include "tests/support/scorer.h"
+
+enum { MEMBERS = 3, PARTITIONS_MAX = 4, MESSAGES_MAX = 96, MODELS = 3, DEPTH_MAX = 2 };
+
+enum life {
+    GONE,
+    RUNS,
+    INSIDE /* its turn is on the stack: it is stopped at a call of the bus, or has been called */
+};
+
+struct member {
+    struct process process;
+    enum life life;
+    struct chaos *chaos;
+    struct rng thin;
+    bool stunned; /* dead within its turn */
+    bool stops;   /* asked to end: does not wait for the brokers */
+    bool refused; /* its records are: it may fail */
+    bool stopped; /* by the hook: the group may take its partitions */
+};
+
+/* What is known of a message's outcome. */
+enum { OUTCOME_DECIDED = 1, OUTCOME_DEAD = 2 };
+
+/* A message in its log. */
+struct placed {
+    size_t message;       /* in chaos.all */
+    uint8_t outcome;      /* acknowledged */
+    const char *decision; /* NULL: none */
+};
+
+struct chaos {
+    struct rng r;
+    uint64_t seed;
+    bool trace, weak, calm, failed;
+    enum safeguard without;
+    struct chaos_tally *tally;
+    char *why;
+    size_t why_size;
+    int depth;
+
+    struct bus_mem *m;
+    struct score_conf conf;
+    struct member member[MEMBERS];
+    int member_count;
+    enum { PROMPT, HELD, TRAVELS } journal;
+    int32_t partitions;
+    int owner[PARTITIONS_MAX], wanted[PARTITIONS_MAX]; /* member; -1: nobody */
+    bool revoking[PARTITIONS_MAX];
+
+    struct messages all;
+    uint32_t cards;
+    size_t appended;
+    int64_t begin[PARTITIONS_MAX]; /* the logs' first offset */
+    struct placed placed[PARTITIONS_MAX][MESSAGES_MAX];
+    size_t placed_count[PARTITIONS_MAX];
+    uint64_t labels;
+};
+
+/* Monotonic time of all processes. */
+extern int64_t chaos_now_us;
+
+void chaos_fail(struct chaos *s, const char *fmt, ...) FD_PRINTF(2, 3);
+void chaos_trace(const struct chaos *s, const char *fmt, ...) FD_PRINTF(2, 3);
+/* true once in n. */
+bool chaos_one_in(struct chaos *s, uint64_t n);
+
+/* chaos_act.c */
+void chaos_start(struct chaos *s, struct member *one);
+/* Something happens. */
+void chaos_step(struct chaos *s);
+/* The next n messages come into their logs. */
+void chaos_append(struct chaos *s, size_t n);
+/* The group gives partitions to other members, as far as these have given them up. */
+void chaos_coordinate(struct chaos *s);
+/* Draws who is to have which partition. */
+void chaos_rebalance(struct chaos *s);
+void chaos_turn(struct chaos *s, struct member *one);
+/* Ends a process: as asked to, or by death. */
+void chaos_end(struct chaos *s, struct member *one);
+void chaos_die(struct chaos *s, struct member *one);
+/* From here on nothing goes wrong. */
+void chaos_calm(struct chaos *s);
+
+/* chaos_check.c */
+struct bus_mem_watch chaos_watch(struct chaos *s);
+/* At the end of a process's life: what it counted. */
+void chaos_check_process(struct chaos *s, const struct member *one);
+/* All that is checked when everything is decided. */
+void chaos_check(struct chaos *s);
+bool chaos_all_committed(const struct chaos *s);
+
+/* chaos.c */
+const struct mem_record *chaos_model_part(size_t model);
+
+#endif

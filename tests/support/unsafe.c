@@ -1,0 +1,145 @@
+#include "tests/support/unsafe.h"
+
+#include "daemon/score_private.h"
+
+const char *const SAFEGUARD_NAMES[SAFE_COUNT] = {
+    [SAFE_ALL] = "none",        [SAFE_OWNER] = "owner",
+    [SAFE_NEXT] = "next",       [SAFE_POSITIONS] = "positions",
+    [SAFE_WAIT] = "wait",       [SAFE_REBUILD] = "rebuild",
+    [SAFE_AGAIN] = "again",     [SAFE_FOLLOW] = "follow",
+    [SAFE_FATES] = "fates",     [SAFE_REPEATS] = "repeats",
+    [SAFE_READ_ACKED] = "read", [SAFE_ACKS] = "acks",
+    [SAFE_QUEUE] = "queue",     [SAFE_SEEK] = "seek",
+};
+
+const char *const SAFEGUARD_TEXTS[SAFE_COUNT] = {
+    [SAFE_ALL] = "nothing is removed",
+    [SAFE_OWNER] = "a part counts only if its writer owns the partition",
+    [SAFE_NEXT] = "a part counts only if it begins where the partition's last one ended",
+    [SAFE_POSITIONS] = "labels and notices are in force from the recorded positions on",
+    [SAFE_WAIT] = "an entry waits until the labels and notices that it names are read",
+    [SAFE_REBUILD] = "a partition that comes is learnt before it is decided",
+    [SAFE_AGAIN] = "state made anew is given the labels and models of before again",
+    [SAFE_FOLLOW] = "payments of other processes' partitions change the world, too",
+    [SAFE_FATES] = "what was recorded of a message is done, not what would be found now",
+    [SAFE_REPEATS] = "a payment that came before gets its answer again",
+    [SAFE_READ_ACKED] = "an entry is executed only once all replicas have it",
+    [SAFE_ACKS] = "offsets are committed after acknowledgement",
+    [SAFE_QUEUE] = "a record that finds the queue full waits, it is not dropped",
+    [SAFE_SEEK] = "a partition is read from where the journal says it goes on",
+};
+
+static enum safeguard removed;
+
+void unsafe_without(enum safeguard which)
+{
+    removed = which;
+}
+
+void unsafe_bus(struct bus_mem *m, enum safeguard which)
+{
+    if (which == SAFE_READ_ACKED) {
+        bus_mem_break(m, PROMISE_READ_ACKED);
+    } else if (which == SAFE_ACKS) {
+        bus_mem_break(m, PROMISE_ACKS);
+    } else if (which == SAFE_QUEUE) {
+        bus_mem_break(m, PROMISE_QUEUE);
+    } else if (which == SAFE_SEEK) {
+        bus_mem_break(m, PROMISE_SEEK);
+    }
+}
+
+/* What the linker calls instead of a function, and the function itself. */
+/* NOLINTBEGIN(bugprone-reserved-identifier): the linker's names */
+void __real_journal_order_apply(struct journal_order *o, int64_t offset,
+                                const struct journal_entry *e, enum journal_verdict *out);
+void __wrap_journal_order_apply(struct journal_order *o, int64_t offset,
+                                const struct journal_entry *e, enum journal_verdict *out);
+bool __real_score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next);
+bool __wrap_score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next);
+enum err __real_score_follow_again(struct score *s, struct errmsg *e);
+enum err __wrap_score_follow_again(struct score *s, struct errmsg *e);
+void __real_score_rebuild(struct score *s);
+void __wrap_score_rebuild(struct score *s);
+void __real_feat_world_follow(struct feat_world *w, const struct tx *t);
+void __wrap_feat_world_follow(struct feat_world *w, const struct tx *t);
+void __real_pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_message *m,
+                              const uint8_t *fate, size_t n, int64_t emit_from);
+void __wrap_pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_message *m,
+                              const uint8_t *fate, size_t n, int64_t emit_from);
+enum journal_fate __real_pipeline_admit(struct pipeline *p, const struct lane *l,
+                                        const struct bus_message *m, struct tx *out_tx);
+enum journal_fate __wrap_pipeline_admit(struct pipeline *p, const struct lane *l,
+                                        const struct bus_message *m, struct tx *out_tx);
+
+/* A part's verdict is given up: it counts, and moves the partition's next offset. */
+static void count_anyway(struct journal_order *o, const struct journal_part *p,
+                         enum journal_verdict *verdict)
+{
+    o->turns[p->partition].next = p->last + 1;
+    *verdict = JOURNAL_COUNTS;
+}
+
+void __wrap_journal_order_apply(struct journal_order *o, int64_t offset,
+                                const struct journal_entry *e, enum journal_verdict *out)
+{
+    __real_journal_order_apply(o, offset, e, out);
+    for (size_t i = 0; e->kind == JOURNAL_BATCH && i < e->part_count; i++) {
+        const struct journal_part *p = &e->parts[i];
+        const struct journal_turn *t = &o->turns[p->partition];
+        /* of a stranger's parts those that fit, so that only the owner is not asked after */
+        if ((removed == SAFE_OWNER && out[i] == JOURNAL_NOT_OWNER && p->first == t->next) ||
+            (removed == SAFE_NEXT && out[i] == JOURNAL_NOT_NEXT)) {
+            count_anyway(o, p, &out[i]);
+        }
+    }
+}
+
+bool __wrap_score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next)
+{
+    if (removed == SAFE_POSITIONS && labels_next <= s->labels.next &&
+        notices_next <= s->notices.next) {
+        labels_next = s->labels.next;
+        notices_next = s->notices.next;
+    }
+    if (removed == SAFE_WAIT) {
+        labels_next = labels_next < s->labels.next ? labels_next : s->labels.next;
+        notices_next = notices_next < s->notices.next ? notices_next : s->notices.next;
+    }
+    return __real_score_follow_to(s, labels_next, notices_next);
+}
+
+enum err __wrap_score_follow_again(struct score *s, struct errmsg *e)
+{
+    return removed == SAFE_AGAIN ? ERR_OK : __real_score_follow_again(s, e);
+}
+
+void __wrap_score_rebuild(struct score *s)
+{
+    if (removed == SAFE_REBUILD && s->stats.rebuilds > 0) {
+        s->rebuild = false;
+        return;
+    }
+    __real_score_rebuild(s);
+}
+
+void __wrap_feat_world_follow(struct feat_world *w, const struct tx *t)
+{
+    if (removed != SAFE_FOLLOW) {
+        __real_feat_world_follow(w, t);
+    }
+}
+
+void __wrap_pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_message *m,
+                              const uint8_t *fate, size_t n, int64_t emit_from)
+{
+    __real_pipeline_messages(p, l, m, removed == SAFE_FATES ? NULL : fate, n, emit_from);
+}
+
+enum journal_fate __wrap_pipeline_admit(struct pipeline *p, const struct lane *l,
+                                        const struct bus_message *m, struct tx *out_tx)
+{
+    enum journal_fate fate = __real_pipeline_admit(p, l, m, out_tx);
+    return removed == SAFE_REPEATS && fate == JOURNAL_REPEAT ? JOURNAL_DECIDED : fate;
+}
+/* NOLINTEND(bugprone-reserved-identifier) */
