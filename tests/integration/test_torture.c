@@ -49,6 +49,7 @@ struct torture {
     struct site site;
     struct child child[SCORES + 1], produce;
     int starts;
+    int64_t began_us;
     struct order_watch *watch;
     struct rng rng;
     int kills_wanted, kills, kind[KINDS], several, pauses, models;
@@ -319,7 +320,8 @@ static bool moved(uint64_t partitions, const struct order_turn *then)
     return true;
 }
 
-/* It is woken when its partitions are decided elsewhere, and goes on with what it had in hand. */
+/* It is woken when its partitions are decided elsewhere, and goes on with what it had in hand: a
+ * short sleep before leaves it with messages that wait and a batch under way. */
 static void pause_an_owner(void)
 {
     struct score_life life;
@@ -327,6 +329,10 @@ static void pause_an_owner(void)
     int i = -1;
     start_all();
     UNTIL((i = find_owner(&life)) >= 0);
+    child_signal(&t.child[i], SIGSTOP);
+    nap_ms(1200);
+    child_signal(&t.child[i], SIGCONT);
+    nap_ms(1 + (long)rng_below(&t.rng, 40));
     child_signal(&t.child[i], SIGSTOP);
     order_watch_settle(t.watch);
     memcpy(then, order_watch_turns(t.watch), sizeof then);
@@ -338,9 +344,8 @@ static void pause_an_owner(void)
 
 /* ---- the end ---- */
 
-static void stop_gently(int i)
+static void wait_end(int i)
 {
-    child_signal(&t.child[i], SIGTERM);
     if (!child_wait(&t.child[i], 30000) || child_code(&t.child[i]) != 0) {
         child_show(&t.child[i]);
         fail_msg("%s did not end well", t.child[i].log);
@@ -360,10 +365,14 @@ static void drain(void)
     start_all();
     UNTIL(site_score_lag(&t.site) == 0);
     for (int i = 0; i < SCORES; i++) {
-        stop_gently(i); /* what it sent is acknowledged then */
+        child_signal(&t.child[i], SIGTERM);
+    }
+    for (int i = 0; i < SCORES; i++) {
+        wait_end(i); /* what it sent is acknowledged then */
     }
     UNTIL(site_sink_lag(&t.site) == 0);
-    stop_gently(SINK);
+    child_signal(&t.child[SINK], SIGTERM);
+    wait_end(SINK);
 }
 
 /* A new process decides everything from the logs and their recorded order. */
@@ -374,7 +383,8 @@ static void decide_again(int64_t n)
     snprintf(log, sizeof log, "%s/again.log", t.site.folder);
     child_start(c, log, (const char *const[]){"score", "--config", t.site.conf_again, NULL});
     UNTIL(site_size(&t.site, &t.site.topics_again, TOPIC_DECISIONS) >= n);
-    stop_gently(0);
+    child_signal(c, SIGTERM);
+    wait_end(0);
 }
 
 /* Checks a topic with what was written again; returns its different ids. */
@@ -415,11 +425,18 @@ static void check_database(int64_t payments, int64_t alerts)
                      site_size(&t.site, &t.site.topics, TOPIC_LABELS));
 }
 
+/* Since the load began. */
+static double seconds(void)
+{
+    return (double)(progress_now_us() - t.began_us) / 1e6;
+}
+
 static void print_kills(void)
 {
     print_message("%d kills, %d times several at once; an owner paused and woken %d times; "
-                  "%d models\n",
-                  t.kills, t.several, t.pauses, t.models);
+                  "%d models; %d parts of the journal came too late to count; %.0f s\n",
+                  t.kills, t.several, t.pauses, t.models, order_watch_uncounted(t.watch),
+                  seconds());
     for (int k = 0; k < KINDS; k++) {
         print_message("  %5d  %s\n", t.kind[k],
                       k == SINK_KIND ? "sink" : score_phase_name((enum score_phase)k));
@@ -442,8 +459,8 @@ static void start_load(void)
 static void test_killed_at_any_moment_everything_is_decided_once(void **state)
 {
     (void)state;
-    const int64_t began_us = progress_now_us();
-    const int pause_every = 40;
+    const int pause_every = 10;
+    t.began_us = progress_now_us();
     start_load();
     while (t.kills < t.kills_wanted || t.kind[least_hit()] == 0) {
         if (t.kills > 3 * t.kills_wanted + 20) {
@@ -475,8 +492,7 @@ static void test_killed_at_any_moment_everything_is_decided_once(void **state)
                   "%" PRIu64 " alerts (%" PRIu64 " repeated), %" PRId64 " labels; decided again "
                   "from the record: the same bytes; %.0f s\n",
                   payments, repeats, alerts, repeated_alerts,
-                  site_size(&t.site, &t.site.topics, TOPIC_LABELS),
-                  (double)(progress_now_us() - began_us) / 1e6);
+                  site_size(&t.site, &t.site.topics, TOPIC_LABELS), seconds());
 }
 
 int main(void)

@@ -18,7 +18,7 @@
 struct order_watch {
     rd_kafka_t *rk;
     char journal[96], decisions[96];
-    int partitions;
+    int partitions, uncounted;
     struct order_turn turn[ORDER_WATCH_PARTITIONS];
     int64_t decisions_read[ORDER_WATCH_PARTITIONS]; /* next offset of the decisions topic */
     struct journal_order order;
@@ -80,7 +80,9 @@ static void take_batch(struct order_watch *w, const rd_kafka_message_t *m)
 {
     for (size_t i = 0; i < w->entry.part_count; i++) {
         const struct journal_part *part = &w->entry.parts[i];
-        if (w->verdict[i] == JOURNAL_COUNTS) {
+        if (w->verdict[i] != JOURNAL_COUNTS) {
+            w->uncounted++;
+        } else {
             assert_in_range(part->partition, 0, w->partitions - 1);
             struct order_turn *t = &w->turn[part->partition];
             t->journalled_next = part->last + 1;
@@ -173,4 +175,9 @@ void order_watch_settle(struct order_watch *w)
 const struct order_turn *order_watch_turns(const struct order_watch *w)
 {
     return w->turn;
+}
+
+int order_watch_uncounted(const struct order_watch *w)
+{
+    return w->uncounted;
 }

@@ -27,5 +27,7 @@ void order_watch_poll(struct order_watch *w);
 void order_watch_settle(struct order_watch *w);
 /* Borrowed, [partitions]; changes by the calls above. */
 const struct order_turn *order_watch_turns(const struct order_watch *w);
+/* Parts read so far that do not count: their writers were no owners any more. */
+int order_watch_uncounted(const struct order_watch *w);
 
 #endif

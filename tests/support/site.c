@@ -29,7 +29,8 @@ static int topic_partitions(int topic)
                                                                      : 1;
 }
 
-/* A dead member is missed after 2 s, not 6: more kills find a group that is whole again. */
+/* A dead member is missed after 2 s, not 6: more kills find a group that is whole again.  Small
+ * batches: more entries that a kill can fall between. */
 static void write_conf(const struct site *s, const char *path, const char *group,
                        const struct site_topics *topics)
 {
@@ -39,7 +40,7 @@ static void write_conf(const struct site *s, const char *path, const char *group
             "brokers = \"%s\";\ndatabase = \"%s\";\nmodel = \"%s\";\nlog = \"" SITE_LOG "\";\n"
             "group = \"%s\";\nsink-group = \"%s-sink\";\npartitions = %d;\n"
             "http = { listen = \"\"; sink-listen = \"\"; };\nalert = { budget = 400; };\n"
-            "sink = { linger = \"100ms\"; };\n"
+            "sink = { linger = \"100ms\"; };\nscore = { batch = 8; };\n"
             "kafka = { session_timeout_ms = \"2000\"; heartbeat_interval_ms = \"500\"; };\n"
             "topics = {\n",
             s->cluster.brokers, s->postgres.conninfo, s->model, group, group, SITE_PARTITIONS);
