@@ -11,6 +11,7 @@
 
 #include "daemon/http.h"
 
+#define CONNECTIONS 16U
 #define FRESH 4U /* the page in the middle has not been read yet */
 
 /* Pages 0 to 2: the loop owns `filling`, the server's thread `reading`, the third lies in the
@@ -121,9 +122,10 @@ static void reply_text(struct http_reply *out, unsigned status, const char *fmt,
     out->len = out->body != NULL ? strlen(line) : 0;
 }
 
-static void handle(void *ctx, const char *path, struct http_reply *out)
+static void handle(void *ctx, const struct http_request *r, struct http_reply *out)
 {
     struct monitor *m = ctx;
+    const char *path = r->path;
     if (strcmp(path, "/metrics") == 0) {
         reply_metrics(m, out);
     } else if (strcmp(path, "/healthz") == 0) {
@@ -167,7 +169,9 @@ enum err monitor_create(const char *address, int64_t stall_us, int64_t (*now_us)
     m->started_s = (double)now.tv_sec;
     enum err err = ERR_OK;
     if (address[0] != '\0') {
-        err = http_start(address, handle, m, &m->http, e);
+        const struct http_plan plan = {
+            .address = address, .connections = CONNECTIONS, .handler = handle, .ctx = m};
+        err = http_start(&plan, &m->http, e);
     }
     if (err != ERR_OK) {
         monitor_free(m);
@@ -201,6 +205,7 @@ void monitor_publish(struct monitor *m)
 {
     m->filling =
         atomic_exchange_explicit(&m->middle, m->filling | FRESH, memory_order_acq_rel) & ~FRESH;
+    http_end_late(m->http);
 }
 
 unsigned monitor_port(const struct monitor *m)
