@@ -121,6 +121,7 @@ $(patsubst %.c,$(B)/%.o,$(wildcard model/tape*.c model/bins*.c model/net.c model
 endif
 $(B)/daemon/version.o: CFLAGS += -DFD_REVISION='"$(REVISION)"'
 $(B)/storage/migrate.o: $(wildcard sql/*.sql)
+$(B)/daemon/console_files.o: $(wildcard daemon/console/*)
 $(B)/libfraud.a: $(LIB_OBJ)
 	@rm -f $@
 	$(call say,AR,$@)

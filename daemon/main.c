@@ -16,6 +16,7 @@ static const struct cmd COMMANDS[] = {
     {"model", "the registry: list, show, import, export, promote, rollback", cmd_model},
     {"alerts", "the analysts' queue: list, show, claim, resolve, snooze, release", cmd_alerts},
     {"audit", "who did what, and whether that record is intact", cmd_audit},
+    {"console", "the analysts' page over the queue, for browsers", cmd_console},
     {"labels", "verdicts: import of chargebacks, list", cmd_labels},
     {"migrate", "brings the database to this program's schema", cmd_migrate},
     {"demo", "shows everything on this machine, with servers of its own", cmd_demo},

@@ -214,12 +214,15 @@ static void print_bounds(FILE *f, const char *what, const struct bounds *b)
 
 void metrics_print_doc(FILE *f)
 {
-    fputs("# Metrics\n"
-          "`fraudd score` serves them at http.listen, `fraudd sink` at http.sink-listen:\n"
-          "`/metrics` in Prometheus' text format, `/healthz` (200 while the daemon's loop turns), "
-          "`/readyz`\n(200 once everything is learnt or connected, 503 with the reason before).\n\n"
-          "| name | type | labels | daemon | what it is |\n|---|---|---|---|---|\n",
-          f);
+    fputs(
+        "# Metrics\n"
+        "`fraudd score` serves them at http.listen, `fraudd sink` at http.sink-listen (both: these "
+        "two),\n`fraudd console` its own and those of build, loop, reloads and process at "
+        "http.console-listen:\n"
+        "`/metrics` in Prometheus' text format, `/healthz` (200 while the daemon's loop turns), "
+        "`/readyz`\n(200 once everything is learnt or connected, 503 with the reason before).\n\n"
+        "| name | type | labels | daemon | what it is |\n|---|---|---|---|---|\n",
+        f);
     for (unsigned m = 0; m < METRIC_COUNT; m++) {
         const struct metric_info *i = &METRICS[m];
         fprintf(f, "| `%s` | %s | %s | %s | %s |\n", i->name, kind_name(i->kind), i->labels, i->who,

@@ -87,8 +87,19 @@ const struct conf_option SETTINGS[] = {
     {"http.listen", CONF_TEXT, 0, "127.0.0.1:9464", 0, 0,
      "address of score's /metrics, /healthz and /readyz; empty: none"},
     {"http.sink-listen", CONF_TEXT, 0, "127.0.0.1:9465", 0, 0, "the same of the sink"},
+    {"http.console-listen", CONF_TEXT, 0, "127.0.0.1:9467", 0, 0, "the same of the console"},
     {"http.stall", CONF_DURATION, 0, "60s", 5, 3600,
      "/healthz fails when the daemon's loop has not turned for so long"},
+    {"console.listen", CONF_TEXT, 0, "127.0.0.1:9466", 0, 0, "address of the analysts' page"},
+    {"console.name", CONF_TEXT, 0, "", 0, 0,
+     "name under which an HTTPS proxy serves that page, such as fraud.example.org: its cookie then "
+     "goes over HTTPS only; empty: no proxy"},
+    {"console.tokens", CONF_TEXT, 0, "/etc/fraudd/console.tokens", 0, 0,
+     "file of the tokens that open the page; `fraudd console --grant NAME` adds one"},
+    {"console.session", CONF_DURATION, 0, "8h", 60, 604800,
+     "after this time, or when the token expires, an analyst logs in again"},
+    {"console.lease", CONF_DURATION, 0, "15m", 1, 604800,
+     "time after which others may take an alert that was claimed on the page"},
     {"log-level", CONF_TEXT, CONF_RELOAD, "info", 0, 0, "debug, info, warn or error"},
     {NULL, CONF_TEXT, 0, NULL, 0, 0, NULL},
 };
@@ -205,20 +216,23 @@ static enum err check_brokers(struct look *l)
 
 static enum err check_pages(struct look *l)
 {
-    static const char *const PAGES[] = {"http.listen", "http.sink-listen"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const PAGES[] = {"http.listen", "http.sink-listen", "http.console-listen",
+                                        "console.listen"};
+    for (size_t i = 0; i < sizeof PAGES / sizeof *PAGES; i++) {
         const char *text = conf_text(l->c, PAGES[i]);
-        if (text[0] != '\0' && http_address_parse(text, NULL, NULL) != ERR_OK) {
+        const bool may_be_empty = i < 3;
+        if ((text[0] != '\0' || !may_be_empty) && http_address_parse(text, NULL, NULL) != ERR_OK) {
             return refuse(l, PAGES[i],
                           "%s = \"%s\" is no address; give numbers and a port such as "
-                          "127.0.0.1:9464 or [::1]:9464, or an empty text for none",
-                          PAGES[i], text);
+                          "127.0.0.1:9464 or [::1]:9464%s",
+                          PAGES[i], text, may_be_empty ? ", or an empty text for none" : "");
         }
-    }
-    if (conf_text(l->c, PAGES[0])[0] != '\0' &&
-        strcmp(conf_text(l->c, PAGES[0]), conf_text(l->c, PAGES[1])) == 0) {
-        return refuse(l, PAGES[1], "%s and %s are both \"%s\"; give each daemon its own", PAGES[0],
-                      PAGES[1], conf_text(l->c, PAGES[0]));
+        for (size_t j = 0; j < i && text[0] != '\0'; j++) {
+            if (strcmp(conf_text(l->c, PAGES[j]), text) == 0) {
+                return refuse(l, PAGES[i], "%s and %s are both \"%s\"; give each its own", PAGES[j],
+                              PAGES[i], text);
+            }
+        }
     }
     return ERR_OK;
 }

@@ -1,5 +1,6 @@
 #include "storage/db.h"
 
+#include <inttypes.h>
 #include <libpq-fe.h>
 #include <limits.h>
 #include <poll.h>
@@ -101,6 +102,14 @@ void db_close(struct db *d)
     }
 }
 
+enum err db_limit(struct db *d, int64_t statement_us, struct errmsg *e)
+{
+    char ms[32];
+    snprintf(ms, sizeof ms, "%" PRId64, statement_us / 1000);
+    const char *const params[] = {ms};
+    return db_exec(d, "SELECT set_config('statement_timeout', $1, false)", 1, params, NULL, e);
+}
+
 const char *db_sqlstate(const struct db *d)
 {
     return d->sqlstate;
@@ -127,6 +136,9 @@ static enum err failed(struct db *d, PGresult *r, const char *sql, struct errmsg
     if (PQstatus(d->conn) != CONNECTION_OK || strncmp(d->sqlstate, "57P", 3) == 0 ||
         strncmp(d->sqlstate, "08", 2) == 0 || strncmp(d->sqlstate, "53", 2) == 0) {
         return err_set(e, ERR_UNAVAILABLE, "PostgreSQL went away: %s", said);
+    }
+    if (strcmp(d->sqlstate, "57014") == 0) {
+        return err_set(e, ERR_UNAVAILABLE, "PostgreSQL took too long for \"%.60s..\"", sql);
     }
     if (refused_by_function(d->sqlstate)) {
         return err_set(e, strcmp(d->sqlstate, "UQ404") == 0 ? ERR_NOTFOUND : ERR_REFUSED, "%s",

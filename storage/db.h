@@ -17,6 +17,8 @@ struct db_rows; /* of one statement */
  */
 FD_MUSTCHECK enum err db_open(const char *conninfo, struct db **out, struct errmsg *e);
 void db_close(struct db *d);
+/* Statements that take longer than this are given up: ERR_UNAVAILABLE. */
+FD_MUSTCHECK enum err db_limit(struct db *d, int64_t statement_us, struct errmsg *e);
 
 /* Runs one statement with text parameters (NULL: SQL null).  rows may be NULL.
  * ERR_INVALID PostgreSQL refused it (db_sqlstate tells); ERR_UNAVAILABLE the connection is gone;

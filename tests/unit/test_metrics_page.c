@@ -67,7 +67,7 @@ static void test_names_follow_the_rules(void **state)
         assert_true(!histogram || ends_with(m->name, "_seconds"));
         assert_true(strlen(m->help) > 5 && strpbrk(m->help, "\n|\\") == NULL);
         assert_true(strcmp(m->who, "score") == 0 || strcmp(m->who, "sink") == 0 ||
-                    strcmp(m->who, "both") == 0);
+                    strcmp(m->who, "console") == 0 || strcmp(m->who, "both") == 0);
         for (int k = 0; k < i; k++) {
             assert_string_not_equal(m->name, METRICS[k].name);
         }
