@@ -22,7 +22,7 @@
 
 #define STEM "score"
 #define LANE_AREAS_MAX 8
-#define NAME_MAX_BYTES 40
+#define NAME_MAX_BYTES 44
 /* world and order, and of each lane its areas: what a checkpoint can name */
 #define LANES_MAX ((CHECKPOINT_AREAS_MAX - FEAT_AREAS_MAX - 1) / LANE_AREAS_MAX)
 #define END_POLL_US 10000

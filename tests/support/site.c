@@ -60,7 +60,7 @@ static void make_topics(struct site *s)
         snprintf(text, sizeof text, "torture-%d", i);
         cluster_topic(&s->cluster, cluster_name(s->topics.name[i], text), topic_partitions(i),
                       NULL);
-        snprintf(s->topics_again.name[i], sizeof s->topics_again.name[i], "%s", s->topics.name[i]);
+        memcpy(s->topics_again.name[i], s->topics.name[i], sizeof s->topics_again.name[i]);
         if (written) {
             snprintf(text, sizeof text, "torture-again-%d", i);
             cluster_topic(&s->cluster, cluster_name(s->topics_again.name[i], text),

@@ -273,7 +273,7 @@ static void test_files_that_enter_topics(void **state)
     assert_null(memmem(item.json.at, item.json.len, NUMBER, 16));
     assert_non_null(memmem(item.json.at, item.json.len, TOKEN, strlen(TOKEN)));
     for (int line = 3; line <= 5; line++) {
-        char where[16];
+        char where[32];
         snprintf(where, sizeof where, "line %d:", line);
         assert_int_equal(feed_next(f, &item, &e), ERR_CORRUPT);
         assert_non_null(strstr(e.text, where));
