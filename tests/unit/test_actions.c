@@ -75,7 +75,8 @@ static void test_alerts_refuse_bad_options(void **state)
 {
     (void)state;
     refuses(cmd_alerts, "alerts list --state shut", EXIT_USAGE,
-            "fraudd alerts list: --state = \"shut\" is not allowed; give open, claimed, resolved "
+            "fraudd alerts list: --state = \"shut\" is not allowed; give open, claimed, snoozed, "
+            "resolved "
             "or all\n");
     refuses(cmd_alerts, "alerts show", EXIT_USAGE,
             "fraudd alerts show: --id is needed (the alert, as `fraudd alerts list` names it); "
