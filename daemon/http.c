@@ -60,14 +60,15 @@ static enum MHD_Result add_headers(const struct http *h, const struct http_reply
 
 static enum MHD_Result reply(const struct http *h, struct MHD_Connection *c, struct http_reply *r)
 {
-    static char empty[] = "";
     struct MHD_Response *answer = NULL;
     if (r->body != NULL) {
         answer = MHD_create_response_from_buffer(r->len, r->body, MHD_RESPMEM_MUST_FREE);
     } else {
-        /* libmicrohttpd does not write to it */
-        char *text = r->text != NULL ? (char *)(uintptr_t)r->text : empty;
-        answer = MHD_create_response_from_buffer(r->text != NULL ? r->len : 0, text,
+        union { /* libmicrohttpd does not write to it */
+            const char *in;
+            char *out;
+        } text = {.in = r->text != NULL ? r->text : ""};
+        answer = MHD_create_response_from_buffer(r->text != NULL ? r->len : 0, text.out,
                                                  MHD_RESPMEM_PERSISTENT);
     }
     if (answer == NULL) {
