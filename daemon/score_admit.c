@@ -62,8 +62,11 @@ static bool claim(struct score *s)
 static bool has_messages(struct score *s, int32_t partition)
 {
     struct owned *o = &s->owned[partition];
+    int64_t next = s->order->turns[partition].next;
+    next = next > o->low ? next
+                         : o->low; /* a claim may be older than the log: what is gone is absent */
     return o->lane != NULL && journal_order_owns(s->order, &s->writer, partition) &&
-           score_read_from(s, partition, s->order->turns[partition].next) && o->inbox.count > 0;
+           score_read_from(s, partition, next) && o->inbox.count > 0;
 }
 
 static void add_part(struct score *s, int32_t partition, size_t max)

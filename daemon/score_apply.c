@@ -70,6 +70,8 @@ void score_rebuild(struct score *s)
     struct errmsg e = {""};
     int64_t past = s->order->position > s->journal_high ? s->order->position : s->journal_high;
     s->rebuild = false;
+    int64_t applied = s->order->position - s->applying.begun; /* that entry is begun anew */
+    s->applied = applied > s->applied ? applied : s->applied;
     if (new_state(s, &e) != ERR_OK) {
         score_fail(s, "rebuild_failed", "%s", e.text);
         return;
@@ -81,13 +83,16 @@ void score_rebuild(struct score *s)
         return;
     }
     if (kept != KEEP_LOADED) {
-        journal_order_init(s->order, journal_start(s));
+        int64_t start = journal_start(s);
+        if (s->under_way > 0 && start > s->applied) {
+            start = s->applied; /* what is on its way lies behind it */
+        }
+        journal_order_init(s->order, start);
     }
     score_keep_begin(s);
     int64_t begin = s->order->position;
     s->rebuilt_until = past;
     s->applying = (struct applying){.begun = false};
-    s->under_way = 0; /* what is on its way is judged when it comes */
     inbox_clear(&s->journal);
     if (s->journal_paused) {
         s->bus.pause(s->bus.self, TOPIC_JOURNAL, 0, false);
@@ -318,10 +323,11 @@ static bool ours(const struct score *s, const struct journal_entry *e)
     return memcmp(e->writer.bytes, s->writer.bytes, sizeof s->writer.bytes) == 0;
 }
 
-/* An entry of ours came back: the next may be written. */
+/* An entry of ours came back for the first time: the next may be written.  Were one written before,
+ * its writer would not have seen the one under way, and claims could chase each other for ever. */
 static void came_back(struct score *s, const struct journal_entry *e)
 {
-    if (!ours(s, e) || s->under_way == 0) {
+    if (!ours(s, e) || s->under_way == 0 || s->order->position <= s->applied) {
         return;
     }
     s->under_way--;

@@ -104,6 +104,7 @@ struct score {
     int64_t journal_low, journal_high; /* the log when it was first read */
     int64_t rebuilt_until;             /* entries below are the past */
     int64_t held_us;                   /* monotonic: they are held back since then; 0: not */
+    int64_t applied;                   /* entries below were applied before the latest rebuild */
     size_t under_way;                  /* entries of ours not read back yet */
     uint64_t sent_ns;                  /* of the latest of them */
     bool journal_begun, journal_paused;

@@ -180,8 +180,10 @@ static void start(struct client *c, enum bus_topic topic, int32_t partition, int
     struct mem_part *p = &c->part[topic][partition];
     int64_t high = high_of(l);
     p->paused = p->fenced = false;
-    int64_t next = c->events.assigned(c->events.ctx, topic, partition, committed, l->low, high);
+    const int64_t low = l->low;
+    int64_t next = c->events.assigned(c->events.ctx, topic, partition, committed, low, high);
     if (next < l->low || next > high) {
+        c->fell = l->low > low; /* while it was being asked */
         c->events.trouble(c->events.ctx, true, "the start lies outside the log");
         return;
     }

@@ -349,21 +349,22 @@ static bool all_committed(const struct chaos *s, const struct journal_entry *e)
     return true;
 }
 
-/* The first entry with something that is not committed: what lies before it may go, unless a
- * process was away for longer than the journal is kept. */
+/* Where the journal may begin: no later than what the writers had not seen of entries with
+ * something that is not committed (daemon/journal_order.h), unless a process was away for longer
+ * than the journal is kept. */
 static int64_t needed_from(const struct chaos *s, int64_t low)
 {
     static struct journal_entry entry;
     struct errmsg e;
-    const int64_t end = all_applied(s);
-    for (; low < end; low++) {
-        const struct mem_record *r = bus_mem_record(s->m, TOPIC_JOURNAL, 0, (size_t)low);
+    int64_t end = bus_mem_travelling(s->m) == 0 ? all_applied(s) : low;
+    for (int64_t i = low; i < (int64_t)bus_mem_size(s->m, TOPIC_JOURNAL, 0); i++) {
+        const struct mem_record *r = bus_mem_record(s->m, TOPIC_JOURNAL, 0, (size_t)i);
         if (journal_decode(r->value, r->value_len, &entry, &e) == ERR_OK &&
             !all_committed(s, &entry)) {
-            break;
+            end = entry.seen + 1 < end ? entry.seen + 1 : end;
         }
     }
-    return low;
+    return end;
 }
 
 /* Retention: what is committed may go, and what all have applied of the journal. */

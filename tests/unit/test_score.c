@@ -358,6 +358,32 @@ static void test_entries_older_than_warm_us_are_read_where_they_are_needed(void 
     bus_mem_free(m);
 }
 
+/* A process claimed and died; until the next one comes retention has taken what it was to begin at.
+ */
+static void test_a_claim_older_than_the_log(void **state)
+{
+    (void)state;
+    struct bus_mem *m = scorer_filled(0);
+    struct process p;
+    scorer_start(&p, m);
+    scorer_assign(&p, 0);
+    for (int i = 0; i < 10 && bus_mem_size(m, TOPIC_JOURNAL, 0) == 0; i++) {
+        (void)score_turn(p.score);
+    }
+    assert_int_equal(bus_mem_size(m, TOPIC_JOURNAL, 0), 1);
+    scorer_die(&p);
+    bus_mem_set_committed(m, TOPIC_TRANSACTIONS, 0, 10);
+    bus_mem_trim(m, TOPIC_TRANSACTIONS, 0, 8);
+    scorer_start(&p, m);
+    scorer_assign(&p, 0);
+    scorer_run_dry(&p);
+    assert_false(score_failed(p.score));
+    assert_int_equal(bus_mem_committed(m, TOPIC_TRANSACTIONS, 0),
+                     (int64_t)bus_mem_size(m, TOPIC_TRANSACTIONS, 0));
+    scorer_end(&p);
+    bus_mem_free(m);
+}
+
 static void test_a_revoked_partition_is_acknowledged_and_committed_first(void **state)
 {
     (void)state;
@@ -643,6 +669,7 @@ int main(void)
         cmocka_unit_test(test_what_retention_took_of_an_entry_is_passed),
         cmocka_unit_test(test_a_partition_that_comes_later_finds_logs_that_begin_later),
         cmocka_unit_test(test_entries_older_than_warm_us_are_read_where_they_are_needed),
+        cmocka_unit_test(test_a_claim_older_than_the_log),
         cmocka_unit_test(test_a_revoked_partition_is_acknowledged_and_committed_first),
         cmocka_unit_test(test_a_lost_partition_is_not_committed),
         cmocka_unit_test(test_a_full_queue_is_waited_for),
