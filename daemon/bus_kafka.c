@@ -250,6 +250,12 @@ int64_t bus_kafka_offset_at(void *self, enum bus_topic topic, int32_t partition,
     if (rk == NULL || (!b->plan.group_topic[topic] && !b->plan.whole_topic[topic])) {
         return -1;
     }
+    if (timestamp_us <= 0) { /* its beginning: the embedded broker finds no times */
+        return rd_kafka_query_watermark_offsets(rk, b->names[topic], partition, &low, &high,
+                                                ASK_TIMEOUT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR
+                   ? low
+                   : -1;
+    }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_t *asked =
         rd_kafka_topic_partition_list_add(list, b->names[topic], partition);
