@@ -211,6 +211,7 @@ static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, i
     }
     struct owned *o = &s->owned[partition];
     o->low = low;
+    o->fresh = true;
     o->emit_from = committed >= 0 ? committed : low;
     o->learn = learn_from(s, partition, low, o->emit_from);
     o->from = -1;
