@@ -32,7 +32,8 @@ static enum err new_lane(struct score *s, int32_t partition, struct errmsg *e)
     o->from = -1;
     o->emit_from = o->next > o->emit_from ? o->next : o->emit_from; /* sent already: never again */
     o->had = o->follows = false;
-    if (!o->fresh && s->bus.offset_at != NULL) { /* retention may have moved it since the partition came */
+    if (!o->fresh &&
+        s->bus.offset_at != NULL) { /* retention may have moved it since the partition came */
         int64_t low = s->bus.offset_at(s->bus.self, TOPIC_TRANSACTIONS, partition, 0);
         o->low = low > o->low ? low : o->low;
     }

@@ -31,7 +31,7 @@ struct owned {
     int64_t acknowledged; /* next offset that may be committed */
     int64_t claim_us;     /* monotonic: not claimed before, another one has taken it over */
     bool paused;
-    bool fresh; /* came just now: `low` is as the log is */
+    bool fresh;   /* came just now: `low` is as the log is */
     bool had;     /* we were its owner by the journal */
     bool follows; /* what comes next of it joins on to what was decided */
 };
