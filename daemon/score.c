@@ -303,7 +303,6 @@ struct bus_events score_events(struct score *s)
 void score_attach(struct score *s, struct bus bus)
 {
     s->bus = bus;
-    s->attached = true;
 }
 
 enum err score_use_model(struct score *s, const uint8_t *bytes, size_t len, struct errmsg *e)

@@ -27,7 +27,7 @@ static bool must_go_back(struct score *s, int32_t partition)
         s->from_low) {
         return false;
     }
-    s->from_low = s->rebuild = true;
+    score_go_back(s);
     return true;
 }
 
@@ -61,12 +61,14 @@ static bool claim(struct score *s)
 /* Whether messages of a partition wait to be put into a batch. */
 static bool has_messages(struct score *s, int32_t partition)
 {
-    struct owned *o = &s->owned[partition];
-    int64_t next = s->order->turns[partition].next;
-    next = next > o->low ? next
-                         : o->low; /* a claim may be older than the log: what is gone is absent */
-    return o->lane != NULL && journal_order_owns(s->order, &s->writer, partition) &&
-           score_read_from(s, partition, next) && o->inbox.count > 0;
+    const struct owned *o = &s->owned[partition];
+    const int64_t next = s->order->turns[partition].next;
+    if (o->lane == NULL || !journal_order_owns(s->order, &s->writer, partition)) {
+        return false;
+    }
+    /* a claim may be older than the log: what is gone is absent */
+    score_read_from(s, partition, next > o->low ? next : o->low);
+    return o->inbox.count > 0;
 }
 
 static void add_part(struct score *s, int32_t partition, size_t max)
@@ -106,7 +108,7 @@ void score_admit(struct score *s)
     journal_batch(s->writing, &s->writer, s->order->position - 1, s->labels.next, s->notices.next);
     pipeline_admit_begin(s->pipeline);
     for (int32_t p = 0; p < s->partition_top && s->writing->message_count < room; p++) {
-        if (s->owned[p].lane != NULL && s->owned[p].inbox.count > 0 && has_messages(s, p)) {
+        if (has_messages(s, p)) {
             add_part(s, p, share);
         }
     }

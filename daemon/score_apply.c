@@ -32,8 +32,7 @@ static enum err new_lane(struct score *s, int32_t partition, struct errmsg *e)
     o->from = -1;
     o->emit_from = o->next > o->emit_from ? o->next : o->emit_from; /* sent already: never again */
     o->had = o->follows = false;
-    if (!o->fresh &&
-        s->bus.offset_at != NULL) { /* retention may have moved it since the partition came */
+    if (!o->fresh && s->bus.offset_at != NULL) { /* retention may have moved it since */
         int64_t low = s->bus.offset_at(s->bus.self, TOPIC_TRANSACTIONS, partition, 0);
         o->low = low > o->low ? low : o->low;
     }
@@ -106,7 +105,12 @@ void score_rebuild(struct score *s)
              s->stats.partitions, begin, past);
 }
 
-bool score_read_from(struct score *s, int32_t partition, int64_t offset)
+void score_go_back(struct score *s)
+{
+    s->from_low = s->rebuild = true;
+}
+
+void score_read_from(struct score *s, int32_t partition, int64_t offset)
 {
     struct owned *o = &s->owned[partition];
     const struct bus_message *m = NULL;
@@ -115,7 +119,7 @@ bool score_read_from(struct score *s, int32_t partition, int64_t offset)
             inbox_take(&o->inbox, 1);
         }
         o->from = offset;
-        return true;
+        return;
     }
     if (o->paused) {
         s->bus.pause(s->bus.self, TOPIC_TRANSACTIONS, partition, false);
@@ -124,7 +128,6 @@ bool score_read_from(struct score *s, int32_t partition, int64_t offset)
     inbox_clear(&o->inbox);
     s->bus.seek(s->bus.self, TOPIC_TRANSACTIONS, partition, offset);
     o->from = o->read = offset;
-    return true;
 }
 
 /* ---- one part ---- */
@@ -252,7 +255,7 @@ bool score_lacks_entries(struct score *s, int32_t partition, int64_t next)
         return false;
     }
     if (s->order->begin > s->journal_low && !s->from_low) {
-        s->from_low = s->rebuild = true;
+        score_go_back(s);
         return true;
     }
     score_fail(s, "journal_gone",
@@ -301,9 +304,11 @@ static bool apply_part(struct score *s, const struct journal_part *part,
         return false;
     } else {
         pass_gone(s, part);
-        if (a->offset <= part->last &&
-            (!score_read_from(s, part->partition, a->offset) || !run_part(s, part))) {
-            return false;
+        if (a->offset <= part->last) {
+            score_read_from(s, part->partition, a->offset);
+            if (!run_part(s, part)) {
+                return false;
+            }
         }
     }
     a->part++;

@@ -21,10 +21,9 @@
 #include "features/schema.h"
 
 #define STEM "score"
-#define LANE_AREAS_MAX 8
 #define NAME_MAX_BYTES 44
 /* world and order, and of each lane its areas: what a checkpoint can name */
-#define LANES_MAX ((CHECKPOINT_AREAS_MAX - FEAT_AREAS_MAX - 1) / LANE_AREAS_MAX)
+#define LANES_MAX ((CHECKPOINT_AREAS_MAX - FEAT_AREAS_MAX - 1) / FEAT_AREAS_MAX)
 #define END_POLL_US 10000
 
 /* What must be the same at the start that uses it. */
@@ -41,7 +40,7 @@ struct score_keep {
     uint64_t written; /* position of the latest one begun */
     size_t count;
     struct area area[CHECKPOINT_AREAS_MAX];
-    char name[LANES_MAX * LANE_AREAS_MAX][NAME_MAX_BYTES];
+    char name[LANES_MAX * FEAT_AREAS_MAX][NAME_MAX_BYTES];
 };
 
 enum err score_keep_open(struct score *s, const char *dir, int64_t every_us, struct errmsg *e)
@@ -210,25 +209,30 @@ void score_keep_turn(struct score *s)
     }
 }
 
+/* Whether nothing is being written any more. */
+static bool wait_for_writer(const struct score *s, int64_t until_us)
+{
+    struct checkpoint_result r;
+    struct errmsg e = {""};
+    while (checkpoint_poll(s->keep->writer, &r, &e) == CHECKPOINT_RUNNING) {
+        if (s->conf.now_us() >= until_us) {
+            return false;
+        }
+        usleep(END_POLL_US);
+    }
+    return true;
+}
+
 void score_keep_end(struct score *s, int timeout_ms)
 {
     struct score_keep *k = s->keep;
-    struct checkpoint_result r;
-    struct errmsg e = {""};
     const int64_t until_us = s->conf.now_us() + (int64_t)timeout_ms * 1000;
     if (k == NULL || k->writer == NULL || !may_write(s) || s->flight_count > 0) {
         return;
     }
-    while (checkpoint_poll(k->writer, &r, &e) == CHECKPOINT_RUNNING) { /* the one before */
-        if (s->conf.now_us() >= until_us) {
-            return;
-        }
-        usleep(END_POLL_US);
-    }
-    write_one(s);
-    while (checkpoint_poll(k->writer, &r, &e) == CHECKPOINT_RUNNING &&
-           s->conf.now_us() < until_us) {
-        usleep(END_POLL_US);
+    if (wait_for_writer(s, until_us)) { /* the one before */
+        write_one(s);
+        (void)wait_for_writer(s, until_us);
     }
 }
 
@@ -273,13 +277,12 @@ static bool is_committed(const struct score *s)
 /* Why what was read cannot be used; NULL: it can. */
 static const char *unfit(struct score *s, const struct checkpoint_loaded *l)
 {
-    const struct facts *was = (const struct facts *)(const void *)l->header;
     if (s->order->position < s->journal_low || s->order->position > s->journal_high) {
         return "the journal does not hold its place any more";
     }
     restore_model(s);
     const struct facts now = facts_of(s);
-    if (l->header_bytes != sizeof now || memcmp(was, &now, sizeof now) != 0) {
+    if (l->header_bytes != sizeof now || memcmp(l->header, &now, sizeof now) != 0) {
         return "it is of another model, program or log";
     }
     return NULL;

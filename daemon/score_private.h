@@ -77,7 +77,6 @@ struct score {
     struct score_conf conf;
     uint64_t (*clock_ns)(void); /* or NULL */
     struct bus bus;
-    bool attached;
     struct pipeline *pipeline;
     struct feat_world *world;
     struct owned owned[SCORE_PARTITIONS_MAX];
@@ -104,7 +103,7 @@ struct score {
     struct journal_writer writer;
     int64_t journal_low, journal_high; /* the log when it was first read */
     int64_t rebuilt_until;             /* entries below are the past */
-    int64_t held_us;                   /* monotonic: they are held back since then; 0: not */
+    int64_t held_us;                   /* monotonic: transactions wait in the bus since; 0: not */
     int64_t applied;                   /* entries below were applied before the latest rebuild */
     size_t under_way;                  /* entries of ours not read back yet */
     uint64_t sent_ns;                  /* of the latest of them */
@@ -150,12 +149,14 @@ FD_MUSTCHECK enum err score_follow_again(struct score *s, struct errmsg *e);
 void score_rebuild(struct score *s);
 /* Applies entries as far as everything they name has been read. */
 void score_apply(struct score *s);
-/* Has the partition's messages come from this offset on; false: not possible yet. */
-bool score_read_from(struct score *s, int32_t partition, int64_t offset);
+/* Has the partition's messages come from this offset on. */
+void score_read_from(struct score *s, int32_t partition, int64_t offset);
 /* Whether the partition would go on at `next` with something before it undecided, because the
  * entries about it lie before those read: then the journal is read from its beginning, or it is the
  * end. */
 bool score_lacks_entries(struct score *s, int32_t partition, int64_t next);
+/* From the journal's beginning, not from warm_us back. */
+void score_go_back(struct score *s);
 /* Whether the entry being applied waits for this partition's messages. */
 bool score_waits_for(const struct score *s, int32_t partition);
 /* What was decided of a partition up to `next`: committed once acknowledged. */
