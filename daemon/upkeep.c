@@ -12,5 +12,5 @@ enum err upkeep_turn(struct upkeep *u, struct db *d, int64_t now_us, struct errm
     }
     u->done_us = now_us;
     enum err err = queue_tend(d, e);
-    return err == ERR_OK ? audit_seal(d, &chained, e) : err;
+    return err == ERR_OK ? audit_seal(d, false, &chained, e) : err;
 }

@@ -50,15 +50,27 @@ CREATE TRIGGER audit_note_pending AFTER INSERT ON audit
 FOR EACH ROW EXECUTE FUNCTION audit_note_pending();
 ALTER TABLE audit ENABLE ALWAYS TRIGGER audit_note_pending;
 
--- Chains up to `how_many` rows that are committed and not yet chained; returns how many.
-CREATE FUNCTION audit_seal(how_many integer DEFAULT 10000) RETURNS bigint LANGUAGE plpgsql AS $$
+-- Chains up to `how_many` rows that are committed and not yet chained; returns how many.  Where another
+-- session is chaining it waits for its turn, or does nothing if it shall not wait.
+CREATE FUNCTION audit_seal(how_many integer DEFAULT 10000, wait boolean DEFAULT true) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     n bigint;
     first bigint;
     h bytea;
     r record;
 BEGIN
-    LOCK TABLE audit_chain IN SHARE ROW EXCLUSIVE MODE;  -- until commit: the next batch begins there
+    BEGIN  -- locked until commit: the next batch begins there
+        IF wait THEN
+            LOCK TABLE audit_chain IN SHARE ROW EXCLUSIVE MODE;
+        ELSE
+            LOCK TABLE audit_chain IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+        END IF;
+    EXCEPTION WHEN lock_not_available THEN
+        IF wait THEN
+            RAISE;
+        END IF;
+        RETURN 0;
+    END;
     SELECT seq, hash INTO n, h FROM audit_chain ORDER BY seq DESC LIMIT 1;
     n := coalesce(n, 0);
     h := coalesce(h, '');

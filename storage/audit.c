@@ -27,10 +27,11 @@ static int64_t number(const struct db_rows *rows, int column)
     return text != NULL ? strtoll(text, NULL, 10) : 0;
 }
 
-enum err audit_seal(struct db *d, int64_t *out_count, struct errmsg *e)
+enum err audit_seal(struct db *d, bool wait, int64_t *out_count, struct errmsg *e)
 {
     struct db_rows *rows = NULL;
-    enum err err = db_exec(d, "SELECT audit_seal()", 0, NULL, &rows, e);
+    enum err err = db_exec(d, wait ? "SELECT audit_seal()" : "SELECT audit_seal(wait => false)", 0,
+                           NULL, &rows, e);
     if (err == ERR_OK) {
         *out_count = number(rows, 0);
     }
@@ -128,7 +129,7 @@ enum err audit_verify(struct db *d, const struct audit_anchor *anchors, size_t n
     struct audit_report r = {.finding = AUDIT_INTACT};
     enum err err = ERR_OK;
     for (int64_t sealed = 1; err == ERR_OK && sealed > 0;) {
-        err = audit_seal(d, &sealed, e);
+        err = audit_seal(d, true, &sealed, e);
     }
     if (err == ERR_OK) {
         err = db_script(d, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", e);

@@ -4,6 +4,7 @@
 #ifndef FD_STORAGE_AUDIT_H
 #define FD_STORAGE_AUDIT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -42,8 +43,9 @@ struct audit_filter {
     int64_t limit;
 };
 
-/* Chains rows that are not yet, one batch; returns how many. */
-FD_MUSTCHECK enum err audit_seal(struct db *d, int64_t *out_count, struct errmsg *e);
+/* Chains rows that are not yet, one batch; *out_count: how many.  Where another session is
+ * chaining: waits for its turn, or else chains none. */
+FD_MUSTCHECK enum err audit_seal(struct db *d, bool wait, int64_t *out_count, struct errmsg *e);
 
 /* Chains what waits, then looks at every row and entry, and whether the anchors [n] are in the
  * chain; the first finding counts, the chain's before the anchors'.  What is computed is said here

@@ -295,7 +295,7 @@ static void *seal(void *arg)
     int64_t n = 0;
     struct errmsg e = {""};
     while (writing) {
-        database_must(audit_seal(d, &n, &e), &e);
+        database_must(audit_seal(d, true, &n, &e), &e);
     }
     return NULL;
 }
@@ -331,6 +331,28 @@ static void test_writers_and_sealers_at_a_time_make_one_chain(void **state)
                      ROWS + WRITERS * EACH * 4 / 5);
 }
 
+/* A sink does not wait behind another one that chains. */
+static void test_who_does_not_wait_for_a_sealer_chains_none(void **state)
+{
+    (void)state;
+    struct errmsg e = {""};
+    int64_t n = -1;
+    struct db *other = database_connect(&server);
+    database_run(db, "INSERT INTO audit (who, what, object) VALUES ('x', 'y', 'z')");
+    database_run(other, "BEGIN; SELECT audit_seal(0)"); /* holds its turn */
+    database_run(db, "SET lock_timeout = '300ms'");
+    assert_true(audit_seal(db, true, &n, &e) != ERR_OK); /* waits, in vain */
+    assert_non_null(strstr(e.text, "lock timeout"));
+    database_must(audit_seal(db, false, &n, &e), &e);
+    assert_int_equal(n, 0);
+    database_run(other, "COMMIT");
+    database_must(audit_seal(db, false, &n, &e), &e);
+    assert_int_equal(n, 1);
+    database_run(db, "RESET lock_timeout");
+    db_close(other);
+    verify(AUDIT_INTACT, 0, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +369,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_bad_anchor_file_is_told, fill),
         cmocka_unit_test_setup(test_list_shows_who_did_what, fill),
         cmocka_unit_test_setup(test_writers_and_sealers_at_a_time_make_one_chain, fill),
+        cmocka_unit_test_setup(test_who_does_not_wait_for_a_sealer_chains_none, fill),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
