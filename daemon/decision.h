@@ -14,13 +14,16 @@
 
 #define DECISION_REASONS_MAX 4
 
+/* The group of a reason that is no column's: a control (daemon/control.h). */
+#define REASON_CONTROL GROUP_COUNT
+
 enum decision_outcome { DECISION_APPROVE = 0, DECISION_REVIEW, DECISION_DECLINE };
 
 /* Why a payment stands out: one group of columns. */
 struct reason {
-    enum feature_group group;
-    float weight;   /* how far the group moved the logit; finite */
-    char text[160]; /* a sentence, zero-terminated */
+    enum feature_group group; /* or REASON_CONTROL: then it decided, and weight is 0 */
+    float weight;             /* how far the group moved the logit; finite */
+    char text[160];           /* a sentence, zero-terminated */
 };
 
 /* A plain value; the slices borrow from whoever filled them. */
@@ -36,11 +39,17 @@ struct decision {
     struct slice model;   /* version of the model */
     uint64_t schema_hash; /* of its columns (features/schema.h) */
     uint32_t revision;    /* FD_DECISION_REVISION of the program that decided */
-    bool repeat;          /* this transaction id was decided before: the earlier answer again */
-    float amount_ratio;   /* amount over the card's usual amount; 0 unknown */
+    struct slice control; /* name of the control that decided; empty: none */
+    bool observed;        /* mode `observe`: outcome is approve, would what it would have been */
+    enum decision_outcome would;
+    bool repeat;        /* this transaction id was decided before: the earlier answer again */
+    float amount_ratio; /* amount over the card's usual amount; 0 unknown */
     uint32_t reason_count;
     struct reason reasons[DECISION_REASONS_MAX]; /* the strongest first */
 };
+
+/* "amount", "control"; static memory. */
+const char *decision_group_name(enum feature_group g);
 
 static inline bool decision_is_alert(const struct decision *d)
 {

@@ -35,7 +35,8 @@
      MEMBER_BIT(MEMBER_REVISION))
 #define DECISION_NAMED                                                                             \
     (DECISION_REQUIRED | MEMBER_BIT(MEMBER_SCORE) | MEMBER_BIT(MEMBER_THRESHOLD) |                 \
-     MEMBER_BIT(MEMBER_REPEAT) | MEMBER_BIT(MEMBER_AMOUNT_RATIO) | MEMBER_BIT(MEMBER_REASONS))
+     MEMBER_BIT(MEMBER_REPEAT) | MEMBER_BIT(MEMBER_AMOUNT_RATIO) | MEMBER_BIT(MEMBER_REASONS) |    \
+     MEMBER_BIT(MEMBER_CONTROL) | MEMBER_BIT(MEMBER_WOULD))
 
 static uint64_t identity(struct slice s)
 {
@@ -284,15 +285,15 @@ static enum dead_reason take_reasons(struct decoder *d, struct decision *out)
         const struct member_reason *from = &d->m.reason[i];
         struct reason *to = &out->reasons[i];
         int group = 0;
-        while (group < GROUP_COUNT) {
-            const char *name = feature_group_name((enum feature_group)group);
+        while (group <= REASON_CONTROL) {
+            const char *name = decision_group_name((enum feature_group)group);
             if (strlen(name) == from->group.len &&
                 memcmp(name, from->group.at, from->group.len) == 0) {
                 break;
             }
             group++;
         }
-        if (group == GROUP_COUNT || !(fabs(from->weight) <= SCORE_LIMIT) ||
+        if (group > REASON_CONTROL || !(fabs(from->weight) <= SCORE_LIMIT) ||
             from->text.len >= sizeof to->text) {
             return field_reject(d, DEAD_OUT_OF_RANGE,
                                 "reason %u has an unknown group, a huge weight or a text above "
@@ -326,6 +327,12 @@ static enum dead_reason take_decision(struct decoder *d, struct decision *out)
     FIELD_TRY(take_schema(d, &out->schema_hash));
     FIELD_TRY(field_integer(d, MEMBER_REVISION, 0, UINT32_MAX, &revision));
     out->revision = (uint32_t)revision;
+    uint8_t would = 0;
+    FIELD_TRY(field_string(d, MEMBER_CONTROL, WIRE_CONTROL_MAX, false, &out->control));
+    out->observed = field_has(d, MEMBER_WOULD);
+    FIELD_TRY(
+        field_choice(d, MEMBER_WOULD, FIELD_OUTCOME, FIELD_OUTCOMES, DECISION_APPROVE, &would));
+    out->would = (enum decision_outcome)would;
     FIELD_TRY(field_bool(d, MEMBER_REPEAT, &out->repeat));
     FIELD_TRY(field_real(d, MEMBER_AMOUNT_RATIO, 0, SCORE_LIMIT, &ratio));
     out->amount_ratio = (float)ratio;

@@ -305,12 +305,12 @@ static void put_reasons(struct text *o, const struct decision *d)
     o->bad = o->bad || d->reason_count > DECISION_REASONS_MAX;
     for (uint32_t i = 0; i < d->reason_count && !o->bad; i++) {
         const struct reason *r = &d->reasons[i];
-        if ((unsigned)r->group >= GROUP_COUNT) {
+        if ((unsigned)r->group > REASON_CONTROL) {
             o->bad = true;
             return;
         }
         put_word(o, i == 0 ? ",\"reasons\":[{\"group\":\"" : ",{\"group\":\"");
-        put_word(o, feature_group_name(r->group));
+        put_word(o, decision_group_name(r->group));
         PUT(o, "\",\"weight\":");
         put_real(o, (double)r->weight);
         PUT(o, ",\"text\":");
@@ -345,6 +345,13 @@ static void put_decision(struct text *o, const struct decision *d)
     put(o, schema, sizeof schema);
     PUT(o, "\",\"revision\":");
     put_uint(o, d->revision);
+    if (d->control.len > 0) {
+        PUT(o, ",\"control\":");
+        put_string(o, d->control, WIRE_CONTROL_MAX);
+    }
+    if (d->observed) {
+        put_choice(o, ",\"would\":", FIELD_OUTCOME, FIELD_OUTCOMES, (unsigned)d->would);
+    }
     if (d->repeat) {
         PUT(o, ",\"repeat\":true");
     }
@@ -371,6 +378,11 @@ enum err encode_alert(const struct decision *d, const struct tx *t, const struct
     put_payment(&o, t, s);
     PUT(&o, "}");
     return finish(&o, out_len);
+}
+
+const char *decision_group_name(enum feature_group g)
+{
+    return g == REASON_CONTROL ? "control" : feature_group_name(g);
 }
 
 const char *decision_outcome_name(enum decision_outcome o)

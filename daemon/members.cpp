@@ -20,7 +20,7 @@ const char *const NAMES[] = {
 #undef MEMBER_TEXT
 };
 
-constexpr size_t SLOTS = 128; /* a power of two, at least four times the members */
+constexpr size_t SLOTS = 256; /* a power of two, at least four times the members */
 static_assert(MEMBER_COUNT * 4 <= SLOTS, "the name table is too full");
 
 } // namespace

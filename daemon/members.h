@@ -53,7 +53,9 @@ extern "C" {
     X(SOURCE, "source")                                                                            \
     X(NUMBER, "number")                                                                            \
     X(VERDICT, "verdict")                                                                          \
-    X(KNOWN, "known")
+    X(KNOWN, "known")                                                                              \
+    X(CONTROL, "control")                                                                          \
+    X(WOULD, "would")
 
 enum member {
 #define MEMBER_ENUM(name, text) MEMBER_##name,

@@ -28,6 +28,13 @@ static void header_text(const struct bus_message *m, const char *name, char *out
     }
 }
 
+bool notice_is(const struct bus_message *m, const char *kind)
+{
+    char text[16];
+    header_text(m, "kind", text, sizeof text);
+    return strcmp(text, kind) == 0;
+}
+
 /* "3/7" */
 static bool part_numbers(const char *text, uint32_t *number, uint32_t *parts)
 {
@@ -68,13 +75,11 @@ static enum err add_part(struct notice_reader *r, const struct bus_message *m, s
 enum err notice_take(struct notice_reader *r, const struct bus_message *m, const uint8_t **out,
                      size_t *out_len, struct errmsg *e)
 {
-    char kind[16];
     char hash[24];
     char part[32];
     uint32_t number = 0;
     uint32_t parts = 0;
-    header_text(m, "kind", kind, sizeof kind);
-    if (strcmp(kind, "model") != 0) {
+    if (!notice_is(m, "model")) {
         return ERR_OK;
     }
     header_text(m, "hash", hash, sizeof hash);
@@ -137,4 +142,20 @@ enum err notice_send(struct bus *bus, const uint8_t *model, size_t len, struct e
         }
     }
     return ERR_OK;
+}
+
+enum err notice_send_text(struct bus *bus, const char *kind, const char *text, size_t len,
+                          uint64_t batch, struct errmsg *e)
+{
+    const struct bus_header header = {"kind", kind, strlen(kind)};
+    const struct bus_record r = {.topic = TOPIC_NOTICES,
+                                 .partition = 0,
+                                 .key = kind,
+                                 .key_len = strlen(kind),
+                                 .value = text,
+                                 .value_len = len,
+                                 .headers = &header,
+                                 .header_count = 1,
+                                 .batch = batch};
+    return bus->send(bus->self, &r, e);
 }

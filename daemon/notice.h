@@ -1,10 +1,12 @@
 /* Notices: what changes decisions while `score` runs.  A model travels as parts of at most
  * NOTICE_PART_MAX bytes on the one-partition topic `notices`, with headers
  *   kind = "model", hash = 16 hex digits of the whole, part = "3/7"
- * and takes effect when the last part is there and its bytes have that hash. */
+ * and takes effect when the last part is there and its bytes have that hash.  A notice of kind
+ * "control" (daemon/control.h) is one message of at most NOTICE_PART_MAX bytes. */
 #ifndef FD_DAEMON_NOTICE_H
 #define FD_DAEMON_NOTICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,10 +28,15 @@ struct notice_reader {
  * missing or the hash differs (what there was is dropped). */
 FD_MUSTCHECK enum err notice_take(struct notice_reader *r, const struct bus_message *m,
                                   const uint8_t **out, size_t *out_len, struct errmsg *e);
+/* Whether a message of the notices topic is of that kind. */
+bool notice_is(const struct bus_message *m, const char *kind);
 void notice_done(struct notice_reader *r);
 
 /* Sends a model; the caller waits for the acknowledgement. */
 FD_MUSTCHECK enum err notice_send(struct bus *bus, const uint8_t *model, size_t len,
                                   struct errmsg *e);
+/* Sends one message of a kind; the caller waits for the acknowledgement.  batch: its number. */
+FD_MUSTCHECK enum err notice_send_text(struct bus *bus, const char *kind, const char *text,
+                                       size_t len, uint64_t batch, struct errmsg *e);
 
 #endif

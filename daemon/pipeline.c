@@ -220,11 +220,24 @@ static void keep_answer(const struct pipeline *p, void *extra, const struct answ
     a->next++;
 }
 
+/* What controls make of the model's outcome. */
+static void judge(struct pipeline *p, const struct slot *s, enum outcome model,
+                  struct control_answer *out)
+{
+    const struct control_ask ask = {&s->tx, s->clock_us, model};
+    controls_judge(p->conf.controls, &ask, out);
+    if (s->message != NULL && s->emit) {
+        p->counters.controlled[out->by]++;
+        p->counters.observed += out->observed && out->would != OUTCOME_APPROVE;
+    }
+}
+
 /* Threshold and answer of one slot, in order. */
 static void decide(struct pipeline *p, struct slot *s, const float *x, double probability)
 {
     struct lane *l = p->lane;
     struct answer a = s->repeat;
+    struct control_answer c = {.by = CONTROL_NONE};
     void *extra = NULL;
     if (a.tx == 0) {
         /* Refunds and reversals change state and are never alerted, nor do they use up budget. */
@@ -234,11 +247,16 @@ static void decide(struct pipeline *p, struct slot *s, const float *x, double pr
             t = threshold_decide(l->threshold, s->clock_us, probability,
                                  (double)s->tx.amount_ref / 100);
         }
+        c.outcome = c.would = t.outcome;
+        if (judged && p->conf.controls != NULL) {
+            judge(p, s, t.outcome, &c);
+        }
         a = (struct answer){.tx = s->tx.id,
                             .probability = (float)probability,
                             .threshold = (float)t.threshold,
                             .amount_ratio = s->facts.usual_ratio,
-                            .outcome = (uint8_t)t.outcome};
+                            .outcome = (uint8_t)c.outcome,
+                            .would = (uint8_t)(c.observed ? 1 + c.would : 0)};
         extra = feat_card_extra(l->features, s->tx.card);
         if (extra != NULL) {
             keep_answer(p, extra, &a);
@@ -255,7 +273,7 @@ static void decide(struct pipeline *p, struct slot *s, const float *x, double pr
     p->counters.decided++;
     p->counters.repeats += s->repeat.tx != 0;
     p->counters.declined += s->repeat.tx == 0 && a.outcome == OUTCOME_DECLINE;
-    pipeline_emit_decision(p, s, &a, x, extra);
+    pipeline_emit_decision(p, s, &a, &c, x, extra);
 }
 
 static void run_model(struct pipeline *p, size_t n)

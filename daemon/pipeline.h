@@ -21,6 +21,7 @@
 #include "base/err.h"
 #include "base/latency.h"
 #include "daemon/bus.h"
+#include "daemon/control.h"
 #include "daemon/decision.h"
 #include "daemon/decode.h"
 #include "daemon/journal.h"
@@ -39,6 +40,7 @@ struct pipeline_conf {
     struct feature_params params;
     struct feat_limits limits;       /* of each lane; card_extra_bytes is filled in */
     struct threshold_conf threshold; /* of each lane */
+    const struct controls *controls; /* borrowed; NULL: none */
     struct slice log;                /* borrowed */
     int64_t max_future_us;           /* negative: not checked */
     size_t message_max;
@@ -65,8 +67,10 @@ struct pipeline_out {
 
 struct pipeline_counters {
     uint64_t received, decided, repeats, dead_letters, alerts, declined, labels, bad_labels;
-    uint64_t labels_lost; /* a world's queue was full */
-    uint64_t diverged;    /* messages that became something else than recorded */
+    uint64_t labels_lost;               /* a world's queue was full */
+    uint64_t controlled[CONTROL_KINDS]; /* fresh decisions by what decided; NONE: the model */
+    uint64_t observed; /* fresh decisions that mode `observe` made an approval of */
+    uint64_t diverged; /* messages that became something else than recorded */
     uint64_t dead_by_reason[DEAD_REASON_COUNT];
 };
 

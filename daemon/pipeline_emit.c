@@ -30,7 +30,24 @@ static void explain(struct pipeline *p, const struct slot *s, const float *x, co
     float group[GROUP_COUNT];
     const struct model_groups groups = {p->group_of, GROUP_COUNT, NULL};
     model_attribute(p->conf.model, p->work, x, s->tx.event_us, cache, &groups, group);
-    d->reason_count = (uint32_t)reasons_make(x, group, &s->facts, d->reasons);
+    struct reason made[DECISION_REASONS_MAX];
+    const size_t n = reasons_make(x, group, &s->facts, made);
+    for (size_t i = 0; i < n && d->reason_count < DECISION_REASONS_MAX; i++) {
+        d->reasons[d->reason_count++] = made[i];
+    }
+}
+
+/* Says which control decided, as the first reason. */
+static void tell_control(const struct pipeline *p, const struct control_answer *c,
+                         char name[CONTROL_NAME_MAX + 1], struct decision *d)
+{
+    _Static_assert(sizeof d->reasons[0].text == CONTROL_TEXT_MAX, "one number in two layers");
+    _Static_assert(CONTROL_NAME_MAX == WIRE_CONTROL_MAX, "one number in two layers");
+    struct reason *r = &d->reasons[d->reason_count++];
+    r->group = REASON_CONTROL;
+    r->weight = 0;
+    controls_tell(p->conf.controls, c, name, r->text);
+    d->control = (struct slice){name, strlen(name)};
 }
 
 /* Alerts carry the payment; its text is read again from the message, because alerts are rare. */
@@ -48,8 +65,9 @@ static void emit_alert(struct pipeline *p, const struct slot *s, const struct de
 }
 
 void pipeline_emit_decision(struct pipeline *p, const struct slot *s, const struct answer *a,
-                            const float *x, const void *cache)
+                            const struct control_answer *control, const float *x, const void *cache)
 {
+    char name[CONTROL_NAME_MAX + 1];
     struct decision d = {.tx = {s->id, s->id_len},
                          .log = p->conf.log,
                          .partition = p->lane->partition,
@@ -59,13 +77,18 @@ void pipeline_emit_decision(struct pipeline *p, const struct slot *s, const stru
                          .threshold = (double)a->threshold,
                          .outcome = (enum decision_outcome)a->outcome,
                          .schema_hash = p->schema_hash,
+                         .observed = a->would > 0,
+                         .would = (enum decision_outcome)(a->would > 0 ? a->would - 1 : 0),
                          .revision = FD_DECISION_REVISION,
                          .repeat = s->repeat.tx != 0,
                          .amount_ratio = a->amount_ratio};
     const char *version = model_lineage(p->conf.model)->version;
     d.model = (struct slice){version, strlen(version)};
     bool alert = decision_is_alert(&d) && !d.repeat;
-    if (alert && cache != NULL) {
+    if (control->by != CONTROL_NONE) {
+        tell_control(p, control, name, &d);
+    }
+    if ((alert || (d.observed && d.would != DECISION_APPROVE && !d.repeat)) && cache != NULL) {
         explain(p, s, x, cache, &d);
     }
     size_t len = 0;

@@ -46,6 +46,9 @@ static void look_ahead(struct pipeline *p, const struct lane *l, const struct bu
     }
     uint64_t decoded = pipeline_now(p);
     feat_prefetch(l->features, a->tx, n);
+    for (size_t i = 0; i < n && p->conf.controls != NULL; i++) {
+        controls_prefetch(p->conf.controls, &a->tx[i]);
+    }
     p->stage_ns[STAGE_DECODE] += decoded - start;
     p->stage_ns[STAGE_FEATURES] += pipeline_now(p) - decoded;
 }

@@ -21,7 +21,8 @@ struct answer {
     float threshold;
     float amount_ratio;
     uint8_t outcome;
-    uint8_t spare[3]; /* 0: answers are state, their bytes are compared */
+    uint8_t would;    /* 1 + the outcome but for mode `observe`; 0: not in that mode */
+    uint8_t spare[2]; /* 0: answers are state, their bytes are compared */
 };
 
 /* The latest answers of a card, behind its latent cache in the card's caller bytes. */
@@ -114,9 +115,10 @@ const struct answer *pipeline_find_answer(const struct pipeline *p, const struct
                                           const struct tx *t, uint32_t *out_age);
 
 /* Sends the decision of a slot that came as a message, and its alert (pipeline_emit.c).  cache: the
- * card's latents, NULL for a repeat. */
+ * card's latents, NULL for a repeat.  control: what decided; NONE for a repeat. */
 void pipeline_emit_decision(struct pipeline *p, const struct slot *s, const struct answer *a,
-                            const float *x, const void *cache);
+                            const struct control_answer *control, const float *x,
+                            const void *cache);
 
 /* Sends a refused message on; decode's detail is that of its last call (pipeline_emit.c). */
 void pipeline_dead_letter(struct pipeline *p, enum dead_reason reason, const struct bus_message *m);

@@ -108,7 +108,11 @@ enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void), st
     s->unsent = UINT64_MAX;
     s->quiet = (struct log_limit)LOG_LIMIT_INIT;
     const struct pipeline_out to = {.ctx = s, .record = on_record};
-    enum err err = pipeline_create(&c->pipeline, &to, clock_ns, &s->pipeline, e);
+    enum err err = controls_create(false, &s->controls, e);
+    if (err == ERR_OK) {
+        s->conf.pipeline.controls = s->controls;
+        err = pipeline_create(&s->conf.pipeline, &to, clock_ns, &s->pipeline, e);
+    }
     if (err == ERR_OK) {
         err = make_journal(s, e);
     }
@@ -517,6 +521,7 @@ void score_free(struct score *s)
     region_array_free(s->label, s->label_max, sizeof *s->label);
     notice_done(&s->notice);
     pipeline_free(s->pipeline);
+    controls_free(s->controls);
     for (size_t i = 0; i < s->noticed_count; i++) {
         model_free(s->noticed[i].model);
     }

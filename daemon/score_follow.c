@@ -67,7 +67,13 @@ void score_take_notice(struct score *s, const struct bus_message *m)
     size_t len = 0;
     struct errmsg e;
     struct model *model = NULL;
-    enum err err = notice_take(&s->notice, m, &bytes, &len, &e);
+    enum err err = ERR_OK;
+    if (notice_is(m, "control")) {
+        err = controls_take(s->controls, m->offset, m->value, m->value_len, &e);
+        s->stats.controls_notice = err == ERR_OK ? m->offset : s->stats.controls_notice;
+    } else {
+        err = notice_take(&s->notice, m, &bytes, &len, &e);
+    }
     if (err == ERR_END) {
         err = model_load(bytes, len, &model, &e);
         if (err == ERR_OK) {
@@ -99,6 +105,8 @@ bool score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next)
     if (labels_next > s->labels.next || notices_next > s->notices.next) {
         return false;
     }
+    controls_at(s->controls,
+                notices_next > s->order->notices_next ? notices_next : s->order->notices_next);
     while (s->label_given < s->label_count && s->label[s->label_given].offset < labels_next) {
         uint64_t lost = pipeline_counters(s->pipeline)->labels_lost;
         const struct known_label *l = &s->label[s->label_given++];

@@ -89,6 +89,7 @@ struct score {
     struct known_label *label; /* [label_max] every one read: rebuilding begins with none */
     size_t label_count, label_max, label_given;
     struct notice_reader notice;
+    struct controls *controls;
     struct noticed noticed[NOTICED_MAX];
     size_t noticed_count, noticed_given;
     struct model *used; /* by score_use_model, owned; NULL: the configuration's */

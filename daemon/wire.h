@@ -15,6 +15,7 @@ struct slice {
 #define WIRE_ID_MAX 128                      /* bytes of one identity: id, card, merchant, .. */
 #define WIRE_LOG_MAX 64                      /* bytes of a log's name */
 #define WIRE_MODEL_MAX 32                    /* bytes of a model's version */
+#define WIRE_CONTROL_MAX 96                  /* bytes of a control's name */
 #define WIRE_AMOUNT_MAX INT64_C(1000000000000000)   /* minor units: 10^15 */
 #define WIRE_EXPONENT_MAX 4                         /* decimals of a currency */
 #define WIRE_TIME_FIRST_US INT64_C(946684800000000) /* 2000-01-01T00:00:00Z */

@@ -233,6 +233,9 @@ static size_t take(struct client *c, enum bus_topic topic, int32_t partition,
         return 0;
     }
     max = thinned(c, max);
+    if (topic == TOPIC_LABELS || topic == TOPIC_NOTICES) { /* they lag behind the journal */
+        max = thinned(c, max);
+    }
     if (p->next < l->low) {
         c->fell = true;
         c->events.trouble(c->events.ctx, true, "the offset is no longer in the log");

@@ -14,7 +14,7 @@
 
 int64_t chaos_now_us;
 
-static struct bus_mem *notices; /* [MODELS] one message each */
+static struct bus_mem *notices; /* [MODELS + CONTROLS] one message each */
 
 void chaos_open(void)
 {
@@ -25,6 +25,12 @@ void chaos_open(void)
     scorer_append_model(notices, 21, "first", 0);
     scorer_append_model(notices, 22, "second", 0);
     scorer_append_model(notices, 23, "alien", 4711); /* of another schema: refused */
+    scorer_append_control(notices, "add\tblock\tcard\tc0\nadd\tblock\tcard\tc1\n");
+    scorer_append_control(notices, "remove\tblock\tcard\tc0\nadd\tallow\tmerchant\tm1\n");
+    scorer_append_control(notices, "until\t2026-01-01T06:00:00Z\nadd\twatch\tcard\tc2\n");
+    scorer_append_control(notices, "mode\tobserve\n");
+    scorer_append_control(notices, "mode\tlive\n");
+    scorer_append_control(notices, "mode\tkill\n");
 }
 
 void chaos_close(void)
@@ -33,9 +39,9 @@ void chaos_close(void)
     (void)scorer_teardown(NULL);
 }
 
-const struct mem_record *chaos_model_part(size_t model)
+const struct mem_record *chaos_notice(size_t i)
 {
-    return bus_mem_record(notices, TOPIC_NOTICES, 0, model);
+    return bus_mem_record(notices, TOPIC_NOTICES, 0, i);
 }
 
 void chaos_fail(struct chaos *s, const char *fmt, ...)

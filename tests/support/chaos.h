@@ -6,8 +6,8 @@
  * go on after their partitions have moved; queues that are full; acknowledgements that come late,
  * in another order or never; commits that fail or come too late; polls that hand out little;
  * records of the journal that arrive late, twice or never, and damaged ones; payments that repeat,
- * hostile messages; labels and models meanwhile; retention; logs that do not begin at 0.  Batch
- * sizes and max_future differ between processes.
+ * hostile messages; labels, models, lists and modes meanwhile; retention; logs that do not begin at
+ * 0.  Batch sizes and max_future differ between processes.
  *
  * What is checked:
  *  1. At each commit: everything before the offset has an acknowledged decision or dead letter.

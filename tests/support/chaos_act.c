@@ -298,7 +298,10 @@ static void append_notice(struct chaos *s)
         append_bytes(s, TOPIC_NOTICES, "no notice", 9);
         return;
     }
-    bus_mem_append_copy(s->m, TOPIC_NOTICES, 0, chaos_model_part(rng_below(&s->r, MODELS)));
+    const size_t model = rng_below(&s->r, MODELS);
+    const size_t before = bus_mem_size(s->m, TOPIC_NOTICES, 0);
+    bus_mem_append_copy(s->m, TOPIC_NOTICES, 0,
+                        chaos_notice(before % 2 == 0 ? model : MODELS + before / 2 % CONTROLS));
 }
 
 /* Damage in the journal: nonsense, or an entry with a bit turned, after the entry itself. */

@@ -8,7 +8,14 @@
 #include "tests/support/chaos.h"
 #include "tests/support/scorer.h"
 
-enum { MEMBERS = 3, PARTITIONS_MAX = 4, MESSAGES_MAX = 96, MODELS = 3, DEPTH_MAX = 2 };
+enum {
+    MEMBERS = 3,
+    PARTITIONS_MAX = 4,
+    MESSAGES_MAX = 96,
+    MODELS = 3,
+    CONTROLS = 6,
+    DEPTH_MAX = 2
+};
 
 enum life {
     GONE,
@@ -99,6 +106,6 @@ void chaos_check(struct chaos *s);
 bool chaos_all_committed(const struct chaos *s);
 
 /* chaos.c */
-const struct mem_record *chaos_model_part(size_t model);
+const struct mem_record *chaos_notice(size_t i);
 
 #endif

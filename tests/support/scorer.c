@@ -189,6 +189,18 @@ void scorer_append_model(struct bus_mem *m, uint64_t seed, const char *version,
     free(bytes);
 }
 
+void scorer_append_control(struct bus_mem *m, const char *lines)
+{
+    struct errmsg e;
+    char text[4096];
+    const int n = snprintf(text, sizeof text, "fraudd-control 1\nby\tada\nwhy\ta test\n%s", lines);
+    const struct bus_plan plan = {.produces = true};
+    const struct bus_events events = {NULL, NULL, NULL, NULL};
+    struct bus bus = bus_mem_open(m, &plan, &events);
+    assert_int_equal(notice_send_text(&bus, "control", text, (size_t)n, 0, &e), ERR_OK);
+    bus.close(bus.self);
+}
+
 static void copy_log(const struct bus_mem *from, struct bus_mem *to, enum bus_topic topic)
 {
     for (int32_t p = 0; p < BUS_MEM_PARTITIONS; p++) {

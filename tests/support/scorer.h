@@ -54,6 +54,8 @@ void scorer_append_label(struct bus_mem *m, int32_t partition, uint64_t number, 
 /* Sends a model as `fraudd model` does; schema_hash 0: the program's own. */
 void scorer_append_model(struct bus_mem *m, uint64_t seed, const char *version,
                          uint64_t schema_hash);
+/* Sends changes of lists or the mode: lines of daemon/control.h after by and why. */
+void scorer_append_control(struct bus_mem *m, const char *lines);
 /* SCORER_N messages of two partitions, and labels. */
 struct bus_mem *scorer_filled(size_t labels);
 /* What decisions depend on, copied: transactions, labels, notices, journal. */

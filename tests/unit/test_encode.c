@@ -95,6 +95,9 @@ static void check_same(const struct decision *a, const struct decision *b)
     assert_true(a->partition == b->partition && a->offset == b->offset);
     assert_true(a->event_us == b->event_us && a->outcome == b->outcome);
     assert_true(a->schema_hash == b->schema_hash && a->revision == b->revision);
+    assert_int_equal(a->control.len, b->control.len);
+    assert_true(a->control.len == 0 || memcmp(a->control.at, b->control.at, a->control.len) == 0);
+    assert_true(a->observed == b->observed && a->would == b->would);
     assert_true(a->repeat == b->repeat && a->reason_count == b->reason_count);
     assert_memory_equal(&a->amount_ratio, &b->amount_ratio, sizeof a->amount_ratio);
     for (uint32_t i = 0; i < a->reason_count; i++) {
@@ -116,6 +119,17 @@ static void test_encode_decision_comes_back(void **state)
     assert_true(back.probability >= 0.875 && back.probability <= 0.875);
     assert_true(fabs(back.threshold - d.threshold) < 1e-9);
 
+    d.control = (struct slice)SLICE("block/card@17");
+    d.observed = true;
+    d.would = DECISION_DECLINE;
+    d.reasons[0] = (struct reason){REASON_CONTROL, 0, "the card is on the block list"};
+    assert_int_equal(encode_decision(&d, out, sizeof out, &len), ERR_OK);
+    assert_int_equal(decode_decision(decoder, out, len, &back), DEAD_NONE);
+    check_same(&d, &back);
+
+    d.control = (struct slice){NULL, 0};
+    d.observed = false;
+    d.would = DECISION_APPROVE;
     d.probability = NAN;
     d.threshold = NAN;
     d.repeat = false;
@@ -172,7 +186,8 @@ static void test_encode_decision_out_of_bounds(void **state)
     REFUSED(d.model = ((struct slice){text, WIRE_MODEL_MAX + 1}));
     REFUSED(d.amount_ratio = HUGE_VALF);
     REFUSED(d.reason_count = DECISION_REASONS_MAX + 1);
-    REFUSED(d.reasons[1].group = GROUP_COUNT);
+    REFUSED(d.reasons[1].group = (enum feature_group)(REASON_CONTROL + 1));
+    REFUSED(d.control = ((struct slice){text, WIRE_CONTROL_MAX + 1}));
     REFUSED(d.reasons[1].weight = NAN);
     REFUSED(memset(d.reasons[0].text, 'x', sizeof d.reasons[0].text));
 #undef REFUSED
