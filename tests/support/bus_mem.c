@@ -233,7 +233,7 @@ static size_t take(struct client *c, enum bus_topic topic, int32_t partition,
         return 0;
     }
     max = thinned(c, max);
-    if (topic == TOPIC_LABELS || topic == TOPIC_NOTICES) { /* they lag behind the journal */
+    if (topic != TOPIC_TRANSACTIONS) { /* those that are read whole lag, each by itself */
         max = thinned(c, max);
     }
     if (p->next < l->low) {
