@@ -65,7 +65,7 @@ static const struct verb VERB = {
     "before DATE is not learnt: half of its cards say when to stop and calibrate, the other half\n"
     "is the gate.  Where a bound of the settings gate.* is missed, nothing is written and the "
     "exit\n"
-    "code is 1.\n"
+    "code is 1.  Where nothing new has matured, nothing is written either; the exit code is 0.\n"
     "A full training (no model yet, or --full) takes all of the history.  The last week decides\n"
     "how long to train and calibrates; then all of it is learnt.\n"
     "\n"
@@ -262,8 +262,7 @@ static enum err make_update(const struct conf *c, const struct past *past,
     progress_begin(&progress, "training", 0);
     enum err err = update_run(past, &uc, &b, on_progress, &progress, &u, e);
     if (err == ERR_END) {
-        fprintf(stderr, "fraudd train: %s\n", e->text);
-        *exit_code = EXIT_FAILED;
+        printf("nothing was changed: %s\n", e->text);
         return ERR_OK;
     }
     if (err != ERR_OK) {

@@ -76,6 +76,19 @@ static enum err load(struct updating *u, const struct update_base *base, struct 
     return ERR_OK;
 }
 
+static enum err say_nothing_new(const struct updating *u, struct errmsg *e)
+{
+    char learnt[TIME_TEXT_MAX];
+    char until[TIME_TEXT_MAX];
+    time_format(learnt, u->before.learnt_until_us);
+    time_format(until, u->learn.until_us);
+    return err_set(e, ERR_END,
+                   "nothing new to learn: model %s has learnt all before %s, and of the history "
+                   "before %s the newest %lld days stay sealed",
+                   model_lineage(u->served)->version, learnt, until,
+                   (long long)(u->learn.holdout_us / TIME_DAY));
+}
+
 static enum err choose(struct updating *u, struct errmsg *e)
 {
     const struct past *past = u->past;
@@ -89,16 +102,7 @@ static enum err choose(struct updating *u, struct errmsg *e)
     warmup = u->learn.warmup_us < warmup ? u->learn.warmup_us : warmup;
     u->sealed_from_us = u->learn.until_us - u->learn.holdout_us;
     if (u->sealed_from_us <= u->before.learnt_until_us) {
-        char learnt[TIME_TEXT_MAX];
-        char until[TIME_TEXT_MAX];
-        time_format(learnt, u->before.learnt_until_us);
-        time_format(until, u->learn.until_us);
-        return err_set(
-            e, ERR_END,
-            "nothing new to learn: model %s has learnt all before %s, and of the history "
-            "before %s the newest %lld days stay sealed",
-            model_lineage(u->served)->version, learnt, until,
-            (long long)(u->learn.holdout_us / TIME_DAY));
+        return say_nothing_new(u, e);
     }
     const struct update_rows_conf rc = {.warm_until_us = first + warmup,
                                         .learnt_until_us = u->before.learnt_until_us,
@@ -108,7 +112,8 @@ static enum err choose(struct updating *u, struct errmsg *e)
                                         .sealed_context = s->layers * (s->window - 1),
                                         .seed = u->learn.train.seed,
                                         .scratch = u->learn.scratch};
-    return update_rows_create(past, &rc, &u->rows, e);
+    enum err err = update_rows_create(past, &rc, &u->rows, e);
+    return err == ERR_OK && u->rows.count[USE_NEWS] == 0 ? say_nothing_new(u, e) : err;
 }
 
 static void keep_row(void *ctx, const struct scored *s)

@@ -380,6 +380,16 @@ static void test_update_needs_something_new_and_its_own_state(void **state)
     assert_int_equal(update(&past, &u, &o, &e), ERR_END);
     assert_non_null(strstr(e.text, "nothing new to learn"));
 
+    struct past gap; /* no payment came in those days */
+    update_conf_small(&u);
+    read_past(&gap, UNTIL_DAY);
+    size_t from = past_find(&gap, day(BASE_DAY));
+    size_t to = past_find(&gap, day(UNTIL_DAY) - SEALED_US);
+    memmove(gap.rows + from, gap.rows + to, (gap.n - to) * sizeof *gap.rows);
+    gap.n -= to - from;
+    assert_int_equal(update(&gap, &u, &o, &e), ERR_END);
+    past_done(&gap);
+
     update_conf_small(&u);
     u.learn.params.rates_version++;
     assert_int_equal(update(&past, &u, &o, &e), ERR_MISMATCH);
@@ -399,16 +409,21 @@ static void test_update_needs_something_new_and_its_own_state(void **state)
     free(state_bytes);
 }
 
-static int train(const char *more)
+static int train_until(int until_day, const char *more)
 {
     char line[600];
     char until[TIME_TEXT_MAX];
-    time_format_date(until, day(UNTIL_DAY));
+    time_format_date(until, day(until_day));
     snprintf(line, sizeof line,
              "train --input %s --until %s --from %s --out %s --threads 1 --alert.budget 10 "
              "--update.replay 500 %s",
              csv, until, base_path, new_path, more);
     return capture_run(&said, cmd_train, line);
+}
+
+static int train(const char *more)
+{
+    return train_until(UNTIL_DAY, more);
 }
 
 /* Bounds wide enough for a toy. */
@@ -445,6 +460,15 @@ static void test_train_writes_what_passes_and_nothing_else(void **state)
     assert_non_null(strstr(said.err, "--full and --from exclude each other"));
 }
 
+/* No failure for a timer, and nothing is touched: the week after a full training. */
+static void test_train_says_that_nothing_is_new(void **state)
+{
+    (void)state;
+    assert_int_equal(train_until(BASE_DAY + 7, ""), EXIT_OK);
+    assert_non_null(strstr(said.out, "nothing was changed: nothing new to learn: model "));
+    assert_int_equal(access(new_path, F_OK), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -455,6 +479,7 @@ int main(void)
         cmocka_unit_test(test_gate_stops_flipped_labels),
         cmocka_unit_test(test_update_needs_something_new_and_its_own_state),
         cmocka_unit_test(test_train_writes_what_passes_and_nothing_else),
+        cmocka_unit_test(test_train_says_that_nothing_is_new),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
