@@ -162,7 +162,7 @@ static enum err add(const struct tape_net *net, const struct tape_data *data,
                           span->pool, &f.batch, e);
     }
     if (rc == ERR_OK) {
-        rc = train_score(net, &drawn, INT64_MIN, INT64_MAX, span->pool, f.logit, NULL, e);
+        rc = train_score(net, &drawn, INT64_MIN, INT64_MAX, NULL, span->pool, f.logit, NULL, e);
     }
     if (rc == ERR_OK) {
         draw_labels(&f, c->seed);

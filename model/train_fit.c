@@ -17,6 +17,9 @@
 #define EVEN_PART 10
 #define EVEN_ROUNDS 16
 #define EVEN_STEP 0.1F /* of the first round */
+/* An update begins near the balance that it seeks. */
+#define EVEN_ROUNDS_RESUMED 6
+#define EVEN_STEP_RESUMED 0.03F
 #define EVEN_SHRINKS 0.8F
 #define EMA_FIRST 10.0 /* the average follows the first steps closely */
 #define PI 3.14159265358979323846
@@ -153,7 +156,7 @@ enum err fit_resume(struct fit *f, const struct train_conf *conf, const struct t
                     int64_t until_us, const struct fit_start *start, struct pool *pool,
                     struct errmsg *e)
 {
-    *f = (struct fit){.conf = conf, .rows = rows, .pool = pool};
+    *f = (struct fit){.conf = conf, .rows = rows, .pool = pool, .resumed = true};
     f->net.shape = start->from->shape;
     if (rows->columns != f->net.shape.columns) {
         return err_set(e, ERR_MISMATCH, "rows of %zu columns for a network of %u", rows->columns,
@@ -301,12 +304,13 @@ enum err fit_even_out(struct fit *f, struct errmsg *e)
     struct tape_net net = fit_averaged(f);
     struct tape_data data = {&f->even_rows, &f->encoding, &f->finder};
     uint64_t load[NET_LAYERS_MAX * NET_EXPERTS_MAX];
-    float step = EVEN_STEP;
+    float step = f->resumed ? EVEN_STEP_RESUMED : EVEN_STEP;
+    int most = f->resumed ? EVEN_ROUNDS_RESUMED : EVEN_ROUNDS;
     enum err rc = ERR_OK;
     memcpy(f->even, f->balance, (size_t)s->layers * s->experts * sizeof *f->even);
-    int rounds = s->experts > s->top ? EVEN_ROUNDS : 0;
+    int rounds = s->experts > s->top ? most : 0;
     for (int round = 0; round < rounds && rc == ERR_OK; round++) {
-        rc = train_score(&net, &data, f->even_from_us, f->until_us, f->pool, NULL, load, e);
+        rc = train_score(&net, &data, f->even_from_us, f->until_us, NULL, f->pool, NULL, load, e);
         if (rc == ERR_OK) {
             move_balance(s, load, step, f->even);
             step *= EVEN_SHRINKS;

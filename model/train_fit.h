@@ -17,6 +17,7 @@ struct fit {
     const struct train_conf *conf;
     const struct train_rows *rows;
     struct pool *pool;
+    bool resumed; /* goes on from other weights */
     struct net_encoding encoding;
     struct bins_finder finder;
     struct tape_net net;         /* of the weights below */

@@ -21,6 +21,7 @@ enum err held_init(struct held *h, const struct fit *f, const float *weight, int
     size_t total = f->net.layout.total;
     bool seen[2] = {false, false};
     *h = (struct held){.rows = rows,
+                       .row_weight = weight,
                        .from_us = from_us,
                        .latest_ap = (double)NAN,
                        .top_ap = (double)NAN,
@@ -73,6 +74,7 @@ static void keep_best(struct held *h, const struct fit *f, uint32_t epochs)
     memcpy(h->best_params, f->ema, total * sizeof *f->ema);
     memcpy(h->best_raw, f->params, total * sizeof *f->params);
     memcpy(h->best_balance, f->even, loads * sizeof *f->even);
+    memcpy(h->best_uses, h->uses, sizeof h->best_uses);
     h->best_epochs = epochs;
 }
 
@@ -85,7 +87,8 @@ enum err held_measure(struct held *h, const struct fit *f, uint32_t epoch, struc
     double ap = (double)NAN;
     *out_go_on = true;
     if (h->any) {
-        enum err rc = train_score(&net, &data, h->from_us, INT64_MAX, pool, h->logit, NULL, e);
+        enum err rc = train_score(&net, &data, h->from_us, INT64_MAX, h->row_weight, pool, h->logit,
+                                  h->uses, e);
         if (rc == ERR_OK) {
             rc = metrics_rank(h->logit, h->label, h->weight, h->n, &auc, &ap, e);
         }
@@ -162,19 +165,17 @@ enum err held_score(const struct train_result *r, const struct train_rows *rows,
     }
     if (rc == ERR_OK) {
         data.finder = &finder;
-        rc = train_score(&net, &data, from_us, INT64_MAX, pool, out_logit, out_uses, e);
+        rc = train_score(&net, &data, from_us, INT64_MAX, NULL, pool, out_logit, out_uses, e);
     }
     bins_finder_done(&finder);
     return rc;
 }
 
-enum err held_shares(const struct held *h, struct pool *pool, struct train_result *out,
-                     struct errmsg *e)
+/* uses: [layers, experts] */
+static void take_shares(const uint64_t *uses, struct train_result *out)
 {
     const struct net_shape *s = &out->shape;
-    uint64_t uses[NET_LAYERS_MAX * NET_EXPERTS_MAX];
-    enum err rc = held_score(out, h->rows, h->from_us, pool, NULL, uses, e);
-    for (uint32_t layer = 0; rc == ERR_OK && layer < s->layers; layer++) {
+    for (uint32_t layer = 0; layer < s->layers; layer++) {
         const uint64_t *own = uses + (size_t)layer * s->experts;
         uint64_t sum = 0;
         uint64_t low = UINT64_MAX;
@@ -187,6 +188,21 @@ enum err held_shares(const struct held *h, struct pool *pool, struct train_resul
         double mean = (double)sum / s->experts;
         out->share_low[layer] = sum > 0 ? (double)low / mean : (double)NAN;
         out->share_high[layer] = sum > 0 ? (double)high / mean : (double)NAN;
+    }
+}
+
+void held_best_shares(const struct held *h, struct train_result *out)
+{
+    take_shares(h->best_uses, out);
+}
+
+enum err held_shares(const struct held *h, struct pool *pool, struct train_result *out,
+                     struct errmsg *e)
+{
+    uint64_t uses[NET_LAYERS_MAX * NET_EXPERTS_MAX];
+    enum err rc = held_score(out, h->rows, h->from_us, pool, NULL, uses, e);
+    if (rc == ERR_OK) {
+        take_shares(uses, out);
     }
     return rc;
 }

@@ -12,6 +12,7 @@
 
 struct held {
     const struct train_rows *rows;
+    const float *row_weight;   /* [rows] in judging */
     int64_t from_us;           /* rows at or after it are held out: */
     size_t n;                  /* so many, in order */
     bool any;                  /* a fraud and a legitimate row among those with weight */
@@ -19,13 +20,15 @@ struct held {
     float *weight;             /* [n] */
     float *logit, *best_logit; /* [n] */
     float *best_params, *best_raw, *best_balance;
+    uint64_t uses[NET_LAYERS_MAX * NET_EXPERTS_MAX]; /* of experts, at the latest measuring */
+    uint64_t best_uses[NET_LAYERS_MAX * NET_EXPERTS_MAX];
     double latest_ap, top_ap; /* of the latest epoch; of all so far; NAN without any */
     bool measured;
     uint32_t best_epochs;
 };
 
-/* weight: [rows] of the rows at or after from_us; borrowed for the call.  epochs: taken where there
- * is nothing to judge by.  Borrows the fit's rows.  ERR_NOMEM */
+/* weight: [rows] of the rows at or after from_us.  epochs: taken where there is nothing to judge
+ * by. Borrows weight and the fit's rows.  ERR_NOMEM */
 FD_MUSTCHECK enum err held_init(struct held *h, const struct fit *f, const float *weight,
                                 int64_t from_us, uint32_t epochs, struct errmsg *e);
 void held_done(struct held *h);
@@ -43,7 +46,9 @@ FD_MUSTCHECK enum err held_judge(const struct held *h, struct train_result *out,
 void held_take(struct fit *f, float **params, float **raw, float **balance,
                struct train_result *out);
 
-/* How evenly the held-out rows use the experts of the result's weights. */
+/* How evenly the held-out rows use the experts of the best weights, as they were measured .. */
+void held_best_shares(const struct held *h, struct train_result *out);
+/* .. or of the result's weights, which are others. */
 FD_MUSTCHECK enum err held_shares(const struct held *h, struct pool *pool, struct train_result *out,
                                   struct errmsg *e);
 

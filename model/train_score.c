@@ -12,7 +12,7 @@ struct scorer {
     const struct tape_data *data;
     const struct piece *piece;
     size_t *first; /* [passes + 1] first piece of each pass */
-    size_t *place; /* [passes] of its first logit */
+    size_t *place; /* [pieces] of its first logit */
     uint32_t passes;
     struct tape **tape; /* [threads] */
     float *logit;
@@ -37,36 +37,56 @@ static void run_pass(void *ctx, uint32_t worker, uint32_t item)
     const struct piece *piece = s->piece + s->first[item];
     size_t count = s->first[item + 1] - s->first[item];
     tape_forward(t, s->net, s->data, piece, count, NULL, false);
-    size_t place = s->place[item];
-    for (size_t i = 0; s->logit != NULL && i < t->tokens; i++) {
-        if (t->counted[i]) {
-            s->logit[place++] = t->logit[i]; /* pieces lie in order of rows */
+    size_t token = 0;
+    for (size_t k = 0; s->logit != NULL && k < count; k++) {
+        size_t place = s->place[s->first[item] + k];
+        for (size_t end = token + piece[k].len; token < end; token++) {
+            if (t->counted[token]) {
+                s->logit[place++] = t->logit[token]; /* pieces lie in order of rows */
+            }
         }
     }
     const struct net_shape *shape = &s->net->shape;
     count_uses(t, s->uses + (size_t)worker * shape->layers * shape->experts);
 }
 
+/* Leaves out the pieces without weight (NULL: none); the others' logits keep their places. */
+static void choose(struct scorer *s, struct pieces *p, const float *weight)
+{
+    size_t kept = 0;
+    size_t counted = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        const struct piece piece = p->piece[i];
+        bool wanted = weight == NULL;
+        for (size_t k = piece.context; k < piece.len && !wanted; k++) {
+            wanted = weight[piece.first + k] > 0;
+        }
+        if (wanted) {
+            s->place[kept] = counted;
+            p->piece[kept++] = piece;
+        }
+        counted += piece.len - piece.context;
+    }
+    p->count = kept;
+}
+
 /* Groups consecutive pieces into passes of at most rows_max rows. */
 static void group(struct scorer *s, const struct pieces *p, size_t rows_max)
 {
     size_t rows = 0;
-    size_t counted = 0;
     for (size_t i = 0; i < p->count; i++) {
         if (i == 0 || rows + p->piece[i].len > rows_max) {
-            s->place[s->passes] = counted;
             s->first[s->passes++] = i;
             rows = 0;
         }
         rows += p->piece[i].len;
-        counted += p->piece[i].len - p->piece[i].context;
     }
     s->first[s->passes] = p->count;
 }
 
 enum err train_score(const struct tape_net *net, const struct tape_data *data, int64_t from_us,
-                     int64_t until_us, struct pool *pool, float *out_logit, uint64_t *out_uses,
-                     struct errmsg *e)
+                     int64_t until_us, const float *weight, struct pool *pool, float *out_logit,
+                     uint64_t *out_uses, struct errmsg *e)
 {
     size_t places = (size_t)net->shape.layers * net->shape.experts;
     uint32_t context = net->shape.layers * (net->shape.window - 1);
@@ -93,6 +113,7 @@ enum err train_score(const struct tape_net *net, const struct tape_data *data, i
             goto out;
         }
     }
+    choose(&s, &pieces, weight);
     group(&s, &pieces, rows_max);
     pool_run(pool, s.passes, run_pass, &s);
     for (size_t i = 0; out_uses != NULL && i < places; i++) {

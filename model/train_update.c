@@ -117,13 +117,10 @@ static enum err run_all(struct run *r, struct train_result *out, struct errmsg *
     held_take(&r->fit, &r->held.best_params, &r->held.best_raw, &r->held.best_balance, out);
     out->epochs_done = r->held.best_epochs;
     out->learnt_until_us = u->conf->holdout_from_us;
-    rc = held_shares(&r->held, r->pool, out, e);
-    if (rc == ERR_OK) {
-        const struct fisher_span span = {r->rows, u->conf, u->new_from_us, u->conf->holdout_from_us,
-                                         r->pool};
-        rc = fisher_of(out, &span, u->from, (double)u->fisher_stays, e);
-    }
-    return rc;
+    held_best_shares(&r->held, out);
+    const struct fisher_span span = {r->rows, u->conf, u->new_from_us, u->conf->holdout_from_us,
+                                     r->pool};
+    return fisher_of(out, &span, u->from, (double)u->fisher_stays, e);
 }
 
 enum err train_update_run(const struct train_update *u, const struct train_rows *rows,
