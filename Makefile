@@ -82,7 +82,7 @@ endif
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all chaos build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e torture bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-steps bench-streams bench-train asan tsan coverage \
+.PHONY: all chaos build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e torture bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-steps bench-streams bench-train bench-weekly bench-gate asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format man completion install deb deb-check deb-try clean
 .SECONDARY:
 
@@ -179,6 +179,10 @@ bench-memory: $(B)/fraudd               ## memory of training by length of histo
 	@tests/bench/train_memory.sh $(MEMORY)
 bench-streams: $(B)/fraudd              ## quality on simulated streams beside trees [SEEDS="1 2 3"] [STREAMS="--work DIR"]
 	@tests/bench/streams.sh --seeds "$(or $(SEEDS),1 2 3)" $(STREAMS)
+bench-weekly: $(B)/fraudd               ## weekly updates beside full retraining: DATA=FILE WORK=DIR [WEEKLY="--seeds 1 --full-every 2"]
+	@tests/bench/weekly.sh "$(DATA)" --work "$(WORK)" $(WEEKLY)
+bench-gate: $(B)/tests/bench/bench_gate  ## wrong labels at the gate, with bench-weekly's models: DATA=FILE WORK=DIR [DAYS="72 156 7"]
+	$(RUN) $< "$(DATA)" "$(WORK)/1" $(or $(DAYS),72 156 7)
 bench-ablation: $(B)/fraudd $(B)/tests/bench/bench_fidelity  ## what each part of the network is worth: DATA=FILE [ABLATION="--only window-8"]
 	@tests/bench/ablation.sh "$(DATA)" $(ABLATION)
 bench-instructions: $(B)/tests/bench/bench_instructions  ## instructions of a step by part, counted by callgrind

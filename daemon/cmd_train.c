@@ -235,15 +235,20 @@ static enum err find_base(const struct conf *c, struct db *db, struct model_view
     return err;
 }
 
-static void print_update(const struct update_outcome *u)
+static void print_update(const struct update_outcome *u, double drift_bound)
 {
     char day[TIME_TEXT_MAX];
     time_format_date(day, u->learnt_until_us);
-    printf("update of %s: %zu payments since %s (%zu frauds), %zu older ones again (%zu frauds); "
-           "epoch %" PRIu32 " is the best\n",
-           u->parent, u->news, day, u->news_frauds, u->replay, u->replay_frauds, u->epochs);
-    printf("seconds: features %.1f, training %.1f, judging %.1f\n", u->features_s, u->training_s,
-           u->judging_s);
+    printf("update of %s: %zu payments since %s (%zu frauds), %zu older ones again (%zu frauds)",
+           u->parent, u->news, day, u->news_frauds, u->replay, u->replay_frauds);
+    if (u->gate.measured) {
+        printf("; epoch %" PRIu32 " is the best\n", u->epochs);
+    } else {
+        puts("; nothing was learnt of them");
+    }
+    printf("seconds of CPU: reading %.1f, features %.1f, training %.1f, judging %.1f\n",
+           u->reading_s, u->features_s, u->training_s, u->judging_s);
+    drift_print(&u->drift, drift_bound, stdout);
     gate_print(&u->gate, stdout);
 }
 
@@ -268,7 +273,7 @@ static enum err make_update(const struct conf *c, const struct past *past,
     if (err != ERR_OK) {
         return err;
     }
-    print_update(&u);
+    print_update(&u, uc.drift);
     if (u.gate.passed) {
         *out = u.learnt;
         return ERR_OK;

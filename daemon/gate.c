@@ -6,16 +6,13 @@
 
 #include "base/timefmt.h"
 #include "daemon/evaluate.h"
+#include "daemon/gate_labels.h"
 #include "daemon/judged.h"
 #include "features/schema.h"
 #include "model/metrics.h"
 
 #define LANES 32U /* histories that are scored side by side */
 #define CACHE_ALIGN 64
-/* What "sure" means, and how many frauds must be expected before their number says anything. */
-#define SURE 0.5
-#define UNLIKELY 0.02
-#define EXPECTED_MIN 10
 
 enum aim { AT_LEAST, AT_MOST };
 
@@ -40,6 +37,8 @@ static const struct measure {
                          AT_LEAST, "expected", "labelled"},
     [GATE_LABEL_UNLIKELY] = {"gate.label-unlikely", "frauds where the served model is sure of none",
                              AT_MOST, "expected", "labelled"},
+    [GATE_LABEL_GROUP] = {"gate.label-group", "frauds where it is sure, of the worst group",
+                          AT_LEAST, "expected", "labelled"},
 };
 
 void gate_conf_read(const struct conf *c, struct gate_conf *out)
@@ -241,33 +240,6 @@ static struct gate_row over(double first, double second)
         .value = first > 0 ? second / first : (double)NAN, .served = first, .made = second};
 }
 
-/* What the served model expected of the new labels, and what they are. */
-static void judge_labels(const struct update_rows *r, const float *served, struct gate_report *g)
-{
-    double sure[2] = {0, 0};
-    double unlikely[2] = {0, 0};
-    double old[2] = {0, 0}; /* weight of all, of frauds */
-    double fresh[2] = {0, 0};
-    for (size_t i = 0; i < r->n; i++) {
-        double p = (double)served[i];
-        if (r->use[i] == USE_REPLAY) {
-            old[0] += (double)r->weight[i];
-            old[1] += r->label[i] ? (double)r->weight[i] : 0;
-        } else if (r->use[i] != USE_CONTEXT) {
-            double *band = p >= SURE ? sure : p < UNLIKELY ? unlikely : NULL;
-            fresh[0]++;
-            fresh[1] += r->label[i];
-            if (band != NULL) {
-                band[0] += p;
-                band[1] += r->label[i];
-            }
-        }
-    }
-    g->row[GATE_LABEL_RATE] = over(old[0] > 0 ? old[1] / old[0] : 0, fresh[1] / fresh[0]);
-    g->row[GATE_LABEL_SURE] = over(sure[0], sure[1]);
-    g->row[GATE_LABEL_UNLIKELY] = over(unlikely[0], unlikely[1]);
-}
-
 /* Too few expected frauds say nothing about labels; a missing figure of the models says that the
  * gate cannot be passed. */
 static void apply_bounds(struct gate_report *g)
@@ -275,11 +247,12 @@ static void apply_bounds(struct gate_report *g)
     g->passed = true;
     for (size_t i = 0; i < GATE_COUNT; i++) {
         struct gate_row *row = &g->row[i];
-        bool labels = i == GATE_LABEL_SURE || i == GATE_LABEL_UNLIKELY;
-        bool says_nothing = labels && row->served < EXPECTED_MIN;
-        row->passed = says_nothing || (MEASURES[i].aim == AT_LEAST ? row->value >= g->bound[i]
-                                                                   : row->value <= g->bound[i]);
-        g->passed = g->passed && row->passed;
+        bool of_labels = i >= GATE_LABELS;
+        row->measured = of_labels ? !isnan(row->value) : g->measured;
+        row->passed =
+            (of_labels && !row->measured) ||
+            (MEASURES[i].aim == AT_LEAST ? row->value >= g->bound[i] : row->value <= g->bound[i]);
+        g->passed = g->passed && (row->passed || (!of_labels && !g->measured));
     }
 }
 
@@ -309,18 +282,35 @@ static void fill(const struct side *served, const struct side *made, struct gate
     }
     g->row[GATE_EXPECTED_LOW] = g->row[GATE_EXPECTED_HIGH] = over((double)f->frauds, f->expected);
     g->row[GATE_FORGETTING] = over(served->old_ap, made->old_ap);
-    g->payments = f->payments;
-    g->frauds = f->frauds;
     g->auc = f->value[FIGURE_AUC];
     g->ap = f->value[FIGURE_AP];
     g->brier = brier_of(made);
+}
+
+enum err gate_judge_labels(const struct gate_conf *c, const struct update_rows *r,
+                           const float *served, struct gate_report *out, struct errmsg *e)
+{
+    struct gate_report g = {
+        .auc = (double)NAN, .ap = (double)NAN, .brier = (double)NAN, .measured = false};
+    for (size_t i = 0; i < GATE_LABELS; i++) {
+        g.row[i] =
+            (struct gate_row){.value = (double)NAN, .served = (double)NAN, .made = (double)NAN};
+    }
+    enum err err = gate_labels_judge(r, served, &g, e);
+    if (err == ERR_OK) {
+        memcpy(g.bound, c->bound, sizeof g.bound);
+        g.payments = r->count[USE_GATE];
+        g.frauds = r->frauds[USE_GATE];
+        apply_bounds(&g);
+        *out = g;
+    }
+    return err;
 }
 
 enum err gate_judge(const struct gate_conf *c, const struct update_rows *r, const float *served,
                     const float *made, struct gate_report *out, struct errmsg *e)
 {
     struct side side[2] = {{0}, {0}};
-    struct gate_report g = {0};
     size_t sealed = r->count[USE_STOP] + r->count[USE_GATE];
     double share = sealed > 0 ? (double)r->count[USE_GATE] / (double)sealed : 0;
     double budget = rint(c->budget * share);
@@ -330,11 +320,9 @@ enum err gate_judge(const struct gate_conf *c, const struct update_rows *r, cons
         err = measure(r, made, most, &side[1], e);
     }
     if (err == ERR_OK) {
-        memcpy(g.bound, c->bound, sizeof g.bound);
-        fill(&side[0], &side[1], &g);
-        judge_labels(r, served, &g);
-        apply_bounds(&g);
-        *out = g;
+        fill(&side[0], &side[1], out);
+        out->measured = true;
+        apply_bounds(out);
     }
     for (size_t i = 0; i < 2; i++) {
         free(side[i].judged);
@@ -351,9 +339,15 @@ void gate_print(const struct gate_report *g, FILE *f)
     for (size_t i = 0; i < GATE_COUNT; i++) {
         const struct gate_row *row = &g->row[i];
         const struct measure *m = &MEASURES[i];
-        fprintf(f, "  %-46s %8.4f  %s %-6.4g %-6s (%s %.5g, %s %.5g)\n", m->text, row->value,
+        if (!row->measured) {
+            fprintf(f, "  %-46s not measured: %s\n", m->text,
+                    i >= GATE_LABELS ? "too little is expected" : "the labels are not believed");
+            continue;
+        }
+        fprintf(f, "  %-46s %8.4f  %s %-6.4g %-6s (%s %.5g, %s %.5g%s%s)\n", m->text, row->value,
                 m->aim == AT_LEAST ? "at least" : "at most ", g->bound[i],
-                row->passed ? "passed" : "MISSED", m->first, row->served, m->second, row->made);
+                row->passed ? "passed" : "MISSED", m->first, row->served, m->second, row->made,
+                row->where[0] != '\0' ? "; " : "", row->where);
     }
 }
 
@@ -364,7 +358,7 @@ void gate_misses(const struct gate_report *g, char out[GATE_TEXT_MAX])
     for (size_t i = 0; i < GATE_COUNT && at < GATE_TEXT_MAX; i++) {
         const struct gate_row *row = &g->row[i];
         const struct measure *m = &MEASURES[i];
-        if (row->passed) {
+        if (row->passed || (!row->measured && !g->measured)) {
             continue;
         }
         int n;
@@ -372,11 +366,12 @@ void gate_misses(const struct gate_report *g, char out[GATE_TEXT_MAX])
             n = snprintf(out + at, GATE_TEXT_MAX - at, "%s%s cannot be measured",
                          at > 0 ? "; " : "", m->text);
         } else {
-            n = snprintf(out + at, GATE_TEXT_MAX - at,
-                         "%s%s is %.4f, %s %.4g is asked by %s: %.4f %s", at > 0 ? "; " : "",
-                         m->text, row->value, m->aim == AT_LEAST ? "at least" : "at most",
-                         g->bound[i], m->option, fabs(row->value - g->bound[i]),
-                         m->aim == AT_LEAST ? "too little" : "too much");
+            n = snprintf(
+                out + at, GATE_TEXT_MAX - at, "%s%s%s%s%s is %.4f, %s %.4g is asked by %s: %.4f %s",
+                at > 0 ? "; " : "", m->text, row->where[0] != '\0' ? " (" : "", row->where,
+                row->where[0] != '\0' ? ")" : "", row->value,
+                m->aim == AT_LEAST ? "at least" : "at most", g->bound[i], m->option,
+                fabs(row->value - g->bound[i]), m->aim == AT_LEAST ? "too little" : "too much");
         }
         at += n > 0 ? (size_t)n : 0;
     }

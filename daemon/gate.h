@@ -20,22 +20,29 @@ enum gate_measure {
     GATE_EXPECTED_LOW,   /* expected over observed frauds of the new model .. */
     GATE_EXPECTED_HIGH,  /* .. from below and from above */
     GATE_FORGETTING,     /* AP of the replayed payments, new over served */
-    GATE_LABEL_RATE,     /* share of frauds of news and sealed payments over that of the replay */
-    GATE_LABEL_SURE,     /* frauds over expected ones where the served model is sure of fraud */
-    GATE_LABEL_UNLIKELY, /* the same where it is sure of none */
+    /* of news and of sealed payments, the worse: */
+    GATE_LABEL_RATE,     /* share of frauds over that of the replay */
+    GATE_LABEL_SURE,     /* frauds, with what chance may take of them, over expected ones where the
+                            served model is sure of fraud */
+    GATE_LABEL_UNLIKELY, /* the same where it is sure of none, less what chance may add */
+    GATE_LABEL_GROUP,    /* as SURE, of the worst segment or part of the merchants */
     GATE_COUNT
 };
+#define GATE_LABELS GATE_LABEL_RATE /* the first one that judges labels, not models */
 
 struct gate_conf {
     double bound[GATE_COUNT];
     double budget; /* alerts a day, of all cards */
 };
 
+#define GATE_WHERE_MAX 64
+
 struct gate_row {
     double value;  /* what the bound is about; NAN: cannot be measured */
     double served; /* figures it was made of: served and new model, or observed and expected */
     double made;   /* (NAN where there are none) */
-    bool passed;
+    bool measured, passed;
+    char where[GATE_WHERE_MAX]; /* it was found, or "" */
 };
 
 struct gate_report {
@@ -43,6 +50,7 @@ struct gate_report {
     size_t payments, frauds; /* of the gate */
     double auc, ap, brier;   /* of the new model on it */
     double bound[GATE_COUNT];
+    bool measured; /* false: the labels were not believed, so there is no new model */
     bool passed;
 };
 
@@ -90,14 +98,23 @@ struct gate_report {
         {"gate.label-sure",                                                                        \
          CONF_REAL,                                                                                \
          0,                                                                                        \
-         ".85",                                                                                    \
+         ".94",                                                                                    \
          0,                                                                                        \
          1,                                                                                        \
-         "where the model in service is sure of fraud: new labels of fraud over expected ones, "   \
-         "at least"},                                                                              \
+         "where the model in service is sure of fraud: new labels of fraud, and two standard "     \
+         "deviations more, over expected ones, at least"},                                         \
+        {"gate.label-unlikely",                                                                    \
+         CONF_REAL,                                                                                \
+         0,                                                                                        \
+         "1.3",                                                                                    \
+         1,                                                                                        \
+         1000,                                                                                     \
+         "where it is sure of none: new labels of fraud, less two standard deviations, over "      \
+         "expected ones, at most"},                                                                \
     {                                                                                              \
-        "gate.label-unlikely", CONF_REAL, 0, "3", 1, 1000,                                         \
-            "where it is sure of none: new labels of fraud over expected ones, at most"            \
+        "gate.label-group", CONF_REAL, 0, ".6", 0, 1,                                              \
+            "as gate.label-sure with three deviations, in the worst channel, country, mcc, type, " \
+            "amount band or sixteenth of the merchants, at least"                                  \
     }
 
 void gate_conf_read(const struct conf *c, struct gate_conf *out);
@@ -107,7 +124,13 @@ void gate_conf_read(const struct conf *c, struct gate_conf *out);
 FD_MUSTCHECK enum err gate_score(const struct model *m, const struct update_rows *r, float *out,
                                  struct errmsg *e);
 
-/* served, made: [r->n] probabilities of the model in service and of the new one.
+/* The labels alone, before anything is learnt from them.  served: [r->n] probabilities of the model
+ * in service.  ERR_NOMEM */
+FD_MUSTCHECK enum err gate_judge_labels(const struct gate_conf *c, const struct update_rows *r,
+                                        const float *served, struct gate_report *out,
+                                        struct errmsg *e);
+
+/* Adds what the new model is worth.  made: [r->n] its probabilities; out: of gate_judge_labels.
  * ERR_NOMEM;  ERR_NUMERIC a probability is NAN */
 FD_MUSTCHECK enum err gate_judge(const struct gate_conf *c, const struct update_rows *r,
                                  const float *served, const float *made, struct gate_report *out,

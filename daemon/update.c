@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "base/progress.h"
 #include "base/timefmt.h"
 #include "daemon/replay.h"
 #include "model/model.h"
@@ -19,6 +19,7 @@ struct updating {
     struct train_result before;
     struct train_result result;
     struct update_rows rows;
+    float *probability[2]; /* [rows.n] by the served and by the new model */
     int64_t sealed_from_us;
 };
 
@@ -37,12 +38,14 @@ void update_conf_read(const struct conf *c, struct update_conf *out)
     out->decay = (float)conf_real(c, "update.decay");
     out->consolidation = (float)conf_real(c, "update.consolidation");
     out->fisher_stays = (float)conf_real(c, "update.fisher-stays");
+    out->drift = conf_real(c, "update.drift");
     gate_conf_read(c, &out->gate);
 }
 
-static double seconds_since(int64_t start_us)
+/* Of all threads: what an update costs does not depend on what else the machine does. */
+static double cpu_s(void)
 {
-    return (double)(progress_now_us() - start_us) / 1e6;
+    return (double)clock() / CLOCKS_PER_SEC;
 }
 
 /* The model in service and its training state; whether columns are still what they were. */
@@ -151,30 +154,38 @@ static enum err train(struct updating *u,
     return train_update_run(&t, &rows, progress, ctx, &u->result, e);
 }
 
+/* What the served model makes of the payments: drift, and whether their labels are believed, which
+ * is asked before anything is learnt from them. */
+static enum err judge_served(struct updating *u, struct update_outcome *out, struct errmsg *e)
+{
+    u->probability[0] = malloc((u->rows.n + 1) * sizeof(float));
+    u->probability[1] = malloc((u->rows.n + 1) * sizeof(float));
+    if (u->probability[0] == NULL || u->probability[1] == NULL) {
+        return err_set(e, ERR_NOMEM, "no memory to judge %zu payments", u->rows.n);
+    }
+    enum err err = gate_score(u->served, &u->rows, u->probability[0], e);
+    if (err == ERR_OK) {
+        err = drift_measure(&u->rows, &u->before.encoding, u->probability[0], &out->drift, e);
+    }
+    return err == ERR_OK
+               ? gate_judge_labels(&u->c->gate, &u->rows, u->probability[0], &out->gate, e)
+               : err;
+}
+
 /* Scores as served, so the model is packed first; its figures are the gate's, so again after. */
 static enum err judge(struct updating *u, struct update_outcome *out, struct errmsg *e)
 {
     struct model *made = NULL;
-    float *probability[2] = {malloc((u->rows.n + 1) * sizeof(float)),
-                             malloc((u->rows.n + 1) * sizeof(float))};
-    enum err err = ERR_OK;
-    if (probability[0] == NULL || probability[1] == NULL) {
-        err = err_set(e, ERR_NOMEM, "no memory to judge %zu payments", u->rows.n);
-    }
-    if (err == ERR_OK) {
-        err = learn_pack(&u->result, &u->learn, u->past, out->parent, &out->learnt, e);
-    }
+    enum err err = learn_pack(&u->result, &u->learn, u->past, out->parent, &out->learnt, e);
     if (err == ERR_OK) {
         err = model_load(out->learnt.model, out->learnt.model_len, &made, e);
     }
     if (err == ERR_OK) {
-        err = gate_score(u->served, &u->rows, probability[0], e);
+        err = gate_score(made, &u->rows, u->probability[1], e);
     }
     if (err == ERR_OK) {
-        err = gate_score(made, &u->rows, probability[1], e);
-    }
-    if (err == ERR_OK) {
-        err = gate_judge(&u->c->gate, &u->rows, probability[0], probability[1], &out->gate, e);
+        err =
+            gate_judge(&u->c->gate, &u->rows, u->probability[0], u->probability[1], &out->gate, e);
     }
     if (err == ERR_OK) {
         u->result.holdout_auc = out->gate.auc;
@@ -184,8 +195,28 @@ static enum err judge(struct updating *u, struct update_outcome *out, struct err
         err = learn_pack(&u->result, &u->learn, u->past, out->parent, &out->learnt, e);
     }
     model_free(made);
-    free(probability[0]);
-    free(probability[1]);
+    return err;
+}
+
+/* What can be trained and judged of the rows whose features are there. */
+static enum err learn_and_judge(struct updating *u,
+                                int (*progress)(void *ctx, const struct train_progress *p),
+                                void *ctx, struct update_outcome *out, struct errmsg *e)
+{
+    double start = cpu_s();
+    enum err err = judge_served(u, out, e);
+    out->judging_s = cpu_s() - start;
+    if (err != ERR_OK || !out->gate.passed) {
+        return err;
+    }
+    start = cpu_s();
+    err = train(u, progress, ctx, e);
+    out->training_s = cpu_s() - start;
+    if (err == ERR_OK) {
+        start = cpu_s();
+        err = judge(u, out, e);
+        out->judging_s += cpu_s() - start;
+    }
     return err;
 }
 
@@ -193,8 +224,9 @@ static enum err run_all(struct updating *u, const struct update_base *base,
                         int (*progress)(void *ctx, const struct train_progress *p), void *ctx,
                         struct update_outcome *out, struct errmsg *e)
 {
-    int64_t start = progress_now_us();
+    double start = cpu_s();
     enum err err = load(u, base, e);
+    out->reading_s = start;
     if (err == ERR_OK) {
         snprintf(out->parent, sizeof out->parent, "%s", model_lineage(u->served)->version);
         out->learnt_until_us = u->before.learnt_until_us;
@@ -202,17 +234,10 @@ static enum err run_all(struct updating *u, const struct update_base *base,
     }
     if (err == ERR_OK) {
         err = compute(u, e);
-        out->features_s = seconds_since(start);
+        out->features_s = cpu_s() - start;
     }
     if (err == ERR_OK) {
-        start = progress_now_us();
-        err = train(u, progress, ctx, e);
-        out->training_s = seconds_since(start);
-    }
-    if (err == ERR_OK) {
-        start = progress_now_us();
-        err = judge(u, out, e);
-        out->judging_s = seconds_since(start);
+        err = learn_and_judge(u, progress, ctx, out, e);
     }
     out->epochs = u->result.epochs_done;
     out->kept = u->rows.n;
@@ -235,6 +260,8 @@ enum err update_run(const struct past *past, const struct update_conf *c,
     train_result_done(&u.result);
     train_result_done(&u.before);
     model_free(u.served);
+    free(u.probability[0]);
+    free(u.probability[1]);
     if (err != ERR_OK) {
         update_outcome_done(&o);
         return err;

@@ -8,6 +8,7 @@
 
 #include "base/conf.h"
 #include "base/err.h"
+#include "daemon/drift.h"
 #include "daemon/gate.h"
 #include "daemon/learn.h"
 #include "daemon/past.h"
@@ -18,6 +19,7 @@ struct update_conf {
                                 holdout_us: the sealed stretch */
     size_t replay;           /* legitimate payments in the replay */
     float consolidation, decay, fisher_stays; /* model/train_update.h */
+    double drift; /* index of a column above which a full training is asked for */
     struct gate_conf gate;
 };
 
@@ -31,10 +33,11 @@ struct update_outcome {
     struct learnt learnt;
     char parent[32];
     struct gate_report gate;
+    struct drift drift;
     size_t news, news_frauds, replay, replay_frauds, kept;
     int64_t learnt_until_us;
-    uint32_t epochs;                          /* of those run, the best */
-    double features_s, training_s, judging_s; /* wall time of the parts */
+    uint32_t epochs;                                     /* of those run, the best */
+    double reading_s, features_s, training_s, judging_s; /* of CPU; reading: all before the call */
 };
 
 /* The options "update.*": a part of the settings' table. */
@@ -50,7 +53,7 @@ struct update_outcome {
         {"update.epochs",                                                                          \
          CONF_INT,                                                                                 \
          0,                                                                                        \
-         "3",                                                                                      \
+         "1",                                                                                      \
          1,                                                                                        \
          100,                                                                                      \
          "passes of an update over its payments, at most"},                                        \
@@ -76,16 +79,25 @@ struct update_outcome {
          0,                                                                                        \
          1e9,                                                                                      \
          "strength of elastic weight consolidation"},                                              \
+        {"update.fisher-stays",                                                                    \
+         CONF_REAL,                                                                                \
+         0,                                                                                        \
+         ".95",                                                                                    \
+         0,                                                                                        \
+         1,                                                                                        \
+         "share of the older payments' Fisher information that an update keeps"},                  \
     {                                                                                              \
-        "update.fisher-stays", CONF_REAL, 0, ".95", 0, 1,                                          \
-            "share of the older payments' Fisher information that an update keeps"                 \
+        "update.drift", CONF_REAL, 0, ".25", 0, 1000,                                              \
+            "population stability index of a column above which an update asks for a full "        \
+            "training"                                                                             \
     }
 
 void update_conf_default(struct update_conf *c);
 /* Takes settings update.*, gate.* and alert.budget. */
 void update_conf_read(const struct conf *c, struct update_conf *out);
 
-/* Makes the new model, whatever the gate says: out->gate.passed tells.  update_outcome_done frees.
+/* Makes the new model, whatever the gate says of it: out->gate.passed tells.  Where labels are not
+ * believed nothing is learnt: out->learnt stays empty.  update_outcome_done frees.
  * ERR_END       nothing has matured since that is not of the sealed stretch
  * ERR_INVALID   the history lacks what is needed (named)
  * ERR_MISMATCH  state and model do not belong together, or the columns have changed: a full
