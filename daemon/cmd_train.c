@@ -19,6 +19,7 @@
 #include "daemon/settings.h"
 #include "daemon/train_settings.h"
 #include "daemon/update.h"
+#include "daemon/update_report.h"
 #include "model/model.h"
 #include "storage/payments.h"
 #include "storage/registry.h"
@@ -34,6 +35,8 @@ static const struct conf_option OPTIONS[] = {
     {"out", CONF_TEXT, 0, NULL, 0, 0, "model file to write"},
     {"from", CONF_TEXT, 0, NULL, 0, 0,
      "model file to update, its training state beside it (with PostgreSQL: the model in service)"},
+    {"report", CONF_TEXT, 0, NULL, 0, 0,
+     "HTML page on an update to write: gate, figures, drift; also where the gate says no"},
     {"full", CONF_BOOL, 0, "false", 0, 0,
      "train anew from all of the history, also where a model is in service"},
     {"label-delay", CONF_DURATION, 0, "7d", 0, 8.2e6,
@@ -274,6 +277,13 @@ static enum err make_update(const struct conf *c, const struct past *past,
         return err;
     }
     print_update(&u, uc.drift);
+    if (conf_text(c, "report") != NULL) {
+        err = update_report_write(&u, uc.drift, conf_text(c, "report"), e);
+    }
+    if (err != ERR_OK) {
+        update_outcome_done(&u);
+        return err;
+    }
     if (u.gate.passed) {
         *out = u.learnt;
         return ERR_OK;

@@ -5,10 +5,8 @@
 
 #include "model/bins.h"
 
-/* Of a probability: two or three a decade below one half, where nearly all payments are. */
-static const float SCORE_EDGES[] = {.0002F, .0005F, .001F, .002F, .005F, .01F,
-                                    .02F,   .05F,   .1F,   .2F,   .5F,   .8F};
-#define SCORE_BINS (sizeof SCORE_EDGES / sizeof *SCORE_EDGES + 1)
+const float DRIFT_SCORE_EDGES[DRIFT_SCORE_BINS - 1] = {.0002F, .0005F, .001F, .002F, .005F, .01F,
+                                                       .02F,   .05F,   .1F,   .2F,   .5F,   .8F};
 
 /* Weight of the old and the new payments in a bin. */
 struct counted {
@@ -17,14 +15,14 @@ struct counted {
 
 struct counts {
     struct counted *bin; /* [bins of all columns] */
-    struct counted score[SCORE_BINS];
+    struct counted score[DRIFT_SCORE_BINS];
     double old_weight, fresh_weight;
 };
 
 static size_t score_bin(float p)
 {
     size_t bin = 0;
-    while (bin < SCORE_BINS - 1 && p > SCORE_EDGES[bin]) {
+    while (bin < DRIFT_SCORE_BINS - 1 && p > DRIFT_SCORE_EDGES[bin]) {
         bin++;
     }
     return bin;
@@ -85,7 +83,11 @@ static void fill(const struct counts *c, const struct net_encoding *enc, struct 
     for (size_t g = 0; g < GROUP_COUNT; g++) {
         d->group[g] = columns[g] > 0 ? sum[g] / (double)columns[g] : (double)NAN;
     }
-    d->score = index_of(c->score, SCORE_BINS, c, d);
+    d->score = index_of(c->score, DRIFT_SCORE_BINS, c, d);
+    for (size_t i = 0; i < DRIFT_SCORE_BINS; i++) {
+        d->share[0][i] = c->score[i].old / c->old_weight;
+        d->share[1][i] = c->score[i].fresh / c->fresh_weight;
+    }
 }
 
 /* The next smaller one each time, the first column of equals first. */

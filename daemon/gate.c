@@ -14,13 +14,10 @@
 #define LANES 32U /* histories that are scored side by side */
 #define CACHE_ALIGN 64
 
-enum aim { AT_LEAST, AT_MOST };
+#define AT_LEAST true
+#define AT_MOST false
 
-static const struct measure {
-    const char *option, *text;
-    enum aim aim;
-    const char *first, *second; /* what the two figures are */
-} MEASURES[GATE_COUNT] = {
+static const struct gate_words MEASURES[GATE_COUNT] = {
     [GATE_AP] = {"gate.ap", "average precision", AT_LEAST, "served", "new"},
     [GATE_CARD_PRECISION] = {"gate.card-precision", "card precision", AT_LEAST, "served", "new"},
     [GATE_PRECISION] = {"gate.precision", "precision at budget", AT_LEAST, "served", "new"},
@@ -251,7 +248,7 @@ static void apply_bounds(struct gate_report *g)
         row->measured = of_labels ? !isnan(row->value) : g->measured;
         row->passed =
             (of_labels && !row->measured) ||
-            (MEASURES[i].aim == AT_LEAST ? row->value >= g->bound[i] : row->value <= g->bound[i]);
+            (MEASURES[i].at_least ? row->value >= g->bound[i] : row->value <= g->bound[i]);
         g->passed = g->passed && (row->passed || (!of_labels && !g->measured));
     }
 }
@@ -333,19 +330,24 @@ enum err gate_judge(const struct gate_conf *c, const struct update_rows *r, cons
 
 /* ---- saying it ---- */
 
+const struct gate_words *gate_measure_words(enum gate_measure m)
+{
+    return &MEASURES[m];
+}
+
 void gate_print(const struct gate_report *g, FILE *f)
 {
     fprintf(f, "gate: %zu payments, %zu frauds that nobody has learnt\n", g->payments, g->frauds);
     for (size_t i = 0; i < GATE_COUNT; i++) {
         const struct gate_row *row = &g->row[i];
-        const struct measure *m = &MEASURES[i];
+        const struct gate_words *m = &MEASURES[i];
         if (!row->measured) {
             fprintf(f, "  %-46s not measured: %s\n", m->text,
                     i >= GATE_LABELS ? "too little is expected" : "the labels are not believed");
             continue;
         }
         fprintf(f, "  %-46s %8.4f  %s %-6.4g %-6s (%s %.5g, %s %.5g%s%s)\n", m->text, row->value,
-                m->aim == AT_LEAST ? "at least" : "at most ", g->bound[i],
+                m->at_least ? "at least" : "at most ", g->bound[i],
                 row->passed ? "passed" : "MISSED", m->first, row->served, m->second, row->made,
                 row->where[0] != '\0' ? "; " : "", row->where);
     }
@@ -357,7 +359,7 @@ void gate_misses(const struct gate_report *g, char out[GATE_TEXT_MAX])
     out[0] = '\0';
     for (size_t i = 0; i < GATE_COUNT && at < GATE_TEXT_MAX; i++) {
         const struct gate_row *row = &g->row[i];
-        const struct measure *m = &MEASURES[i];
+        const struct gate_words *m = &MEASURES[i];
         if (row->passed || (!row->measured && !g->measured)) {
             continue;
         }
@@ -366,12 +368,12 @@ void gate_misses(const struct gate_report *g, char out[GATE_TEXT_MAX])
             n = snprintf(out + at, GATE_TEXT_MAX - at, "%s%s cannot be measured",
                          at > 0 ? "; " : "", m->text);
         } else {
-            n = snprintf(
-                out + at, GATE_TEXT_MAX - at, "%s%s%s%s%s is %.4f, %s %.4g is asked by %s: %.4f %s",
-                at > 0 ? "; " : "", m->text, row->where[0] != '\0' ? " (" : "", row->where,
-                row->where[0] != '\0' ? ")" : "", row->value,
-                m->aim == AT_LEAST ? "at least" : "at most", g->bound[i], m->option,
-                fabs(row->value - g->bound[i]), m->aim == AT_LEAST ? "too little" : "too much");
+            n = snprintf(out + at, GATE_TEXT_MAX - at,
+                         "%s%s%s%s%s is %.4f, %s %.4g is asked by %s: %.4f %s", at > 0 ? "; " : "",
+                         m->text, row->where[0] != '\0' ? " (" : "", row->where,
+                         row->where[0] != '\0' ? ")" : "", row->value,
+                         m->at_least ? "at least" : "at most", g->bound[i], m->option,
+                         fabs(row->value - g->bound[i]), m->at_least ? "too little" : "too much");
         }
         at += n > 0 ? (size_t)n : 0;
     }

@@ -98,7 +98,7 @@ struct gate_report {
         {"gate.label-sure",                                                                        \
          CONF_REAL,                                                                                \
          0,                                                                                        \
-         ".94",                                                                                    \
+         ".95",                                                                                    \
          0,                                                                                        \
          1,                                                                                        \
          "where the model in service is sure of fraud: new labels of fraud, and two standard "     \
@@ -135,6 +135,14 @@ FD_MUSTCHECK enum err gate_judge_labels(const struct gate_conf *c, const struct 
 FD_MUSTCHECK enum err gate_judge(const struct gate_conf *c, const struct update_rows *r,
                                  const float *served, const float *made, struct gate_report *out,
                                  struct errmsg *e);
+
+/* How a measure is spoken of.  Static memory. */
+struct gate_words {
+    const char *option, *text;
+    bool at_least;              /* else at most */
+    const char *first, *second; /* what `served` and `made` of its row are */
+};
+const struct gate_words *gate_measure_words(enum gate_measure m);
 
 /* One line a measure. */
 void gate_print(const struct gate_report *g, FILE *f);

@@ -3,56 +3,10 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 
-#include "base/file.h"
 #include "base/timefmt.h"
 #include "daemon/chart.h"
-
-static const char STYLE[] =
-    ":root{color-scheme:light dark;--paper:#fcfcfa;--ink:#1d2024;--soft:#5f6670;--hair:#dfe1e4;"
-    "--a:#1f5c9e;--b:#b9541a;--fraud:#b32840;--legitimate:#4d7f78;--card:#fff}"
-    "@media(prefers-color-scheme:dark){:root{--paper:#14161a;--ink:#e7e8ea;--soft:#9aa2ad;"
-    "--hair:#2d3239;--a:#6cabf0;--b:#f19a63;--fraud:#f2718a;--legitimate:#74b3aa;--card:#1a1d22}}"
-    "*{box-sizing:border-box}"
-    "body{margin:0;background:var(--paper);color:var(--ink);"
-    "font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}"
-    "main{max-width:1860px;margin:0 auto;padding:28px 32px 48px}"
-    "h1{font-size:26px;line-height:1.25;font-weight:650;margin:0 0 4px}"
-    "h2{font-size:17px;font-weight:650;margin:0}"
-    "p{margin:0;color:var(--soft)}header{margin-bottom:22px}header p{max-width:110ch}"
-    ".grid{display:grid;gap:20px;margin-bottom:20px;"
-    "grid-template-columns:repeat(auto-fit,minmax(min(100%,520px),1fr))}"
-    ".v{font-weight:600}.of{display:inline-block;min-width:10.5em;color:var(--soft);"
-    "font-size:13px}.wide .v,.wide .of{display:block;line-height:1.35}"
-    ".grid.wide{grid-template-columns:repeat(auto-fit,minmax(min(100%,780px),1fr))}"
-    "figure,section{margin:0;padding:18px 20px;background:var(--card);border:1px solid var(--hair);"
-    "border-radius:8px;overflow-x:auto}"
-    "figcaption p,section>p{font-size:13px;line-height:1.45}figcaption p{min-height:3.8em}"
-    "figure svg{display:block;width:100%;height:auto;margin-top:6px}"
-    "table{border-collapse:collapse;width:100%;margin-top:10px;font-variant-numeric:tabular-nums}"
-    "th,td{padding:5px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid "
-    "var(--hair);"
-    "font-weight:400}th:first-child,td:first-child{text-align:left;padding-left:0}"
-    "thead th{color:var(--soft);font-size:13px}tbody tr:last-child>*{border-bottom:0}"
-    ".lineage table{font-size:13.5px}.lineage td,.lineage th{padding:4px "
-    "10px;text-align:left;white-space:normal;overflow-wrap:anywhere;"
-    "vertical-align:top}.lineage tbody th{color:var(--soft);white-space:nowrap}"
-    ".legend{list-style:none;display:flex;flex-wrap:wrap;gap:2px 18px;margin:8px 0 0;padding:0;"
-    "font-size:13px;color:var(--soft)}.legend .sample{display:inline-block;width:26px;height:12px;"
-    "margin:0 7px 0 0;vertical-align:-1px}"
-    ".tick,.label{fill:var(--soft);font-size:12.5px}line.grid{stroke:var(--hair)}"
-    ".axis{stroke:var(--soft)}"
-    ".line{fill:none;stroke-width:2;stroke-linejoin:round}.dashed{stroke-dasharray:6 4}"
-    ".a{stroke:var(--a)}.b{stroke:var(--b)}.fraud{stroke:var(--fraud)}"
-    ".legitimate{stroke:var(--legitimate)}"
-    ".rule{stroke:var(--soft);stroke-width:1.2;stroke-dasharray:2 4}"
-    ".ring{fill:var(--card);stroke-width:2.5}.small.ring{fill:none;stroke-width:1.5}"
-    ".dot.a{fill:var(--a)}.dot.b{fill:var(--b)}line.bar{stroke-width:1.5;opacity:.55}"
-    "rect{stroke:none}rect.fraud{fill:var(--fraud);stroke:none;opacity:.3}"
-    "rect.legitimate{fill:var(--legitimate);stroke:none;opacity:.3}"
-    "rect.a{fill:var(--a);stroke:none}rect.b{fill:var(--b);stroke:none}rect.pale{opacity:.35}"
-    "@media print{body{background:#fff}figure,section{break-inside:avoid}}";
+#include "daemon/report_page.h"
 
 static const char *const SIDE_NAME[BACKTEST_SIDES] = {"model", "against"};
 
@@ -246,31 +200,26 @@ static void lineage(FILE *f, const struct backtest *b)
 
 /* ---- the page ---- */
 
-static void title(FILE *f, const struct backtest *b)
+#define TITLE_MAX 120
+
+static void title(char out[TITLE_MAX], const struct backtest *b)
 {
-    fputs("Backtest of ", f);
-    chart_text(f, model_lineage(b->model[0])->version);
-    if (b->sides == 2) {
-        fputs(" against ", f);
-        chart_text(f, model_lineage(b->model[1])->version);
-    }
+    const char *const version[] = {model_lineage(b->model[0])->version,
+                                   b->sides == 2 ? model_lineage(b->model[1])->version : ""};
+    snprintf(out, TITLE_MAX, "Backtest of %.32s%s%.32s", version[0],
+             b->sides == 2 ? " against " : "", version[1]);
 }
 
 static void head(FILE *f, const struct backtest *b)
 {
+    char title_text[TITLE_MAX];
     char from[TIME_TEXT_MAX];
     char to[TIME_TEXT_MAX];
     time_format(from, b->conf.from_us);
     time_format(to, b->conf.to_us);
-    fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>"
-          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"/>"
-          "<meta http-equiv=\"Content-Security-Policy\" "
-          "content=\"default-src 'none'; style-src 'unsafe-inline'\"/><title>",
-          f);
-    title(f, b);
-    fprintf(f, "</title><style>%s</style></head>\n<body><main><header><h1>", STYLE);
-    title(f, b);
-    fputs("</h1><p>", f);
+    title(title_text, b);
+    report_page_begin(f, title_text);
+    fputs("<p>", f);
     chart_text(f, b->conf.input);
     fprintf(f, ", %s to %s, replayed through the pipeline that serves; a budget of %g alerts a day",
             from, to, b->conf.budget);
@@ -304,25 +253,17 @@ enum err report_render(const struct backtest *b, FILE *f, struct errmsg *e)
     for (size_t k = 0; k < sizeof SEGMENT_FIGURE / sizeof *SEGMENT_FIGURE && b->segments > 0; k++) {
         segment_table(f, b, SEGMENT_FIGURE[k]);
     }
-    fputs("</div></main></body></html>\n", f);
+    fputs("</div>", f);
+    report_page_end(f);
     return err;
+}
+
+static enum err render(const void *b, FILE *f, struct errmsg *e)
+{
+    return report_render(b, f, e);
 }
 
 enum err report_write(const struct backtest *b, const char *path, struct errmsg *e)
 {
-    char *text = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&text, &len);
-    if (f == NULL) {
-        return err_set(e, ERR_NOMEM, "cannot write %s: no memory", path);
-    }
-    enum err err = report_render(b, f, e);
-    if (fclose(f) != 0 && err == ERR_OK) {
-        err = err_set(e, ERR_NOMEM, "cannot write %s: no memory", path);
-    }
-    if (err == ERR_OK) {
-        err = file_write(path, text, len, e);
-    }
-    free(text);
-    return err;
+    return report_page_write(path, render, b, e);
 }

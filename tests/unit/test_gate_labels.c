@@ -24,6 +24,7 @@
 #define ROWS (OLD + 2 * WEEK)
 #define TERMINALS 2000
 #define DRAWS 50
+#define FEW 45 /* a tenth of the merchants may have fewer of the 500 frauds than a tenth */
 
 static struct past_row row[ROWS];
 static struct past past = {.rows = row, .n = ROWS, .sorted = true};
@@ -124,21 +125,23 @@ static void test_wrong_labels_are_stopped_in_either_stretch(void **state)
     for (int kind = 0; kind < SPOIL_KINDS; kind++) {
         for (int stretch = 0; stretch < 2; stretch++) {
             int stopped = 0;
+            int few = 0;
             for (uint64_t seed = 100; seed < 100 + DRAWS; seed++) {
                 draw(seed);
                 size_t n = spoil_labels(&past, (enum spoil)kind, week(1 + stretch),
                                         week(2 + stretch), seed);
                 assert_true(n > 20);
                 struct gate_report g = judge();
-                stopped += !g.passed;
+                few += n < FEW;
+                stopped += n >= FEW && !g.passed;
                 for (int i = GATE_LABELS; i < GATE_COUNT; i++) {
                     assert_true(g.row[i].passed || strncmp(g.row[i].where, STRETCH[stretch],
                                                            strlen(STRETCH[stretch])) == 0);
                 }
             }
             print_message("%s, %s: %d of %d stopped\n", SPOIL_NAME[kind], STRETCH[stretch], stopped,
-                          DRAWS);
-            assert_true(stopped >= DRAWS - 2);
+                          DRAWS - few);
+            assert_true(few < DRAWS / 2 && stopped >= DRAWS - few - 2);
         }
     }
 }
