@@ -121,14 +121,20 @@ static struct slice next_word(struct slice *s)
     return word;
 }
 
-/* Text for people: not empty, no control characters. */
+/* UTF-8 without control characters. */
+static bool plain(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if ((unsigned char)s.at[i] < 0x20 || s.at[i] == 0x7f) {
+            return false;
+        }
+    }
+    return members_utf8(s.at, s.len);
+}
+
 static enum err take_text(struct slice s, const char *what, char *out, size_t max, struct errmsg *e)
 {
-    bool good = s.len > 0 && s.len <= max && members_utf8(s.at, s.len);
-    for (size_t i = 0; i < s.len && good; i++) {
-        good = (unsigned char)s.at[i] >= 0x20 && s.at[i] != 0x7f;
-    }
-    if (!good) {
+    if (s.len == 0 || s.len > max || !plain(s)) {
         return err_set(e, ERR_CORRUPT, "%s needs 1 to %zu bytes of text without control characters",
                        what, max);
     }
@@ -157,7 +163,7 @@ static enum err take_entry(struct reading *r, bool add, struct slice rest, struc
     const int field_number = list_field_find(field);
     bool was = false;
     if (list_number < 0 || field_number < 0 || rest.len == 0 || rest.len > WIRE_ID_MAX ||
-        memchr(rest.at, '\t', rest.len) != NULL) {
+        !plain(rest)) {
         return err_set(e, ERR_CORRUPT, "no list, field and value of 1 to %d bytes", WIRE_ID_MAX);
     }
     struct list_change change = {.list = (enum list_kind)list_number,

@@ -1,6 +1,7 @@
 #include "daemon/deliver.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/progress.h"
@@ -47,23 +48,39 @@ static enum err wait_acknowledged(const struct bus *bus, int64_t timeout_us, str
     while (bus->wait(bus->self, 100) != UINT64_MAX) {
         if (progress_now_us() > until_us) {
             return err_set(e, ERR_UNAVAILABLE,
-                           "no broker acknowledged the model within %" PRId64
-                           " s; it may still arrive",
+                           "no broker acknowledged it within %" PRId64 " s; it may still arrive",
                            timeout_us / TIME_S);
         }
     }
     return ERR_OK;
 }
 
-enum err deliver_model(const struct conf *c, const uint8_t *model, size_t len, int64_t timeout_us,
-                       struct errmsg *e)
+/* Waits for room in the queue. */
+static enum err send_one(struct bus *bus, const struct deliver_notice *n, uint64_t batch,
+                         int64_t until_us, struct errmsg *e)
+{
+    if (strcmp(n->kind, "control") != 0) {
+        return notice_send(bus, n->kind, n->bytes, n->len, e);
+    }
+    enum err err = ERR_FULL;
+    while ((err = notice_send_text(bus, n->kind, (const char *)n->bytes, n->len, batch, e)) ==
+               ERR_FULL &&
+           progress_now_us() < until_us) {
+        (void)bus->wait(bus->self, 50);
+    }
+    return err;
+}
+
+enum err deliver_notices(const struct conf *c, const struct deliver_notice *notices, size_t n,
+                         int64_t timeout_us, struct errmsg *e)
 {
     struct bus bus = {0};
     const struct bus_events events = {.trouble = on_trouble};
     const struct bus_plan plan = {
-        .client = "fraudd-model",
+        .client = "fraudd-notices",
         .topic_name = {[TOPIC_NOTICES] = settings_topic(c, TOPIC_NOTICES)},
         .produces = true};
+    const int64_t until_us = progress_now_us() + timeout_us;
     enum err err = check_topic(c, timeout_us, e);
     if (err == ERR_OK) {
         err = bus_kafka_open(c, &plan, &events, &bus, e);
@@ -71,10 +88,19 @@ enum err deliver_model(const struct conf *c, const uint8_t *model, size_t len, i
     if (err != ERR_OK) {
         return err;
     }
-    err = notice_send(&bus, model, len, e);
+    for (size_t i = 0; i < n && err == ERR_OK; i++) {
+        err = send_one(&bus, &notices[i], i, until_us, e);
+    }
     if (err == ERR_OK) {
         err = wait_acknowledged(&bus, timeout_us, e);
     }
     bus.close(bus.self);
     return err;
+}
+
+enum err deliver_model(const struct conf *c, const uint8_t *model, size_t len, int64_t timeout_us,
+                       struct errmsg *e)
+{
+    const struct deliver_notice n = {"model", model, len};
+    return deliver_notices(c, &n, 1, timeout_us, e);
 }

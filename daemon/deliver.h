@@ -1,5 +1,5 @@
-/* Brings a model to the scoring processes: sends it by the notices topic and waits until the
- * brokers have it. */
+/* Brings notices to the scoring processes: sends them by the notices topic and waits until the
+ * brokers have them. */
 #ifndef FD_DAEMON_DELIVER_H
 #define FD_DAEMON_DELIVER_H
 
@@ -9,9 +9,18 @@
 #include "base/conf.h"
 #include "base/err.h"
 
-/* c: the daemons' settings.  ERR_NOTFOUND the topic does not exist; ERR_MISMATCH it has several
- * partitions; ERR_UNAVAILABLE not acknowledged within timeout_us (some parts may be on the topic;
- * without the last one they change nothing). */
+/* One notice; kind "model" travels in parts, others as one message. */
+struct deliver_notice {
+    const char *kind;
+    const uint8_t *bytes; /* borrowed */
+    size_t len;
+};
+
+/* Sends them in order.  c: the daemons' settings.  ERR_NOTFOUND the topic does not exist;
+ * ERR_MISMATCH it has several partitions; ERR_UNAVAILABLE not acknowledged within timeout_us (some
+ * may be on the topic; of one in parts, without the last one they change nothing). */
+FD_MUSTCHECK enum err deliver_notices(const struct conf *c, const struct deliver_notice *notices,
+                                      size_t n, int64_t timeout_us, struct errmsg *e);
 FD_MUSTCHECK enum err deliver_model(const struct conf *c, const uint8_t *model, size_t len,
                                     int64_t timeout_us, struct errmsg *e);
 

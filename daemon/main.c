@@ -17,6 +17,7 @@ static const struct cmd COMMANDS[] = {
     {"alerts", "the analysts' queue: list, show, claim, resolve, snooze, release", cmd_alerts},
     {"audit", "who did what, and whether that record is intact", cmd_audit},
     {"console", "the analysts' page over the queue, for browsers", cmd_console},
+    {"lists", "allow, block and watch lists: add, remove, import, list", cmd_lists},
     {"labels", "verdicts: import of chargebacks, list", cmd_labels},
     {"migrate", "brings the database to this program's schema", cmd_migrate},
     {"demo", "shows everything on this machine, with servers of its own", cmd_demo},

@@ -58,12 +58,11 @@ void notice_done(struct notice_reader *r)
 static enum err add_part(struct notice_reader *r, const struct bus_message *m, struct errmsg *e)
 {
     if (r->len + m->value_len > NOTICE_MODEL_MAX) {
-        return err_set(e, ERR_CORRUPT, "a model of over %zu bytes came by the notices topic",
-                       NOTICE_MODEL_MAX);
+        return err_set(e, ERR_CORRUPT, "a notice of over %zu bytes came", NOTICE_MODEL_MAX);
     }
     uint8_t *grown = realloc(r->bytes, r->len + m->value_len + 1);
     if (grown == NULL) {
-        return err_set(e, ERR_NOMEM, "cannot hold a model of %zu bytes", r->len + m->value_len);
+        return err_set(e, ERR_NOMEM, "cannot hold a notice of %zu bytes", r->len + m->value_len);
     }
     memcpy(grown + r->len, m->value, m->value_len);
     r->bytes = grown;
@@ -72,20 +71,20 @@ static enum err add_part(struct notice_reader *r, const struct bus_message *m, s
     return ERR_OK;
 }
 
-enum err notice_take(struct notice_reader *r, const struct bus_message *m, const uint8_t **out,
-                     size_t *out_len, struct errmsg *e)
+enum err notice_take(struct notice_reader *r, const char *kind, const struct bus_message *m,
+                     const uint8_t **out, size_t *out_len, struct errmsg *e)
 {
     char hash[24];
     char part[32];
     uint32_t number = 0;
     uint32_t parts = 0;
-    if (!notice_is(m, "model")) {
+    if (!notice_is(m, kind)) {
         return ERR_OK;
     }
     header_text(m, "hash", hash, sizeof hash);
     header_text(m, "part", part, sizeof part);
     if (!part_numbers(part, &number, &parts)) {
-        return err_set(e, ERR_CORRUPT, "a model notice has part \"%s\"", part);
+        return err_set(e, ERR_CORRUPT, "a %s notice has part \"%s\"", kind, part);
     }
     if (number == 1) {
         notice_done(r);
@@ -95,13 +94,13 @@ enum err notice_take(struct notice_reader *r, const struct bus_message *m, const
     }
     if (r->next != number || r->parts != parts) {
         notice_done(r);
-        return err_set(e, ERR_CORRUPT, "part %s of a model notice does not follow part %" PRIu32,
-                       part, r->next);
+        return err_set(e, ERR_CORRUPT, "part %s of a %s notice does not follow part %" PRIu32, part,
+                       kind, r->next);
     }
     enum err err = add_part(r, m, e);
     if (err == ERR_OK && r->next > parts) {
         if (hash_bytes(r->bytes, r->len, 0) != r->hash) {
-            err = err_set(e, ERR_CORRUPT, "a model of %zu bytes by notice does not have hash %s",
+            err = err_set(e, ERR_CORRUPT, "a %s of %zu bytes by notice does not have hash %s", kind,
                           r->len, hash);
         } else {
             *out = r->bytes;
@@ -115,22 +114,24 @@ enum err notice_take(struct notice_reader *r, const struct bus_message *m, const
     return err;
 }
 
-enum err notice_send(struct bus *bus, const uint8_t *model, size_t len, struct errmsg *e)
+enum err notice_send(struct bus *bus, const char *kind, const uint8_t *bytes, size_t len,
+                     struct errmsg *e)
 {
     char hash[24];
     char part[32];
     size_t parts = (len + NOTICE_PART_MAX - 1) / NOTICE_PART_MAX;
-    snprintf(hash, sizeof hash, "%016" PRIx64, hash_bytes(model, len, 0));
+    snprintf(hash, sizeof hash, "%016" PRIx64, hash_bytes(bytes, len, 0));
     for (size_t i = 0; i < parts; i++) {
         snprintf(part, sizeof part, "%zu/%zu", i + 1, parts);
-        const struct bus_header headers[] = {
-            {"kind", "model", 5}, {"hash", hash, strlen(hash)}, {"part", part, strlen(part)}};
+        const struct bus_header headers[] = {{"kind", kind, strlen(kind)},
+                                             {"hash", hash, strlen(hash)},
+                                             {"part", part, strlen(part)}};
         size_t at = i * NOTICE_PART_MAX;
         const struct bus_record r = {.topic = TOPIC_NOTICES,
                                      .partition = 0,
-                                     .key = "model",
-                                     .key_len = 5,
-                                     .value = model + at,
+                                     .key = kind,
+                                     .key_len = strlen(kind),
+                                     .value = bytes + at,
                                      .value_len =
                                          len - at < NOTICE_PART_MAX ? len - at : NOTICE_PART_MAX,
                                      .headers = headers,

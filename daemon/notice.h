@@ -23,18 +23,21 @@ struct notice_reader {
     uint32_t parts, next;
 };
 
-/* Takes a message of the notices topic.  ERR_END: a model is complete, borrowed in out until the
+/* Takes a message of the notices topic; one reader for each kind that travels in parts ("model",
+ * "rules").  ERR_END: a notice is complete, borrowed in out until the
  * next call; ERR_OK: more is to come, or the message is of another kind; ERR_CORRUPT: parts are
  * missing or the hash differs (what there was is dropped). */
-FD_MUSTCHECK enum err notice_take(struct notice_reader *r, const struct bus_message *m,
-                                  const uint8_t **out, size_t *out_len, struct errmsg *e);
+FD_MUSTCHECK enum err notice_take(struct notice_reader *r, const char *kind,
+                                  const struct bus_message *m, const uint8_t **out, size_t *out_len,
+                                  struct errmsg *e);
 /* Whether a message of the notices topic is of that kind. */
 bool notice_is(const struct bus_message *m, const char *kind);
 void notice_done(struct notice_reader *r);
 
-/* Sends a model; the caller waits for the acknowledgement. */
-FD_MUSTCHECK enum err notice_send(struct bus *bus, const uint8_t *model, size_t len,
-                                  struct errmsg *e);
+/* Sends a notice in parts; the caller waits for the acknowledgement.  ERR_FULL from the bus is
+ * given back. */
+FD_MUSTCHECK enum err notice_send(struct bus *bus, const char *kind, const uint8_t *bytes,
+                                  size_t len, struct errmsg *e);
 /* Sends one message of a kind; the caller waits for the acknowledgement.  batch: its number. */
 FD_MUSTCHECK enum err notice_send_text(struct bus *bus, const char *kind, const char *text,
                                        size_t len, uint64_t batch, struct errmsg *e);

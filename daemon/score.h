@@ -55,9 +55,8 @@ struct score_stats {
     struct bus_counters bus;
     uint64_t warmed; /* messages learnt from without emitting */
     uint64_t model_switches, notices_refused;
-    int64_t controls_notice;   /* offset of the latest notice of controls that was read; -1: none */
-    uint64_t labels_forgotten; /* found no room to be remembered */
-    uint64_t entries;          /* of the journal, applied */
+    uint64_t labels_forgotten;             /* found no room to be remembered */
+    uint64_t entries;                      /* of the journal, applied */
     uint64_t entries_damaged, not_counted; /* no entry; parts without effect */
     uint64_t followed;                     /* payments of other processes' partitions */
     uint64_t missing;                      /* to be decided, but the log lacks them */

@@ -61,25 +61,36 @@ static void keep_model(struct score *s, int64_t offset, struct model *m)
     s->noticed[s->noticed_count++] = (struct noticed){offset, m};
 }
 
-void score_take_notice(struct score *s, const struct bus_message *m)
+/* Lists and modes: kept with the offset from which they hold. */
+static enum err take_controls(struct score *s, const struct bus_message *m, struct errmsg *e)
+{
+    enum err err = controls_take(s->controls, m->offset, m->value, m->value_len, e);
+    if (err == ERR_OK) {
+        log_line(FD_LOG_INFO, "controls_read", "notice=%" PRId64 " entries=%zu", m->offset,
+                 control_lists_live(controls_lists(s->controls)));
+    }
+    return err;
+}
+
+static enum err take_model(struct score *s, const struct bus_message *m, struct errmsg *e)
 {
     const uint8_t *bytes = NULL;
     size_t len = 0;
-    struct errmsg e;
     struct model *model = NULL;
-    enum err err = ERR_OK;
-    if (notice_is(m, "control")) {
-        err = controls_take(s->controls, m->offset, m->value, m->value_len, &e);
-        s->stats.controls_notice = err == ERR_OK ? m->offset : s->stats.controls_notice;
-    } else {
-        err = notice_take(&s->notice, m, &bytes, &len, &e);
-    }
+    enum err err = notice_take(&s->notice, "model", m, &bytes, &len, e);
     if (err == ERR_END) {
-        err = model_load(bytes, len, &model, &e);
+        err = model_load(bytes, len, &model, e);
         if (err == ERR_OK) {
             keep_model(s, m->offset, model);
         }
     }
+    return err;
+}
+
+void score_take_notice(struct score *s, const struct bus_message *m)
+{
+    struct errmsg e;
+    enum err err = notice_is(m, "control") ? take_controls(s, m, &e) : take_model(s, m, &e);
     if (err != ERR_OK) {
         refuse_notice(s, m->offset, err, &e);
     }

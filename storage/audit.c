@@ -27,6 +27,20 @@ static int64_t number(const struct db_rows *rows, int column)
     return text != NULL ? strtoll(text, NULL, 10) : 0;
 }
 
+enum err audit_note(struct db *d, const struct audit_notice *n, struct errmsg *e)
+{
+    char changes[24];
+    char hash[24];
+    snprintf(changes, sizeof changes, "%" PRIu64, n->changes);
+    snprintf(hash, sizeof hash, "%016" PRIx64, n->hash);
+    const char *const params[] = {n->who, n->what, n->object, changes, hash, n->text};
+    return db_exec(d,
+                   "INSERT INTO audit (who, what, object, detail) VALUES ($1, $2, $3, "
+                   "jsonb_strip_nulls(jsonb_build_object('changes', $4::bigint, 'hash', $5::text, "
+                   "'notice', $6::text)))",
+                   6, params, NULL, e);
+}
+
 enum err audit_seal(struct db *d, bool wait, int64_t *out_count, struct errmsg *e)
 {
     struct db_rows *rows = NULL;

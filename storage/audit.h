@@ -53,6 +53,15 @@ FD_MUSTCHECK enum err audit_seal(struct db *d, bool wait, int64_t *out_count, st
 FD_MUSTCHECK enum err audit_verify(struct db *d, const struct audit_anchor *anchors, size_t n,
                                    struct audit_report *out, struct errmsg *e);
 
+/* Something sent by the notices topic. */
+struct audit_notice {
+    const char *who, *what, *object;
+    const char *text; /* NULL: too long */
+    uint64_t changes, hash;
+};
+/* Adds a row in the transaction that is open, or one of its own. */
+FD_MUSTCHECK enum err audit_note(struct db *d, const struct audit_notice *n, struct errmsg *e);
+
 /* The newest first: seq (NULL: not yet chained), id, at, who, role, what, object, detail. */
 FD_MUSTCHECK enum err audit_list(struct db *d, const struct audit_filter *f, struct db_rows **out,
                                  struct errmsg *e);

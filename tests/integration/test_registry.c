@@ -283,7 +283,7 @@ static void take(void *ctx, const rd_kafka_message_t *m)
         b.header_count +=
             rd_kafka_header_get_all(headers, i, &h->name, &h->value, &h->len) == 0 ? 1 : 0;
     }
-    enum err err = notice_take(&n->reader, &b, &model, &n->len, &e);
+    enum err err = notice_take(&n->reader, "model", &b, &model, &n->len, &e);
     if (err == ERR_END) {
         free(n->model);
         n->model = malloc(n->len);

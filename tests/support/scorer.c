@@ -184,7 +184,7 @@ void scorer_append_model(struct bus_mem *m, uint64_t seed, const char *version,
     const struct bus_plan plan = {.produces = true};
     const struct bus_events events = {NULL, NULL, NULL, NULL};
     struct bus bus = bus_mem_open(m, &plan, &events);
-    assert_int_equal(notice_send(&bus, bytes, len, &e), ERR_OK);
+    assert_int_equal(notice_send(&bus, "model", bytes, len, &e), ERR_OK);
     bus.close(bus.self);
     free(bytes);
 }

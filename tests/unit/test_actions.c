@@ -55,7 +55,9 @@ static void test_actions_help_has_an_example_each(void **state)
     helps(cmd_alerts, "alerts", ALERTS);
     static const char *const MODEL[] = {"list",    "show",     "import", "export",
                                         "promote", "rollback", NULL};
+    static const char *const LISTS[] = {"add", "remove", "import", NULL};
     helps(cmd_labels, "labels", LABELS);
+    helps(cmd_lists, "lists", LISTS);
     helps(cmd_model, "model", MODEL);
 }
 
