@@ -2,36 +2,17 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/bins.h"
 
-const float DRIFT_SCORE_EDGES[DRIFT_SCORE_BINS - 1] = {.0002F, .0005F, .001F, .002F, .005F, .01F,
-                                                       .02F,   .05F,   .1F,   .2F,   .5F,   .8F};
-
-/* Weight of the old and the new payments in a bin. */
-struct counted {
-    double old, fresh;
-};
-
+/* Weight of the old and the new payments in each bin, later their shares. */
 struct counts {
-    struct counted *bin; /* [bins of all columns] */
-    struct counted score[DRIFT_SCORE_BINS];
-    double old_weight, fresh_weight;
+    double *bin[2]; /* [bins of all columns] */
+    double score[2][SCORE_BANDS];
+    double weight[2];
+    size_t bins;
 };
-
-static size_t score_bin(float p)
-{
-    size_t bin = 0;
-    while (bin < DRIFT_SCORE_BINS - 1 && p > DRIFT_SCORE_EDGES[bin]) {
-        bin++;
-    }
-    return bin;
-}
-
-static void add(struct counted *c, bool fresh, double weight)
-{
-    *(fresh ? &c->fresh : &c->old) += weight;
-}
 
 static void count_rows(const struct update_rows *r, const struct net_encoding *enc,
                        const struct bins_finder *finder, const float *served, struct counts *c,
@@ -46,48 +27,45 @@ static void count_rows(const struct update_rows *r, const struct net_encoding *e
         }
         bins_find_row(finder, (const float *)r->columns.base + i * FEAT_DIM, bin);
         for (size_t k = 0; k < FEAT_DIM; k++) {
-            add(&c->bin[enc->first_row[k] + bin[k]], fresh, weight);
+            c->bin[fresh][enc->first_row[k] + bin[k]] += weight;
         }
-        add(&c->score[score_bin(served[i])], fresh, weight);
-        *(fresh ? &c->fresh_weight : &c->old_weight) += weight;
+        c->score[fresh][score_band(served[i])] += weight;
+        c->weight[fresh] += weight;
         *(fresh ? &d->fresh : &d->old) += 1;
     }
 }
 
-/* Half a payment more in each bin: an empty one would make the index infinite. */
-static double index_of(const struct counted *bin, size_t bins, const struct counts *c,
-                       const struct drift *d)
+static void make_shares(struct counts *c)
 {
-    double sum = 0;
-    double n = (double)bins / 2;
-    for (size_t i = 0; i < bins; i++) {
-        double old = (bin[i].old / c->old_weight * (double)d->old + .5) / ((double)d->old + n);
-        double fresh =
-            (bin[i].fresh / c->fresh_weight * (double)d->fresh + .5) / ((double)d->fresh + n);
-        sum += (fresh - old) * log(fresh / old);
+    for (int s = 0; s < 2; s++) {
+        for (size_t i = 0; i < c->bins; i++) {
+            c->bin[s][i] /= c->weight[s];
+        }
+        for (size_t i = 0; i < SCORE_BANDS; i++) {
+            c->score[s][i] /= c->weight[s];
+        }
     }
-    return sum;
 }
 
 static void fill(const struct counts *c, const struct net_encoding *enc, struct drift *d)
 {
     size_t columns[GROUP_COUNT] = {0};
     double sum[GROUP_COUNT] = {0};
+    double old = (double)d->old;
+    double fresh = (double)d->fresh;
     for (size_t k = 0; k < FEAT_DIM; k++) {
-        size_t bins = enc->first_row[k + 1] - enc->first_row[k];
+        size_t first = enc->first_row[k];
+        size_t bins = enc->first_row[k + 1] - first;
         enum feature_group g = feature_info(k)->group;
-        d->column[k] = index_of(c->bin + enc->first_row[k], bins, c, d);
+        d->column[k] = stability_index(c->bin[0] + first, old, c->bin[1] + first, fresh, bins);
         sum[g] += bins > 1 ? d->column[k] : 0;
         columns[g] += bins > 1;
     }
     for (size_t g = 0; g < GROUP_COUNT; g++) {
         d->group[g] = columns[g] > 0 ? sum[g] / (double)columns[g] : (double)NAN;
     }
-    d->score = index_of(c->score, DRIFT_SCORE_BINS, c, d);
-    for (size_t i = 0; i < DRIFT_SCORE_BINS; i++) {
-        d->share[0][i] = c->score[i].old / c->old_weight;
-        d->share[1][i] = c->score[i].fresh / c->fresh_weight;
-    }
+    d->score = stability_index(c->score[0], old, c->score[1], fresh, SCORE_BANDS);
+    memcpy(d->share, c->score, sizeof d->share);
 }
 
 /* The next smaller one each time, the first column of equals first. */
@@ -109,24 +87,28 @@ static void find_top(struct drift *d)
 enum err drift_measure(const struct update_rows *r, const struct net_encoding *enc,
                        const float *served, struct drift *out, struct errmsg *e)
 {
-    struct counts c = {.bin = calloc(enc->first_row[FEAT_DIM], sizeof *c.bin)};
+    struct counts c = {.bins = enc->first_row[FEAT_DIM]};
     struct bins_finder finder = {0};
     struct drift d = {.score = (double)NAN};
     enum err err = ERR_OK;
-    if (c.bin == NULL) {
-        err = err_set(e, ERR_NOMEM, "no memory to count %u bins", enc->first_row[FEAT_DIM]);
+    c.bin[0] = calloc(c.bins, sizeof *c.bin[0]);
+    c.bin[1] = calloc(c.bins, sizeof *c.bin[1]);
+    if (c.bin[0] == NULL || c.bin[1] == NULL) {
+        err = err_set(e, ERR_NOMEM, "no memory to count %zu bins", c.bins);
     }
     if (err == ERR_OK) {
         err = bins_finder_init(&finder, enc, e);
     }
     if (err == ERR_OK) {
         count_rows(r, enc, &finder, served, &c, &d);
+        make_shares(&c);
         fill(&c, enc, &d);
         find_top(&d);
         *out = d;
     }
     bins_finder_done(&finder);
-    free(c.bin);
+    free(c.bin[0]);
+    free(c.bin[1]);
     return err;
 }
 

@@ -11,20 +11,17 @@
 #include "daemon/update_rows.h"
 #include "features/schema.h"
 #include "model/net.h"
+#include "model/stability.h"
 
 #define DRIFT_TOP 5 /* columns that are named */
 
-/* Bins of a probability: two or three a decade below one half, where nearly all payments are. */
-#define DRIFT_SCORE_BINS 13
-extern const float DRIFT_SCORE_EDGES[DRIFT_SCORE_BINS - 1];
-
 struct drift {
-    double column[FEAT_DIM];           /* 0 where the model has one bin */
-    double group[GROUP_COUNT];         /* mean of its columns with bins; NAN without any */
-    double score;                      /* of the model in service */
-    double share[2][DRIFT_SCORE_BINS]; /* of the old and the new payments by score */
-    size_t old, fresh;                 /* payments: the replay, by weight; news and sealed ones */
-    size_t top[DRIFT_TOP];             /* columns that moved most, most first */
+    double column[FEAT_DIM];      /* 0 where the model has one bin */
+    double group[GROUP_COUNT];    /* mean of its columns with bins; NAN without any */
+    double score;                 /* of the model in service */
+    double share[2][SCORE_BANDS]; /* of the old and the new payments by score */
+    size_t old, fresh;            /* payments: the replay, by weight; news and sealed ones */
+    size_t top[DRIFT_TOP];        /* columns that moved most, most first */
 };
 
 /* served: [r->n] probabilities of the model in service, whose encoding `enc` is.  ERR_NOMEM */

@@ -66,6 +66,7 @@ enum err learn_pack(const struct train_result *r, const struct learn_conf *c,
                               .holdout_auc = r->holdout_auc,
                               .holdout_ap = r->holdout_ap,
                               .holdout_brier = r->holdout_brier};
+    memcpy(l.score_share, r->score_share, sizeof l.score_share);
     snprintf(l.parent, sizeof l.parent, "%s", parent);
     snprintf(l.code_version, sizeof l.code_version, "%s", version_revision());
     snprintf(l.blas_core, sizeof l.blas_core, "%s", train_blas_core());

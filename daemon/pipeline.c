@@ -163,7 +163,11 @@ enum err lane_restored(struct lane *l, struct errmsg *e)
 enum err pipeline_set_model(struct pipeline *p, const struct model *m, struct errmsg *e)
 {
     pipeline_flush(p);
-    return use_model(p, m, e);
+    enum err err = use_model(p, m, e);
+    if (err == ERR_OK) {
+        memset(p->counters.by_score, 0, sizeof p->counters.by_score);
+    }
+    return err;
 }
 
 enum err pipeline_set_rules(struct pipeline *p, struct lane *const *lanes, size_t n,
@@ -271,6 +275,7 @@ static void decide(struct pipeline *p, struct slot *s, const float *x, double pr
         return;
     }
     p->counters.decided++;
+    p->counters.by_score[score_band(a.probability)] += s->repeat.tx == 0;
     p->counters.repeats += s->repeat.tx != 0;
     p->counters.declined += s->repeat.tx == 0 && a.outcome == OUTCOME_DECLINE;
     pipeline_emit_decision(p, s, &a, &c, x, extra);

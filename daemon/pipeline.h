@@ -28,6 +28,7 @@
 #include "features/state.h"
 #include "features/tx.h"
 #include "model/model.h"
+#include "model/stability.h"
 #include "model/threshold.h"
 
 struct pipeline;
@@ -72,6 +73,7 @@ struct pipeline_counters {
     uint64_t observed; /* fresh decisions that mode `observe` made an approval of */
     uint64_t diverged; /* messages that became something else than recorded */
     uint64_t dead_by_reason[DEAD_REASON_COUNT];
+    uint64_t by_score[SCORE_BANDS]; /* fresh decisions since the model came, by probability */
 };
 
 /* Time spent a message, by stage, in ns. */

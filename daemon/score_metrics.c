@@ -6,6 +6,8 @@
 
 #include "daemon/bus_metrics.h"
 
+#define DRIFT_PAYMENTS_MIN 1000 /* fewer move by chance */
+
 static void put_pipeline(const struct pipeline *p, struct metrics_page *page)
 {
     const struct pipeline_counters *c = pipeline_counters(p);
@@ -38,6 +40,26 @@ static void put_model(const struct model *m, struct metrics_page *page)
     metrics_put(page, METRIC_MODEL_UNTIL, floor((double)l->data_until_us / 1e6));
 }
 
+double score_metrics_drift(const float share[SCORE_BANDS], const uint64_t by_score[SCORE_BANDS])
+{
+    double old[SCORE_BANDS];
+    double fresh[SCORE_BANDS];
+    double known = 0;
+    double n = 0;
+    for (size_t i = 0; i < SCORE_BANDS; i++) {
+        old[i] = (double)share[i];
+        known += old[i];
+        n += (double)by_score[i];
+    }
+    if (!(known > 0) || n < DRIFT_PAYMENTS_MIN) {
+        return (double)NAN;
+    }
+    for (size_t i = 0; i < SCORE_BANDS; i++) {
+        fresh[i] = (double)by_score[i] / n;
+    }
+    return stability_index(old, n, fresh, n, SCORE_BANDS);
+}
+
 static void put_lanes(const struct score *s, struct metrics_page *page)
 {
     struct score_lane lanes[SCORE_PARTITIONS_MAX];
@@ -62,6 +84,9 @@ void score_metrics_fill(const struct score *s, struct metrics_page *page)
     bus_metrics_fill(&t.bus, true, page);
     put_pipeline(score_pipeline(s), page);
     put_model(score_model(s), page);
+    metrics_put(page, METRIC_SCORE_DRIFT,
+                score_metrics_drift(model_lineage(score_model(s))->score_share,
+                                    pipeline_counters(score_pipeline(s))->by_score));
     put_lanes(s, page);
     metrics_put_latency(page, METRIC_MESSAGE_SECONDS, score_message_times(s));
     metrics_put(page, METRIC_PARTITIONS, t.partitions);

@@ -57,7 +57,7 @@ struct update_outcome {
          1,                                                                                        \
          100,                                                                                      \
          "passes of an update over its payments, at most"},                                        \
-        {"update.learning-rate", CONF_REAL, 0, "3e-4", 1e-7, .1, "of an update, at its highest"},  \
+        {"update.learning-rate", CONF_REAL, 0, "1e-3", 1e-7, .1, "of an update, at its highest"},  \
         {"update.replay",                                                                          \
          CONF_INT,                                                                                 \
          0,                                                                                        \

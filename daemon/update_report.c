@@ -153,7 +153,7 @@ static void drift_table(const struct drift *d, double bound, FILE *f)
 
 static double edge(size_t i)
 {
-    return i == 0 ? LOW_SCORE : i == DRIFT_SCORE_BINS ? 1 : (double)DRIFT_SCORE_EDGES[i - 1];
+    return i == 0 ? LOW_SCORE : i == SCORE_BANDS ? 1 : (double)SCORE_BAND_TOP[i - 1];
 }
 
 static void score_chart(const struct drift *d, FILE *f)
@@ -170,14 +170,14 @@ static void score_chart(const struct drift *d, FILE *f)
     fprintf(f, "<figure><figcaption><h2>%s</h2><p>%s</p></figcaption>\n", c.title, c.about);
     chart_begin(&c);
     for (int s = 0; s < 2; s++) {
-        double x[2 * DRIFT_SCORE_BINS];
-        double y[2 * DRIFT_SCORE_BINS];
-        for (size_t i = 0; i < DRIFT_SCORE_BINS; i++) {
+        double x[2 * SCORE_BANDS];
+        double y[2 * SCORE_BANDS];
+        for (size_t i = 0; i < SCORE_BANDS; i++) {
             x[2 * i] = edge(i);
             x[2 * i + 1] = edge(i + 1);
             y[2 * i] = y[2 * i + 1] = d->share[s][i];
         }
-        chart_line(&c, STYLE[s], x, y, 2 * (size_t)DRIFT_SCORE_BINS);
+        chart_line(&c, STYLE[s], x, y, 2 * (size_t)SCORE_BANDS);
     }
     chart_end(&c);
     fputs("<ul class=\"legend\">", f);

@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "model/net.h"
+#include "model/stability.h"
 
 struct model;
 struct model_work; /* scratch of one thread */
@@ -33,6 +34,7 @@ struct model_lineage {
     char code_version[48];
     char blas_core[32];
     double holdout_auc, holdout_ap, holdout_brier; /* on the held-out week; NAN where none */
+    float score_share[SCORE_BANDS]; /* its payments by score (stability.h); all 0: not known */
 };
 
 /* Reads a model file's bytes (model_format.h describes them).  Borrows; returns an owned model.

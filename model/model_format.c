@@ -217,6 +217,7 @@ static void put_lineage(struct frame_out *f, const struct model_lineage *l)
     frame_put_double(f, l->holdout_auc);
     frame_put_double(f, l->holdout_ap);
     frame_put_double(f, l->holdout_brier);
+    frame_put_floats(f, l->score_share, SCORE_BANDS);
 }
 
 /* "20260401-8f3a12cd": the day the data ends and a hash of what was learnt. */

@@ -374,7 +374,7 @@ static enum err load_lineage(struct model_lineage *l, struct frame_in *file, str
          frame_take_floats(&in, &l->blame_tail, 1, 1e9F) &&
          frame_take_u32(&in, &l->rates_version, 1) && frame_take_double(&in, &l->holdout_auc) &&
          frame_take_double(&in, &l->holdout_ap) && frame_take_double(&in, &l->holdout_brier) &&
-         in.left == 0;
+         (in.left == 0 || frame_take_floats(&in, l->score_share, SCORE_BANDS, 1)) && in.left == 0;
     if (!ok || !is_text(l->version, sizeof l->version) || !is_text(l->parent, sizeof l->parent) ||
         !is_text(l->code_version, sizeof l->code_version) ||
         !is_text(l->blas_core, sizeof l->blas_core)) {

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "model/net.h"
+#include "model/stability.h"
 
 /* Rows in order of (card, event time, arrival); may lie in a memory-mapped file. */
 struct train_rows {
@@ -69,6 +70,8 @@ struct train_result {
     int64_t learnt_until_us; /* no row at or after this moved the weights */
     double calibration[3]; /* beta calibration: logit p = a ln q - b ln(1-q) + c; see calibrate.h */
     double holdout_auc, holdout_ap, holdout_brier;
+    float score_share[SCORE_BANDS]; /* of the rows that these are of, by calibrated probability; 0
+                                       without any.  Not part of the training state */
     uint64_t rows_fit, frauds_fit, rows_hash;
     uint32_t epochs_done;
     /* How often the rows at or after holdout_from_us chose a layer's least and most used expert,

@@ -129,10 +129,17 @@ enum err held_judge(const struct held *h, struct train_result *out, struct errms
     if (probability == NULL) {
         return err_set(e, ERR_NOMEM, "no memory for the probabilities of %zu rows", n);
     }
+    double weight = 0;
+    double share[SCORE_BANDS] = {0};
     for (size_t i = 0; i < n; i++) {
         if (h->weight[i] > 0) {
             probability[i] = calibrate_probability(out->calibration, (double)h->best_logit[i]);
+            share[score_band((float)probability[i])] += (double)h->weight[i];
+            weight += (double)h->weight[i];
         }
+    }
+    for (size_t i = 0; i < SCORE_BANDS; i++) {
+        out->score_share[i] = (float)(share[i] / weight);
     }
     out->holdout_brier = metrics_brier(probability, label, h->weight, n);
     free(probability);

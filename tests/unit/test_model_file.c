@@ -48,7 +48,8 @@ static const struct model_lineage LINEAGE = {.parent = "20260401-00000000",
                                              .blas_core = "Zen",
                                              .holdout_auc = 0.87,
                                              .holdout_ap = NAN,
-                                             .holdout_brier = 0.01};
+                                             .holdout_brier = 0.01,
+                                             .score_share = {.75F, .25F}};
 
 struct file {
     struct train_result *r;
@@ -100,10 +101,36 @@ static void test_load_gives_back_what_was_packed(void **state)
     assert_memory_equal(&l->holdout_auc, &LINEAGE.holdout_auc, sizeof l->holdout_auc);
     assert_memory_equal(&l->holdout_brier, &LINEAGE.holdout_brier, sizeof l->holdout_brier);
     assert_true(isnan(l->holdout_ap));
+    assert_memory_equal(l->score_share, LINEAGE.score_share, sizeof l->score_share);
     const struct net_encoding *enc = model_encoding(m);
     assert_memory_equal(enc->mean, f.r->encoding.mean, shape.columns * sizeof *enc->mean);
     assert_memory_equal(enc->first_row, f.r->encoding.first_row,
                         (shape.columns + 1) * sizeof *enc->first_row);
+    model_free(m);
+    done(&f);
+}
+
+/* A file from before the shares by score were kept: the last section ends earlier. */
+static void test_load_takes_a_file_without_shares(void **state)
+{
+    (void)state;
+    struct net_shape shape = small_shape();
+    struct file f = pack(&shape, 1);
+    struct model *m = NULL;
+    struct errmsg e = {""};
+    size_t shares = sizeof LINEAGE.score_share;
+    uint8_t *line = memmem(f.bytes, f.len, "LINE", 4);
+    uint64_t length;
+    assert_non_null(line);
+    memcpy(&length, line + 4, sizeof length);
+    length -= shares;
+    memcpy(line + 4, &length, sizeof length);
+    sign(f.bytes, f.len - shares);
+    assert_int_equal(model_load(f.bytes, f.len - shares, &m, &e), ERR_OK);
+    for (size_t i = 0; i < SCORE_BANDS; i++) {
+        assert_false(model_lineage(m)->score_share[i] > 0);
+    }
+    assert_true(model_lineage(m)->rates_version == 9);
     model_free(m);
     done(&f);
 }
@@ -322,6 +349,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_load_gives_back_what_was_packed),
+        cmocka_unit_test(test_load_takes_a_file_without_shares),
         cmocka_unit_test(test_pack_is_a_function_of_its_input),
         cmocka_unit_test(test_load_detects_every_spoilt_byte),
         cmocka_unit_test(test_load_detects_every_truncation),

@@ -271,6 +271,16 @@ static uint64_t digest_of(const struct model *m, size_t batch, size_t card_max)
     return d;
 }
 
+/* Fresh decisions since the model came. */
+static uint64_t scored(const struct pipeline_counters *c)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < SCORE_BANDS; i++) {
+        n += c->by_score[i];
+    }
+    return n;
+}
+
 static void test_every_message_ends_as_one_decision_or_dead_letter(void **state)
 {
     (void)state;
@@ -297,6 +307,7 @@ static void test_every_message_ends_as_one_decision_or_dead_letter(void **state)
     assert_int_equal(c->decided + c->dead_letters, N);
     assert_int_equal(c->dead_letters, dead);
     assert_true(dead > N / 50 && c->repeats > N / 50 && c->alerts > 50 && c->declined > 10);
+    assert_int_equal(scored(c), c->decided - c->repeats);
     run_end(&r);
     messages_done(&all);
 }
@@ -545,7 +556,9 @@ static void test_another_model_from_the_next_message_on(void **state)
     assert_non_null(strstr(e.text, "0000000000003039")); /* both hashes are named */
     assert_non_null(strstr(e.text, "train again"));
     feed(&r, &all, 100, 120, 64, false, 0);
+    assert_true(scored(pipeline_counters(r.p)) > 60);
     assert_int_equal(pipeline_set_model(r.p, other, &e), ERR_OK);
+    assert_int_equal(scored(pipeline_counters(r.p)), 0);
     feed(&r, &all, 120, 200, 64, false, 0);
     for (size_t i = 0; i < 200; i++) {
         char version[64];

@@ -81,6 +81,11 @@ static void test_run_learns_thresholds_and_order(void **state)
     assert_true(r.holdout_ap > 0.8);
     assert_true(r.holdout_auc > 0.9);
     assert_true(r.holdout_brier < 0.05);
+    double shares = 0;
+    for (size_t i = 0; i < SCORE_BANDS; i++) {
+        shares += (double)r.score_share[i];
+    }
+    assert_true(fabs(shares - 1) < 1e-5);
     assert_true(r.epochs_done >= 1 && r.epochs_done <= 25);
     assert_shares_are_of_experts(&r);
     train_result_done(&r);

@@ -35,8 +35,8 @@ static struct update_outcome passed_update(void)
         u.gate.row[i] = (struct gate_row){
             .value = 1, .served = .77, .made = .7654, .measured = true, .passed = true};
     }
-    for (size_t k = 0; k < DRIFT_SCORE_BINS; k++) {
-        u.drift.share[0][k] = u.drift.share[1][k] = 1.0 / DRIFT_SCORE_BINS;
+    for (size_t k = 0; k < SCORE_BANDS; k++) {
+        u.drift.share[0][k] = u.drift.share[1][k] = 1.0 / SCORE_BANDS;
     }
     for (int g = 1; g < GROUP_COUNT; g++) {
         u.drift.group[g] = .05;
