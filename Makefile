@@ -145,10 +145,18 @@ $(B)/tests/unit/test_no_malloc: \
 comma := ,
 CHAOS := $(B)/tests/chaos/chaos $(B)/tests/unit/test_chaos
 $(CHAOS): LDLIBS += $(addprefix -Wl$(comma)--wrap=,journal_order_apply \
-  score_follow_to score_follow_again score_rebuild feat_world_follow pipeline_messages pipeline_admit)
+  score_follow_to score_follow_again score_rebuild feat_world_follow pipeline_messages pipeline_admit \
+  pipeline_label_message score_known_crash)
 $(B)/tests/chaos/chaos: %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(call say,LD,$@)
 	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
+# A `fraudd` with faults planted in it, for the test of what they cost.
+PLANTED := $(B)/tests/plant/fraudd
+$(PLANTED): LDLIBS += $(addprefix -Wl$(comma)--wrap=,decode_tx decode_label pipeline_messages feat_world_follow)
+$(PLANTED): $(B)/daemon/main.o $(B)/tests/plant/plant.o $(B)/libfraud.a
+	$(call say,LD,$@)
+	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
+$(B)/tests/integration/test_crash: | $(PLANTED)
 $(BENCH): %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(call say,LD,$@)
 	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)

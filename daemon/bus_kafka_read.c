@@ -344,6 +344,8 @@ static bool start_whole(struct bus_kafka *b, int topic)
                                          bus_kafka_part(b, topic, p)->next, b->whole_queue) != 0) {
             bus_kafka_part(b, topic, p)->ours = false;
             good = false;
+        } else if (bus_kafka_part(b, topic, p)->paused) { /* said from inside `assigned` */
+            bus_kafka_pause(b, (enum bus_topic)topic, p, true);
         }
     }
     if (!good) {

@@ -10,6 +10,7 @@
 #include "base/timefmt.h"
 #include "daemon/card_guard.h"
 #include "daemon/cmd.h"
+#include "daemon/hand.h"
 #include "daemon/score.h"
 #include "daemon/score_metrics.h"
 #include "daemon/service.h"
@@ -37,6 +38,7 @@ struct running {
     struct model *model; /* of the file; a notice may have put another in its place */
     uint64_t model_hash; /* of the file's bytes that were used last */
     struct card_rules cards;
+    struct hand hand;
 };
 
 static uint64_t mono_ns(void)
@@ -107,6 +109,7 @@ static struct score_conf make_conf(struct running *r, const struct rates *rates)
                            .poll_ms = POLL_MS,
                            .warm_us = conf_int(c, "warm.days") * TIME_DAY,
                            .wall_us = wall_us,
+                           .hand = r->hand.page,
                            .go_on = wait_on,
                            .ctx = r};
     const struct model_lineage *l = model_lineage(r->model);
@@ -230,6 +233,10 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
         err = card_rules_read(c, &r.cards, e);
     }
     if (err == ERR_OK) {
+        const char *const which[] = {conf_text(c, "brokers"), conf_text(c, "group"),
+                                     conf_text(c, "log"), NULL};
+        hand_open_for(&r.hand, conf_text(c, "state.dir"), "score", which);
+        hand_watch(&r.hand);
         const struct score_conf sc = make_conf(&r, rates);
         err = score_create(&sc, mono_ns, &r.score, e);
     }
@@ -251,6 +258,7 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
     }
     service_free(r.service);
     score_free(r.score);
+    hand_close(&r.hand);
     card_rules_done(&r.cards);
     rates_free(rates);
     model_free(r.model);

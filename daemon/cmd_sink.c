@@ -8,6 +8,7 @@
 #include "daemon/bus_metrics.h"
 #include "daemon/card_guard.h"
 #include "daemon/cmd.h"
+#include "daemon/hand.h"
 #include "daemon/service.h"
 #include "daemon/settings.h"
 #include "daemon/sink.h"
@@ -34,6 +35,7 @@ struct running {
     struct conf *conf;
     struct service *service;
     struct sink *sink;
+    struct hand hand;
 };
 
 static bool wait_on(void *ctx)
@@ -148,6 +150,11 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
         err = card_rules_read(c, &cards, e);
     }
     if (err == ERR_OK) {
+        const char *const which[] = {sc.conninfo, sc.topic_name[TOPIC_TRANSACTIONS],
+                                     conf_text(c, "sink-group"), NULL};
+        hand_open_for(&r.hand, conf_text(c, "state.dir"), "sink", which);
+        hand_watch(&r.hand);
+        sc.hand = r.hand.page;
         sc.rates = rates;
         err = sink_create(&sc, &r.sink, e);
     }
@@ -164,6 +171,7 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
     }
     service_free(r.service);
     sink_free(r.sink);
+    hand_close(&r.hand);
     card_rules_done(&cards);
     rates_free(rates);
     return err;

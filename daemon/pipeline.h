@@ -127,6 +127,10 @@ enum journal_fate pipeline_admit(struct pipeline *p, const struct lane *l,
 void pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_message *m,
                        const uint8_t *fate, size_t n, int64_t emit_from);
 
+/* Sends a message on as one that ended whoever looked into it, without looking into it.  whole:
+ * with its key and bytes. */
+void pipeline_crashed(struct pipeline *p, const struct bus_message *m, bool whole);
+
 /* Takes one decoded payment (history, backtest, training); `tag` comes back in struct scored. */
 void pipeline_tx(struct pipeline *p, struct lane *l, const struct tx *t, uint64_t tag);
 /* Has the memory of the next payments fetched; changes nothing, as feat_prefetch. */

@@ -106,13 +106,21 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* The decoder's word is on the message that it saw last, which these may not be. */
+static const char *detail_of(const struct pipeline *p, enum dead_reason reason)
+{
+    return reason == DEAD_CRASH         ? "it ended the process that looked into it"
+           : reason == DEAD_ANSWER_LOST ? "the answer that it was to get again is gone"
+                                        : decode_detail(p->decoder);
+}
+
 void pipeline_dead_letter(struct pipeline *p, enum dead_reason reason, const struct bus_message *m)
 {
     struct dead_letter d;
     char key[KEY_MAX + 32]; /* as MASKED_MAX */
     bool masked = card_number_mask(m->value, least(m->value_len, MASKED_MAX), p->masked);
     (void)card_number_mask(m->key, least(m->key_len, sizeof key), key);
-    encode_dead_letter(reason, decode_detail(p->decoder), p->conf.log, m->partition, m->offset,
+    encode_dead_letter(reason, detail_of(p, reason), p->conf.log, m->partition, m->offset,
                        masked ? p->masked : m->value, m->value_len, &d);
     d.value_len = least(d.value_len, BUS_MESSAGE_BYTES);
     struct bus_header headers[DEAD_LETTER_HEADERS];
@@ -134,4 +142,11 @@ void pipeline_dead_letter(struct pipeline *p, enum dead_reason reason, const str
                                      .cut = true};
         p->out.record(p->out.ctx, &r);
     }
+}
+
+void pipeline_crashed(struct pipeline *p, const struct bus_message *m, bool whole)
+{
+    const struct bus_message bare = {.partition = m->partition, .offset = m->offset};
+    p->counters.received += m->topic == TOPIC_TRANSACTIONS;
+    pipeline_dead_letter(p, DEAD_CRASH, whole ? m : &bare);
 }

@@ -102,6 +102,7 @@ enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void), st
     }
     s->conf = *c;
     s->conf.now_us = c->now_us != NULL ? c->now_us : progress_now_us;
+    s->hand = c->hand != NULL ? c->hand : &s->own_hand;
     s->clock_ns = clock_ns;
     s->in_force = c->pipeline.model;
     s->label_max = c->world.label_queue_max;
@@ -164,6 +165,10 @@ static int64_t on_followed(struct score *s, enum bus_topic topic, int32_t partit
     }
     struct follow *f = topic == TOPIC_LABELS ? &s->labels : &s->notices;
     *f = (struct follow){.begun = true, .next = low, .high = high};
+    if (topic == TOPIC_LABELS) { /* which of them are passed the notices say */
+        s->labels_paused = true;
+        s->bus.pause(s->bus.self, topic, partition, true);
+    }
     return low;
 }
 
@@ -451,6 +456,10 @@ static void pause_or_resume(struct score *s)
                       o->from < 0 || (full && !score_waits_for(s, p)));
         }
     }
+    if (s->labels.begun) {
+        pause_one(s, TOPIC_LABELS, 0, &s->labels_paused,
+                  !followed(&s->notices) || s->hand->condemned != 0);
+    }
     if (s->journal_begun) {
         pause_one(s, TOPIC_JOURNAL, 0, &s->journal_paused, s->journal.bytes >= JOURNAL_BYTES);
     }
@@ -474,7 +483,7 @@ size_t score_turn(struct score *s)
         !s->failed) {
         score_rebuild(s);
     }
-    if (!s->rebuild) {
+    if (!score_crash_waits(s) && !s->rebuild) {
         s->batch += s->journal.count > 0;
         score_apply(s);
         score_admit(s);
@@ -526,6 +535,7 @@ void score_free(struct score *s)
         model_free(s->noticed[i].model);
     }
     model_free(s->used);
+    free(s->crash);
     free(s->order);
     free(s->entry);
     free(s->writing);

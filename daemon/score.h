@@ -28,6 +28,7 @@
 #include "base/err.h"
 #include "base/latency.h"
 #include "daemon/bus.h"
+#include "daemon/hand.h"
 #include "daemon/journal.h"
 #include "daemon/pipeline.h"
 
@@ -44,6 +45,7 @@ struct score_conf {
     int64_t (*wall_us)(void);     /* Unix time, for warm_us and latencies; NULL: neither */
     int64_t (*now_us)(void);      /* monotonic; NULL: the system's */
     struct journal_writer writer; /* this process's name in the journal; zero: drawn at random */
+    struct hand_page *hand;       /* notes of what is in hand (borrowed); NULL: none outlive it */
     /* Asked every 50 ms or so while a turn waits for the brokers; false: give up waiting, nothing
      * further is committed.  NULL: wait for ever. */
     bool (*go_on)(void *ctx);

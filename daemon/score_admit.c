@@ -71,6 +71,18 @@ static bool has_messages(struct score *s, int32_t partition)
     return o->inbox.count > 0;
 }
 
+static enum journal_fate look_at(struct score *s, const struct owned *o,
+                                 const struct bus_message *m, struct tx *out)
+{
+    if (score_crashed(s, m->topic, m->partition, m->offset, HAND_LOOK)) {
+        return JOURNAL_DEAD_LETTER;
+    }
+    hand_take(s->hand, HAND_LOOK, m->topic, m->partition, m->offset, m->offset);
+    enum journal_fate fate = pipeline_admit(s->pipeline, o->lane, m, out);
+    hand_done(s->hand);
+    return fate;
+}
+
 static void add_part(struct score *s, int32_t partition, size_t max)
 {
     const struct owned *o = &s->owned[partition];
@@ -79,7 +91,7 @@ static void add_part(struct score *s, int32_t partition, size_t max)
     journal_part(s->writing, partition, s->order->turns[partition].next);
     for (size_t i = 0; i < max && m != NULL; i++) {
         struct tx t;
-        enum journal_fate fate = pipeline_admit(s->pipeline, o->lane, m, &t);
+        enum journal_fate fate = look_at(s, o, m, &t);
         if (!journal_add(s->writing, m->offset, fate, fate == JOURNAL_DECIDED ? &t : NULL)) {
             return;
         }

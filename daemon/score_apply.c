@@ -164,10 +164,24 @@ static void time_messages(struct score *s, const struct owned *o, const struct b
     }
 }
 
+/* All at once, or one by one where one of them is suspected of having ended us: which it was is
+ * known then, and the bytes are the same. */
+static void decide(struct score *s, struct owned *o, const struct bus_message *m,
+                   const uint8_t *fates, size_t n)
+{
+    const size_t few =
+        hand_suspects(s->hand, m->topic, m->partition, m->offset, m[n - 1].offset) ? 1 : n;
+    for (size_t i = 0; i < n; i += few) {
+        hand_take(s->hand, HAND_LOOK, m->topic, m->partition, m[i].offset, m[i + few - 1].offset);
+        pipeline_messages(s->pipeline, o->lane, m + i, fates + i, few, o->emit_from);
+        hand_done(s->hand);
+    }
+}
+
 static void execute(struct score *s, struct owned *o, const struct bus_message *m,
                     const uint8_t *fates, size_t n)
 {
-    pipeline_messages(s->pipeline, o->lane, m, fates, n, o->emit_from);
+    decide(s, o, m, fates, n);
     for (size_t i = 0; i < n; i++) {
         s->stats.warmed += m[i].offset < o->emit_from;
     }
@@ -177,10 +191,14 @@ static void execute(struct score *s, struct owned *o, const struct bus_message *
 }
 
 /* The world sees the payment, no card does. */
-static void follow_one(struct score *s, enum journal_fate fate)
+static void follow_one(struct score *s, int32_t partition, enum journal_fate fate)
 {
-    if (fate == JOURNAL_DECIDED) {
+    const int64_t offset = s->applying.offset;
+    if (fate == JOURNAL_DECIDED &&
+        !score_crashed(s, TOPIC_TRANSACTIONS, partition, offset, HAND_FOLLOW)) {
+        hand_take(s->hand, HAND_FOLLOW, TOPIC_TRANSACTIONS, partition, offset, offset);
         feat_world_follow(s->world, &s->entry->tx[s->applying.tx]);
+        hand_done(s->hand);
         s->stats.followed++;
     }
     step(s, fate);
@@ -195,7 +213,7 @@ static void follow_rest(struct score *s, const struct journal_part *part)
             int64_t end = s->applying.run_begin + run->length;
             s->applying.offset = end <= part->last ? end : part->last + 1;
         } else {
-            follow_one(s, fate);
+            follow_one(s, part->partition, fate);
         }
     }
 }
@@ -210,8 +228,40 @@ static void pass_missing(struct score *s, const struct journal_part *part, int64
             s->stats.missing += s->applying.offset >= o->emit_from;
             s->stats.unlearnt += s->applying.offset < o->emit_from;
         }
-        follow_one(s, fate);
+        follow_one(s, part->partition, fate);
     }
+}
+
+/* Whether a message is the next one, has a fate, and does not end whoever looks into it. */
+static bool is_next(struct score *s, const struct journal_part *part, const struct bus_message *m,
+                    uint8_t *fate)
+{
+    const struct applying *a = &s->applying;
+    if (a->offset > part->last || m->offset != a->offset) {
+        return false;
+    }
+    *fate = (uint8_t)fate_here(s, part);
+    return *fate != JOURNAL_ABSENT &&
+           !score_crashed(s, m->topic, m->partition, m->offset, HAND_LOOK);
+}
+
+/* A message that its writer did not see, or that is passed by all. */
+static void pass_one(struct score *s, struct owned *o, const struct journal_part *part,
+                     const struct bus_message *m)
+{
+    const enum journal_fate fate = fate_here(s, part);
+    if (fate == JOURNAL_ABSENT) {
+        step(s, fate);
+        return;
+    }
+    if (m->offset >= o->emit_from) {
+        score_refuse_crashed(s, m);
+    } else {
+        s->stats.warmed++;
+    }
+    follow_one(s, part->partition, fate);
+    o->next = m->offset + 1;
+    score_note_flight(s, m->partition, o->next);
 }
 
 /* Executes the messages of a part as far as they are here; false: more must come. */
@@ -227,16 +277,15 @@ static bool run_part(struct score *s, const struct journal_part *part)
         if (n == 0) {
             return false;
         }
-        while (k < n && k < EXECUTE_MAX && a->offset <= part->last && m[k].offset == a->offset &&
-               (fates[k] = (uint8_t)fate_here(s, part)) != JOURNAL_ABSENT) {
+        while (k < n && k < EXECUTE_MAX && is_next(s, part, &m[k], &fates[k])) {
             step(s, (enum journal_fate)fates[k++]);
         }
         if (k > 0) {
             execute(s, o, m, fates, k);
             inbox_take(&o->inbox, k);
-        } else if (m->offset == a->offset) { /* its writer did not see it */
+        } else if (m->offset == a->offset) {
+            pass_one(s, o, part, m);
             inbox_take(&o->inbox, 1);
-            step(s, JOURNAL_ABSENT);
         } else if (m->offset < a->offset) {
             inbox_take(&o->inbox, 1);
         } else {

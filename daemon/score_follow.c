@@ -22,7 +22,17 @@ void score_take_label(struct score *s, const struct bus_message *m)
     struct label label;
     /* one instance writes dead letters for labels: the one that owns partition 0 */
     bool emit = s->owned[0].lane != NULL && m->offset >= s->labels.high;
-    if (pipeline_label_message(s->pipeline, m, emit, &label)) {
+    s->labels.next = m->offset + 1;
+    if (score_crashed(s, m->topic, m->partition, m->offset, HAND_LOOK)) {
+        if (emit || score_is_mine(s, m->topic, m->partition, m->offset)) {
+            score_refuse_crashed(s, m);
+        }
+        return;
+    }
+    hand_take(s->hand, HAND_LOOK, m->topic, m->partition, m->offset, m->offset);
+    bool good = pipeline_label_message(s->pipeline, m, emit, &label);
+    hand_done(s->hand);
+    if (good) {
         if (s->label_count < s->label_max) {
             s->label[s->label_count++] = (struct known_label){m->offset, label};
         } else {
@@ -30,7 +40,6 @@ void score_take_label(struct score *s, const struct bus_message *m)
             tell_labels_full(s);
         }
     }
-    s->labels.next = m->offset + 1;
 }
 
 static void refuse_notice(struct score *s, int64_t offset, enum err err, const struct errmsg *e)
@@ -90,11 +99,14 @@ static enum err take_model(struct score *s, const struct bus_message *m, struct 
 void score_take_notice(struct score *s, const struct bus_message *m)
 {
     struct errmsg e;
+    s->notices.next = m->offset + 1;
+    if (score_take_crash(s, m)) {
+        return;
+    }
     enum err err = notice_is(m, "control") ? take_controls(s, m, &e) : take_model(s, m, &e);
     if (err != ERR_OK) {
         refuse_notice(s, m->offset, err, &e);
     }
-    s->notices.next = m->offset + 1;
 }
 
 static void give_model(struct score *s, const struct noticed *n)
@@ -121,8 +133,11 @@ bool score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next)
     while (s->label_given < s->label_count && s->label[s->label_given].offset < labels_next) {
         uint64_t lost = pipeline_counters(s->pipeline)->labels_lost;
         const struct known_label *l = &s->label[s->label_given++];
-        if (l->offset >= s->labels_from) {
+        if (l->offset >= s->labels_from &&
+            !score_crashed(s, TOPIC_LABELS, 0, l->offset, HAND_FOLLOW)) {
+            hand_take(s->hand, HAND_FOLLOW, TOPIC_LABELS, 0, l->offset, l->offset);
             pipeline_label(s->pipeline, s->world, &l->label);
+            hand_done(s->hand);
         }
         if (pipeline_counters(s->pipeline)->labels_lost > lost) {
             tell_labels_full(s);

@@ -1,11 +1,12 @@
 /* The inside of the scoring loop: score.c (the bus's events, the turn, commits), score_follow.c
  * (labels and notices), score_keep.c (state on the disk), score_apply.c (entries of the journal, in
- * order), score_admit.c (claims and batches of our own), score_stats.c (what it shows).  Private to
- * them. */
+ * order), score_admit.c (claims and batches of our own), score_crash.c (messages that end
+ * processes), score_stats.c (what it shows).  Private to them. */
 #ifndef FD_DAEMON_SCORE_PRIVATE_H
 #define FD_DAEMON_SCORE_PRIVATE_H
 
 #include "base/log_limit.h"
+#include "daemon/crash_notice.h"
 #include "daemon/inbox.h"
 #include "daemon/journal_order.h"
 #include "daemon/notice.h"
@@ -108,9 +109,15 @@ struct score {
     int64_t applied;                   /* entries below were applied before the latest rebuild */
     size_t under_way;                  /* entries of ours not read back yet */
     uint64_t sent_ns;                  /* of the latest of them */
-    bool journal_begun, journal_paused;
+    bool journal_begun, journal_paused, labels_paused;
     bool rebuild;  /* partitions came: everything is learnt again */
     bool from_low; /* ... from the journal's beginning */
+
+    struct hand_page *hand, own_hand; /* the caller's, or our own */
+    struct crash *crash;              /* [crash_room] rising: messages that are passed */
+    size_t crash_count, crash_room;
+    struct crash mine; /* told by us, if crash_sent */
+    bool crash_sent;
 
     struct score_keep *keep; /* NULL: no state on the disk */
     int64_t labels_from;     /* labels below are in the state that was read */
@@ -172,6 +179,24 @@ enum keep_loaded score_keep_load(struct score *s);
 /* State is complete: it is written from now on. */
 void score_keep_begin(struct score *s);
 void score_keep_turn(struct score *s);
+
+/* score_crash.c */
+/* Whether a step with a message ended processes, and is left out by all. */
+bool score_known_crash(const struct score *s, enum bus_topic topic, int32_t partition,
+                       int64_t offset, enum hand_step step);
+static inline bool score_crashed(const struct score *s, enum bus_topic topic, int32_t partition,
+                                 int64_t offset, enum hand_step step)
+{
+    return s->crash_count > 0 && score_known_crash(s, topic, partition, offset, step);
+}
+/* Takes a message of the notices topic; false: it is none of these. */
+bool score_take_crash(struct score *s, const struct bus_message *m);
+/* Whether nothing may be looked into yet: what ended us twice is being told to all. */
+bool score_crash_waits(struct score *s);
+/* Whether it was us who told of this message, in this life. */
+bool score_is_mine(const struct score *s, enum bus_topic topic, int32_t partition, int64_t offset);
+/* Makes a dead letter of a message that is passed. */
+void score_refuse_crashed(struct score *s, const struct bus_message *m);
 
 /* score_admit.c */
 /* Writes a claim or batch where there is reason to and none is under way. */

@@ -26,14 +26,14 @@ const struct model *score_model(const struct score *s)
 static void judge_ready(const struct score *s, struct score_stats *out)
 {
     out->ready = false;
+    if (!followed(&s->notices)) { /* labels come after them */
+        snprintf(out->why, sizeof out->why, "reading notices: %" PRId64 " of %" PRId64,
+                 s->notices.next, s->notices.high);
+        return;
+    }
     if (!followed(&s->labels)) {
         snprintf(out->why, sizeof out->why, "reading labels: %" PRId64 " of %" PRId64,
                  s->labels.next, s->labels.high);
-        return;
-    }
-    if (!followed(&s->notices)) {
-        snprintf(out->why, sizeof out->why, "reading notices: %" PRId64 " of %" PRId64,
-                 s->notices.next, s->notices.high);
         return;
     }
     if (s->stats.partitions == 0) {

@@ -38,9 +38,11 @@ struct sink {
     char json[ENCODE_MAX];
     int64_t next[TOPIC_COUNT][PARTITIONS_MAX];             /* -1: nothing read */
     struct sink_position at[TOPIC_COUNT * PARTITIONS_MAX]; /* of the rows being written */
-    int64_t written_us; /* monotonic; of the latest SQL transaction */
-    bool failed;        /* the bus told of a fatal trouble */
-    bool drained;       /* the latest poll took all there was */
+    int64_t written_us;               /* monotonic; of the latest SQL transaction */
+    struct hand_page *hand, own_hand; /* the caller's, or our own */
+    bool passes;  /* a message that ended us is passed with the rows being written */
+    bool failed;  /* the bus told of a fatal trouble */
+    bool drained; /* the latest poll took all there was */
     struct latency write_time;
     struct log_limit quiet;
     struct outbox outbox;
@@ -60,6 +62,7 @@ enum err sink_create(const struct sink_conf *c, struct sink **out, struct errmsg
         goto out;
     }
     s->conf = *c;
+    s->hand = c->hand != NULL ? c->hand : &s->own_hand;
     s->conf.batch_max = batch_max;
     memset(s->next, 0xff, sizeof s->next);
     s->quiet = (struct log_limit)LOG_LIMIT_INIT;
@@ -396,8 +399,31 @@ static bool make_line(struct sink *s, const struct bus_message *m, bool numbers,
     return false;
 }
 
-/* Makes rows of messages from `from` on while their lines fit; returns the index after the last
- * one. */
+/* Whether a message has ended us twice.  `score` makes a dead letter of it, or it is no payment. */
+static bool pass_condemned(struct sink *s, const struct bus_message *m)
+{
+    if (s->hand->condemned == 0 ||
+        !hand_suspects(s->hand, m->topic, m->partition, m->offset, m->offset)) {
+        return false;
+    }
+    log_line(FD_LOG_ERROR, "message_passed",
+             "topic=%s partition=%" PRId32 " offset=%" PRId64
+             " detail=\"it has ended this process twice: no row is made of it\"",
+             s->conf.topic_name[m->topic], m->partition, m->offset);
+    s->stats.undecodable++;
+    s->passes = true;
+    return true;
+}
+
+static void note_next(struct sink *s, const struct bus_message *m)
+{
+    if (m->partition < PARTITIONS_MAX) {
+        s->next[m->topic][m->partition] = m->offset + 1;
+    }
+}
+
+/* Makes rows of messages from `from` on while their lines fit, up to one that is passed: its
+ * position is written before another one may end us.  Returns the index after the last one. */
 static size_t make_rows(struct sink *s, size_t from, size_t n, size_t *out_rows)
 {
     size_t rows = 0;
@@ -405,6 +431,12 @@ static size_t make_rows(struct sink *s, size_t from, size_t n, size_t *out_rows)
     s->lines_len = 0;
     for (; i < n && s->lines_len + LINE_MAX_BYTES <= LINES_BYTES; i++) {
         const struct bus_message *m = &s->messages[i];
+        note_next(s, m);
+        if (pass_condemned(s, m)) {
+            i++;
+            break;
+        }
+        hand_take(s->hand, HAND_LOOK, m->topic, m->partition, m->offset, m->offset);
         char *masked = s->lines + s->lines_len;
         bool fits = m->value_len <= WIRE_MESSAGE_MAX;
         bool numbers = fits && card_number_mask(m->value, m->value_len, masked);
@@ -423,9 +455,7 @@ static size_t make_rows(struct sink *s, size_t from, size_t n, size_t *out_rows)
         } else {
             s->stats.undecodable++; /* `score` has put it among the dead letters */
         }
-        if (m->partition < PARTITIONS_MAX) {
-            s->next[m->topic][m->partition] = m->offset + 1;
-        }
+        hand_done(s->hand);
     }
     *out_rows = rows;
     return i;
@@ -470,6 +500,10 @@ static void write_rows(struct sink *s, size_t rows)
         }
         wait_ms = wait_ms < 6400 ? wait_ms * 2 : 6400;
         reconnect(s);
+    }
+    if (s->passes) {
+        hand_clear(s->hand);
+        s->passes = false;
     }
     s->stats.rows += rows;
     s->stats.rejected += rejected;

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/latency.h"
 #include "daemon/bus.h"
+#include "daemon/hand.h"
 #include "daemon/rates.h"
 #include "daemon/wire.h"
 
@@ -26,7 +27,8 @@ struct sink_conf {
     int64_t max_future_us; /* as `score` has it: what is later is a dead letter and no history */
     size_t batch_max;      /* messages of one SQL transaction */
     int poll_ms;
-    int64_t linger_us; /* rows wait at most so long for more of the same SQL transaction */
+    int64_t linger_us;      /* rows wait at most so long for more of the same SQL transaction */
+    struct hand_page *hand; /* notes of what is in hand (borrowed); NULL: none outlive it */
     /* Asked every 100 ms or so while a turn waits; false: give up what is not written (it is read
      * again later).  NULL: wait for ever. */
     bool (*go_on)(void *ctx);

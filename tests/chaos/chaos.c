@@ -32,9 +32,10 @@ static void print_tally(const struct chaos_tally *t, int64_t took_us)
     printf("%" PRIu64 " seeds in %.0f s: %" PRIu64 " messages, %" PRIu64 " decisions sent, %" PRIu64
            " of them repeated with the same bytes\n",
            t->seeds, (double)took_us / 1e6, t->messages, t->decisions, t->repeated);
-    printf("%" PRIu64 " starts, %" PRIu64 " ends, %" PRIu64 " deaths, %" PRIu64
-           " stopped and woken, %" PRIu64 " partitions assigned, %" PRIu64 " commits\n",
-           t->starts, t->ends, t->deaths, t->stops, t->moves, t->commits);
+    printf("%" PRIu64 " starts, %" PRIu64 " ends, %" PRIu64 " deaths"
+           " (%" PRIu64 " by planted messages), %" PRIu64 " stopped and woken, %" PRIu64
+           " partitions assigned, %" PRIu64 " commits\n",
+           t->starts, t->ends, t->deaths, t->faults, t->stops, t->moves, t->commits);
     printf("%" PRIu64 " entries applied, %" PRIu64 " parts not counted, %" PRIu64
            " entries damaged; %" PRIu64 " seeds without the comparison (retention, short memory)\n",
            t->entries, t->not_counted, t->damaged, t->weak);

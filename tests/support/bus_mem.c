@@ -229,13 +229,10 @@ static size_t take(struct client *c, enum bus_topic topic, int32_t partition,
     struct mem_part *p = &c->part[topic][partition];
     const struct mem_log *l = &c->m->log[topic][partition];
     size_t n = 0;
-    if (!p->ours || p->paused) {
+    if (!p->ours || p->paused || c->held[topic]) {
         return 0;
     }
     max = thinned(c, max);
-    if (topic != TOPIC_TRANSACTIONS) { /* those that are read whole lag, each by itself */
-        max = thinned(c, max);
-    }
     if (p->next < l->low) {
         c->fell = true;
         c->events.trouble(c->events.ctx, true, "the offset is no longer in the log");

@@ -82,7 +82,7 @@ void bus_mem_room(const struct bus *bus, size_t n);
 void bus_mem_refuse(const struct bus *bus, enum bus_topic topic, enum err err);
 /* Commits fail until told otherwise. */
 void bus_mem_fail_commits(const struct bus *bus, bool fail);
-/* Whole topics do not begin while held. */
+/* Whole topics are not read while held. */
 void bus_mem_hold_topic(const struct bus *bus, enum bus_topic topic, bool hold);
 /* ---- faults for simulations ---- */
 

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 
 #include "base/log.h"
+#include "daemon/score_private.h"
 #include "tests/support/chaos_private.h"
 
 #define REST_ROUNDS 600 /* turns after which all must be decided; most seeds need about 20 */
@@ -90,6 +91,37 @@ static void begin_late(struct chaos *s, enum bus_topic topic, int32_t partition,
     bus_mem_trim(s->m, topic, partition, begin);
 }
 
+static void plant_in(struct made_message *m, const char *members)
+{
+    char *value = NULL;
+    int n = asprintf(&value, "{%s%s", members, m->value + 1);
+    if (n < 0) {
+        abort();
+    }
+    free(m->value);
+    m->value = value;
+    m->value_len = (size_t)n;
+    m->reason = DEAD_CRASH;
+}
+
+/* Puts a fault of the program into a payment and its repeats. */
+static void plant(struct chaos *s, int64_t which)
+{
+    static const char *const PLANTS[] = {"\"plant\":\"admit\",", "\"plant\":\"execute\",",
+                                         "\"plant\":\"follow\",\"mcc\":\"9998\","};
+    const char *members = PLANTS[rng_below(&s->r, 3)];
+    struct made_message *m = s->all.m;
+    if (m[which].reason != DEAD_NONE || m[which].of >= 0 ||
+        strstr(m[which].value, "\"mcc\"") != NULL) {
+        return;
+    }
+    for (int64_t i = which; i < (int64_t)s->all.n; i++) {
+        if (i == which || m[i].of == which) {
+            plant_in(&m[i], members);
+        }
+    }
+}
+
 static void draw_world(struct chaos *s)
 {
     struct rng *r = &s->r;
@@ -117,6 +149,9 @@ static void draw_world(struct chaos *s)
     }
     s->cards = 3 + (uint32_t)rng_below(r, 20);
     s->all = messages_make(rng_next(r), 16 + rng_below(r, MESSAGES_MAX - 16), s->cards, true, true);
+    while (chaos_one_in(s, 3)) {
+        plant(s, (int64_t)rng_below(r, s->all.n));
+    }
     for (size_t i = 0; i < s->all.n; i++) {
         if (chaos_one_in(s, 10)) { /* from the future, but not all processes take it as too far */
             s->all.m[i].timestamp_us -= (int64_t)rng_below(r, 400) * TIME_S;
@@ -124,6 +159,14 @@ static void draw_world(struct chaos *s)
     }
     chaos_trace(s, "partitions %d members %d journal %d weak %d messages %zu cards %u",
                 (int)s->partitions, s->member_count, (int)s->journal, s->weak, s->all.n, s->cards);
+}
+
+/* A label with a fault in it has ended whom it ends by then. */
+static bool all_labels_read(const struct chaos *s)
+{
+    const struct member *one = &s->member[0];
+    return one->life == RUNS &&
+           one->process.score->labels.next == (int64_t)bus_mem_size(s->m, TOPIC_LABELS, 0);
 }
 
 /* Faults are over: all must be decided. */
@@ -141,7 +184,7 @@ static void come_to_rest(struct chaos *s)
                 chaos_turn(s, &s->member[k]);
             }
         }
-        if (chaos_all_committed(s)) {
+        if (chaos_all_committed(s) && all_labels_read(s)) {
             return;
         }
     }
@@ -205,10 +248,12 @@ bool chaos_run(uint64_t seed, enum safeguard without, bool trace, struct chaos_t
     chaos_now_us = (int64_t)rng_below(&s->r, 1000000000);
     const struct bus_mem_watch watch = chaos_watch(s);
     bus_mem_watch(s->m, &watch);
+    unsafe_plant(chaos_fault, s);
     unsafe_without(without);
     unsafe_bus(s->m, without);
     run(s);
     unsafe_without(SAFE_ALL);
+    unsafe_plant(NULL, NULL);
     bool good = !s->failed;
     tally->seeds++;
     tally->weak += s->weak;

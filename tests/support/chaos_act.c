@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/score_private.h"
 #include "tests/support/chaos_private.h"
 
 static int number_of(const struct chaos *s, const struct member *one)
@@ -29,6 +30,8 @@ void chaos_start(struct chaos *s, struct member *one)
     for (size_t i = 0; i < sizeof c.writer.bytes; i++) {
         c.writer.bytes[i] = (uint8_t)rng_next(&s->r);
     }
+    hand_begin(&s->hand[number_of(s, one)]);
+    c.hand = &s->hand[number_of(s, one)];
     c.go_on = go_on;
     c.ctx = one;
     scorer_open(&one->process, s->m, &c);
@@ -78,6 +81,9 @@ void chaos_die(struct chaos *s, struct member *one)
 {
     chaos_trace(s, "%d dies", number_of(s, one));
     s->tally->deaths++;
+    if (one->planted) { /* as it was then */
+        s->hand[number_of(s, one)] = s->dead_hand[number_of(s, one)];
+    }
     chaos_check_process(s, one);
     bus_mem_crash(&one->process.bus, &s->r);
     score_free(one->process.score);
@@ -177,6 +183,27 @@ static void stun(void *ctx)
     chaos_trace(one->chaos, "%d is dead from here on", number_of(one->chaos, one));
 }
 
+void chaos_fault(void *ctx, const void *of)
+{
+    struct chaos *s = ctx;
+    for (int k = 0; k < s->member_count; k++) {
+        struct member *one = &s->member[k];
+        const struct score *score = one->life != GONE ? one->process.score : NULL;
+        if (score == NULL || (score->pipeline != of && score->world != of)) {
+            continue;
+        }
+        if (!one->stunned) {
+            hand_mark(&s->hand[k]);
+            s->dead_hand[k] = s->hand[k];
+            one->planted = true;
+            s->tally->faults++;
+            stun(one);
+        }
+        return;
+    }
+    chaos_fail(s, "who decides again meets what is planted");
+}
+
 /* The process is stopped within a call of the bus; the others go on. */
 static void stop(void *ctx)
 {
@@ -214,6 +241,8 @@ static void draw_weather(struct chaos *s, struct member *one)
     }
     bus_mem_full(bus, chaos_one_in(s, 4) ? rng_below(&s->r, 5) : 0);
     bus_mem_fail_commits(bus, chaos_one_in(s, 5));
+    bus_mem_hold_topic(bus, TOPIC_LABELS, chaos_one_in(s, 3));
+    bus_mem_hold_topic(bus, TOPIC_NOTICES, chaos_one_in(s, 3));
     if (chaos_one_in(s, 12)) {
         bus_mem_at_call(bus, rng_below(&s->r, 40), stun, one);
     } else if (chaos_one_in(s, 6)) {
@@ -280,15 +309,16 @@ static void append_label(struct chaos *s)
     struct rng *r = &s->r;
     char json[512];
     s->labels += !chaos_one_in(s, 8); /* else a number comes again */
-    int n = snprintf(json, sizeof json,
-                     "{\"source\":\"s\",\"number\":%" PRIu64 ",\"tx\":\"t%" PRIu64
-                     "\",\"verdict\":\"%s\",\"ts\":\"2026-01-01T00:00:00Z\",\"known\":"
-                     "\"2026-01-01T0%" PRIu64 ":%02" PRIu64 ":00Z\",\"card\":\"c%" PRIu64
-                     "\",\"terminal\":\"p%" PRIu64 "\",\"merchant\":\"m%" PRIu64
-                     "\",\"amount\":5000,\"currency\":\"EUR\",\"amount_ratio\":9%s",
-                     s->labels, rng_below(r, s->all.n), VERDICTS[rng_below(r, 5)], rng_below(r, 3),
-                     rng_below(r, 60), rng_below(r, s->cards), rng_below(r, 60), rng_below(r, 30),
-                     chaos_one_in(s, 10) ? "" : "}");
+    int n =
+        snprintf(json, sizeof json,
+                 "{\"source\":\"s\",\"number\":%" PRIu64 ",\"tx\":\"t%" PRIu64
+                 "\",\"verdict\":\"%s\",\"ts\":\"2026-01-01T00:00:00Z\",\"known\":"
+                 "\"2026-01-01T0%" PRIu64 ":%02" PRIu64 ":00Z\",\"card\":\"c%" PRIu64
+                 "\",\"terminal\":\"p%" PRIu64 "\",\"merchant\":\"m%" PRIu64
+                 "\",\"amount\":5000,\"currency\":\"EUR\",\"amount_ratio\":9%s%s",
+                 s->labels, rng_below(r, s->all.n), VERDICTS[rng_below(r, 5)], rng_below(r, 3),
+                 rng_below(r, 60), rng_below(r, s->cards), rng_below(r, 60), rng_below(r, 30),
+                 chaos_one_in(s, 40) ? ",\"plant\":\"label\"" : "", chaos_one_in(s, 10) ? "" : "}");
     append_bytes(s, TOPIC_LABELS, json, (size_t)n);
 }
 
@@ -462,6 +492,8 @@ void chaos_calm(struct chaos *s)
         bus_mem_ack(bus, SIZE_MAX);
         bus_mem_full(bus, 0);
         bus_mem_fail_commits(bus, false);
+        bus_mem_hold_topic(bus, TOPIC_LABELS, false);
+        bus_mem_hold_topic(bus, TOPIC_NOTICES, false);
         bus_mem_thin(bus, NULL);
     }
     chaos_rebalance(s);

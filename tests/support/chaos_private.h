@@ -31,6 +31,7 @@ struct member {
     bool stunned; /* dead within its turn */
     bool stops;   /* asked to end: does not wait for the brokers */
     bool refused; /* its records are: it may fail */
+    bool planted; /* stunned by a message: its hand is marked */
     bool stopped; /* by the hook: the group may take its partitions */
 };
 
@@ -57,6 +58,7 @@ struct chaos {
     struct bus_mem *m;
     struct score_conf conf;
     struct member member[MEMBERS];
+    struct hand_page hand[MEMBERS], dead_hand[MEMBERS]; /* outlive the processes */
     int member_count;
     enum { PROMPT, HELD, TRAVELS } journal;
     int32_t partitions;
@@ -91,6 +93,8 @@ void chaos_coordinate(struct chaos *s);
 /* Draws who is to have which partition. */
 void chaos_rebalance(struct chaos *s);
 void chaos_turn(struct chaos *s, struct member *one);
+/* What is planted ends the process of this pipeline or world (unsafe.h). */
+void chaos_fault(void *ctx, const void *of);
 /* Ends a process: as asked to, or by death. */
 void chaos_end(struct chaos *s, struct member *one);
 void chaos_die(struct chaos *s, struct member *one);

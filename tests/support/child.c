@@ -23,22 +23,28 @@
 
 #define LOG_MAX_BYTES ((size_t)64 << 20)
 
-/* build/<variant>/fraudd, from build/<variant>/tests/integration/test_x */
-static void find_program(char out[512])
+/* build/<variant>/<name>, from build/<variant>/tests/integration/test_x */
+static void find_program(const char *name, char out[512])
 {
     char self[400];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     assert_true(n > 0);
     self[n] = '\0';
-    snprintf(out, 512, "%s/../../fraudd", dirname(self));
+    snprintf(out, 512, "%s/../../%s", dirname(self), name);
 }
 
 void child_start(struct child *c, const char *log, const char *const *args)
 {
+    child_start_program(c, "fraudd", log, args);
+}
+
+void child_start_program(struct child *c, const char *name, const char *log,
+                         const char *const *args)
+{
     char program[512];
     char *argv[CHILD_ARGS_MAX + 2];
     size_t n = 0;
-    find_program(program);
+    find_program(name, program);
     argv[n++] = program;
     for (; *args != NULL; args++) {
         assert_true(n <= CHILD_ARGS_MAX);

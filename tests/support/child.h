@@ -17,6 +17,9 @@ struct child {
 /* Starts fraudd (beside this test's build) with `args` (NULL at the end; "fraudd" is added).  It
  * ends with us.  log: file for its output. */
 void child_start(struct child *c, const char *log, const char *const *args);
+/* The same with another program of this build, named from the build's folder. */
+void child_start_program(struct child *c, const char *program, const char *log,
+                         const char *const *args);
 /* Waits at most so long.  Returns whether it ended. */
 bool child_wait(struct child *c, int timeout_ms);
 void child_signal(const struct child *c, int number);

@@ -1,5 +1,7 @@
 #include "tests/support/unsafe.h"
 
+#include <string.h>
+
 #include "daemon/score_private.h"
 
 const char *const SAFEGUARD_NAMES[SAFE_COUNT] = {
@@ -10,6 +12,7 @@ const char *const SAFEGUARD_NAMES[SAFE_COUNT] = {
     [SAFE_FATES] = "fates",     [SAFE_REPEATS] = "repeats",
     [SAFE_READ_ACKED] = "read", [SAFE_ACKS] = "acks",
     [SAFE_QUEUE] = "queue",     [SAFE_SEEK] = "seek",
+    [SAFE_CRASH] = "crash",
 };
 
 const char *const SAFEGUARD_TEXTS[SAFE_COUNT] = {
@@ -27,9 +30,12 @@ const char *const SAFEGUARD_TEXTS[SAFE_COUNT] = {
     [SAFE_ACKS] = "offsets are committed after acknowledgement",
     [SAFE_QUEUE] = "a record that finds the queue full waits, it is not dropped",
     [SAFE_SEEK] = "a partition is read from where the journal says it goes on",
+    [SAFE_CRASH] = "a message that ended processes is passed by all",
 };
 
 static enum safeguard removed;
+static void (*plant_fault)(void *ctx, const void *of);
+static void *plant_ctx;
 
 void unsafe_without(enum safeguard which)
 {
@@ -46,6 +52,21 @@ void unsafe_bus(struct bus_mem *m, enum safeguard which)
         bus_mem_break(m, PROMISE_QUEUE);
     } else if (which == SAFE_SEEK) {
         bus_mem_break(m, PROMISE_SEEK);
+    }
+}
+
+void unsafe_plant(void (*fault)(void *ctx, const void *of), void *ctx)
+{
+    plant_fault = fault;
+    plant_ctx = ctx;
+}
+
+/* Meets what is planted in a message. */
+static void meet(const struct bus_message *m, const char *plant, const void *of)
+{
+    if (plant_fault != NULL && m->value_len > 0 &&
+        memmem(m->value, m->value_len, plant, strlen(plant)) != NULL) {
+        plant_fault(plant_ctx, of);
     }
 }
 
@@ -71,6 +92,14 @@ enum journal_fate __real_pipeline_admit(struct pipeline *p, const struct lane *l
                                         const struct bus_message *m, struct tx *out_tx);
 enum journal_fate __wrap_pipeline_admit(struct pipeline *p, const struct lane *l,
                                         const struct bus_message *m, struct tx *out_tx);
+bool __real_pipeline_label_message(struct pipeline *p, const struct bus_message *m, bool emit,
+                                   struct label *out);
+bool __wrap_pipeline_label_message(struct pipeline *p, const struct bus_message *m, bool emit,
+                                   struct label *out);
+bool __real_score_known_crash(const struct score *s, enum bus_topic topic, int32_t partition,
+                              int64_t offset, enum hand_step step);
+bool __wrap_score_known_crash(const struct score *s, enum bus_topic topic, int32_t partition,
+                              int64_t offset, enum hand_step step);
 
 /* A part's verdict is given up: it counts, and moves the partition's next offset. */
 static void count_anyway(struct journal_order *o, const struct journal_part *p,
@@ -125,6 +154,9 @@ void __wrap_score_rebuild(struct score *s)
 
 void __wrap_feat_world_follow(struct feat_world *w, const struct tx *t)
 {
+    if (plant_fault != NULL && t->mcc == PLANT_MCC) {
+        plant_fault(plant_ctx, w);
+    }
     if (removed != SAFE_FOLLOW) {
         __real_feat_world_follow(w, t);
     }
@@ -133,13 +165,31 @@ void __wrap_feat_world_follow(struct feat_world *w, const struct tx *t)
 void __wrap_pipeline_messages(struct pipeline *p, struct lane *l, const struct bus_message *m,
                               const uint8_t *fate, size_t n, int64_t emit_from)
 {
+    for (size_t i = 0; i < n; i++) {
+        meet(&m[i], "\"plant\":\"execute\"", p);
+        meet(&m[i], "\"plant\":\"follow\"", p);
+    }
     __real_pipeline_messages(p, l, m, removed == SAFE_FATES ? NULL : fate, n, emit_from);
 }
 
 enum journal_fate __wrap_pipeline_admit(struct pipeline *p, const struct lane *l,
                                         const struct bus_message *m, struct tx *out_tx)
 {
+    meet(m, "\"plant\":\"admit\"", p);
     enum journal_fate fate = __real_pipeline_admit(p, l, m, out_tx);
     return removed == SAFE_REPEATS && fate == JOURNAL_REPEAT ? JOURNAL_DECIDED : fate;
+}
+
+bool __wrap_pipeline_label_message(struct pipeline *p, const struct bus_message *m, bool emit,
+                                   struct label *out)
+{
+    meet(m, "\"plant\":\"label\"", p);
+    return __real_pipeline_label_message(p, m, emit, out);
+}
+
+bool __wrap_score_known_crash(const struct score *s, enum bus_topic topic, int32_t partition,
+                              int64_t offset, enum hand_step step)
+{
+    return removed != SAFE_CRASH && __real_score_known_crash(s, topic, partition, offset, step);
 }
 /* NOLINTEND(bugprone-reserved-identifier) */

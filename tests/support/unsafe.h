@@ -21,6 +21,7 @@ enum safeguard {
     SAFE_ACKS,       /* offsets are committed after acknowledgement */
     SAFE_QUEUE,      /* a record that finds the queue full waits, it is not dropped */
     SAFE_SEEK,       /* a partition is read from where the journal says it goes on */
+    SAFE_CRASH,      /* a message that ended processes is passed by all */
     SAFE_COUNT
 };
 
@@ -32,5 +33,12 @@ extern const char *const SAFEGUARD_TEXTS[SAFE_COUNT];
 void unsafe_without(enum safeguard which);
 /* ... and from a bus, where it is a promise of its. */
 void unsafe_bus(struct bus_mem *m, enum safeguard which);
+
+/* Messages with a fault of the program planted: payments with a member "plant", "admit" (ends who
+ * looks whether it is one), "execute" (ends who decides it) or "follow" (ends everybody who learns
+ * of it; its mcc is PLANT_MCC), labels with "plant".  fault is called instead of an end, with the
+ * pipeline or world that would have met it; NULL: none is. */
+#define PLANT_MCC 9998
+void unsafe_plant(void (*fault)(void *ctx, const void *of), void *ctx);
 
 #endif
