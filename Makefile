@@ -20,7 +20,7 @@ PKGS   := rdkafka libpq libconfig openblas simdjson libmicrohttpd libzstd zlib l
 BUILD_DEBS := gcc g++ libc6-dev pkg-config librdkafka-dev libpq-dev libconfig-dev libopenblas-dev \
               libsimdjson-dev libmicrohttpd-dev libzstd-dev zlib1g-dev liblzma-dev libxxhash-dev \
               libsleef-dev libsystemd-dev libssl-dev postgresql
-TEST_DEBS  := libcmocka-dev curl python3-minimal python3-jsonschema openjdk-17-jre-headless maven \
+TEST_DEBS  := libcmocka-dev curl openssl python3-minimal python3-jsonschema openjdk-17-jre-headless maven \
               mandoc zsh
 LINT_DEBS  := clang-format-14 clang-tidy-14 cppcheck
 DEB_DEBS   := dpkg-dev binutils

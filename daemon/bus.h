@@ -79,6 +79,10 @@ struct bus_events {
     void (*revoked)(void *ctx, enum bus_topic topic, int32_t partition, bool lost);
     /* Something went wrong; retried inside.  fatal: the bus is of no more use. */
     void (*trouble)(void *ctx, bool fatal, const char *text);
+    /* The brokers refuse us, or cannot be trusted, and none has let us in yet: of no more use.
+     * NULL: told as a fatal trouble.  Later on it is a trouble like others: what has worked is
+     * waited for. */
+    void (*refused)(void *ctx, const char *text);
 };
 
 struct bus_counters {
@@ -135,8 +139,8 @@ struct bus_plan {
 
 /* Connects to conf's "brokers" with every "kafka.*" property.  Does not wait for a broker: one that
  * is away is retried for ever and told through `trouble`. ERR_INVALID a property is refused by the
- * library (named); ERR_NOTFOUND a topic does not exist (asked where a broker answers within a
- * second). */
+ * library (named); ERR_NOTFOUND a topic does not exist, ERR_REFUSED the brokers refuse us (asked
+ * where a broker answers within a second, five where connections are secured). */
 FD_MUSTCHECK enum err bus_kafka_open(const struct conf *c, const struct bus_plan *plan,
                                      const struct bus_events *events, struct bus *out,
                                      struct errmsg *e);

@@ -8,13 +8,32 @@
 
 #include "base/progress.h"
 #include "daemon/bus_kafka.h"
+#include "daemon/bus_refusal.h"
 
 #define FACTS_MAX 64
 #define CLOSE_MS 1200
+#define PIECE_MS 1000
 
 struct bus_admin {
     rd_kafka_t *rk;
+    struct errmsg refusal; /* "" none */
 };
+
+static void on_error(rd_kafka_t *rk, int code, const char *words, void *opaque)
+{
+    struct bus_admin *a = opaque;
+    (void)rk;
+    /* anything else comes back as the answer's error */
+    (void)bus_refusal_of((rd_kafka_resp_err_t)code, words, &a->refusal);
+}
+
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+    (void)rk; /* failures come back as errors */
+    (void)level;
+    (void)facility;
+    (void)text;
+}
 
 static enum err set(void *ctx, const char *name, const char *value, struct errmsg *e)
 {
@@ -36,12 +55,13 @@ enum err bus_admin_open(const struct conf *c, struct bus_admin **out, struct err
         err = set(conf, "bootstrap.servers", brokers != NULL ? brokers : "", e);
     }
     if (err == ERR_OK) {
-        err = set(conf, "log_level", "2", e); /* failures come back as errors */
-    }
-    if (err == ERR_OK) {
         err = conf_visit_passed(c, set, conf, e);
     }
     if (err == ERR_OK && a != NULL) {
+        rd_kafka_conf_set_opaque(conf, a);
+        rd_kafka_conf_set_error_cb(conf, on_error);
+        rd_kafka_conf_set_log_cb(conf, on_log);
+        bus_refusal_watch(conf);
         a->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
         if (a->rk != NULL) {
             *out = a;
@@ -191,7 +211,16 @@ enum err bus_admin_facts_of(struct rd_kafka_s *rk, const char *const *names, siz
 enum err bus_admin_facts(struct bus_admin *a, const char *const *names, size_t n,
                          struct bus_topic_facts *out, int timeout_ms, struct errmsg *e)
 {
-    return bus_admin_facts_of(a->rk, names, n, out, timeout_ms, e);
+    enum err err = ERR_OK;
+    int64_t until_us = progress_now_us() + (int64_t)timeout_ms * 1000;
+    do { /* in pieces, between which refusals are told */
+        err = bus_admin_facts_of(a->rk, names, n, out,
+                                 timeout_ms < PIECE_MS ? timeout_ms : PIECE_MS, e);
+        rd_kafka_poll(a->rk, 0);
+    } while (err == ERR_UNAVAILABLE && a->refusal.text[0] == '\0' && progress_now_us() < until_us);
+    return err == ERR_UNAVAILABLE && a->refusal.text[0] != '\0'
+               ? err_set(e, ERR_REFUSED, "%s", a->refusal.text)
+               : err;
 }
 
 static enum err created(rd_kafka_event_t *ev, const char *name, struct errmsg *e)

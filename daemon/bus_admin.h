@@ -34,7 +34,7 @@ FD_MUSTCHECK enum err bus_admin_open(const struct conf *c, struct bus_admin **ou
 void bus_admin_close(struct bus_admin *a);
 
 /* Facts of `n` topics.  names: [n]; out: [n].  Waits at most timeout_ms.
- * ERR_UNAVAILABLE no broker answered in time. */
+ * ERR_UNAVAILABLE no broker answered in time; ERR_REFUSED they refuse us or cannot be trusted. */
 FD_MUSTCHECK enum err bus_admin_facts(struct bus_admin *a, const char *const *names, size_t n,
                                       struct bus_topic_facts *out, int timeout_ms,
                                       struct errmsg *e);

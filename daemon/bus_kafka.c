@@ -17,6 +17,8 @@
 #include "base/progress.h"
 
 #define ASK_TIMEOUT_MS 5000
+#define START_MS 1000         /* for a first answer */
+#define START_SECURED_MS 5000 /* after handshakes, or a refusal */
 #define CLOSE_MS 1200
 
 void bus_kafka_trouble(struct bus_kafka *b, bool fatal, const char *fmt, ...)
@@ -31,6 +33,15 @@ void bus_kafka_trouble(struct bus_kafka *b, bool fatal, const char *fmt, ...)
     }
 }
 
+static void tell_refusal(struct bus_kafka *b, const char *text)
+{
+    if (b->answered || b->events.refused == NULL) {
+        bus_kafka_trouble(b, !b->answered, "%s", text);
+    } else {
+        b->events.refused(b->events.ctx, text);
+    }
+}
+
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
     struct bus_kafka *b = opaque;
@@ -38,6 +49,21 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
         return;
     }
     b->counters.broker_errors++;
+    if (b->refusal.text[0] != '\0') {
+        return; /* said enough */
+    }
+    struct errmsg refusal = {""};
+    bool refused = bus_refusal_of((rd_kafka_resp_err_t)code, reason, &refusal);
+    if (refused && !b->answered) {
+        b->refusal = refusal;
+    }
+    if (b->asking) {
+        return;
+    }
+    if (refused) {
+        tell_refusal(b, refusal.text);
+        return;
+    }
     if ((rd_kafka_resp_err_t)code == RD_KAFKA_RESP_ERR__FATAL) {
         char text[256];
         rd_kafka_resp_err_t cause = rd_kafka_fatal_error(rk, text, sizeof text);
@@ -60,8 +86,10 @@ static void on_log(const rd_kafka_t *rk, int level, const char *fac, const char 
     static struct log_limit quiet = LOG_LIMIT_INIT;
     char quoted[512];
     uint64_t held = 0;
-    /* every handle gets the properties of readers and writers, and grumbles about the other's */
-    bool expected = strcmp(fac, "CONFWARN") == 0 && strstr(text, "will be ignored") != NULL;
+    /* every handle gets the properties of readers and writers, and grumbles about the other's; what
+     * a connection failed of comes to on_error, too */
+    bool expected = (strcmp(fac, "CONFWARN") == 0 && strstr(text, "will be ignored") != NULL) ||
+                    strcmp(fac, "FAIL") == 0 || strcmp(fac, "SSLCERTVRFY") == 0;
     enum log_level ours = expected || level > LOG_WARNING ? FD_LOG_DEBUG
                           : level <= LOG_ERR              ? FD_LOG_WARN
                                                           : FD_LOG_INFO;
@@ -179,6 +207,7 @@ static enum err make_base(struct bus_kafka *b, enum bus_use use, const struct co
     rd_kafka_conf_set_opaque(conf, b);
     rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_conf_set_log_cb(conf, on_log);
+    bus_refusal_watch(conf);
     enum err err = set_all(conf, DEFAULTS, e);
     if (err == ERR_OK) {
         err = set_all(conf, DEFAULTS_OF[use], e);
@@ -192,8 +221,36 @@ static enum err make_base(struct bus_kafka *b, enum bus_use use, const struct co
     return err == ERR_OK ? conf_visit_passed(c, set_passed, conf, e) : err;
 }
 
+static bool is_secured(const rd_kafka_conf_t *conf)
+{
+    char value[32] = "";
+    size_t size = sizeof value;
+    return rd_kafka_conf_get(conf, "security.protocol", value, &size) == RD_KAFKA_CONF_OK &&
+           strcmp(value, "plaintext") != 0;
+}
+
+/* Asks until a broker answers, refuses us, or the patience is over; the answer's error. */
+static enum err ask_patiently(struct bus_kafka *b, rd_kafka_t *rk, const char *const *names,
+                              size_t n, struct bus_topic_facts *facts, struct errmsg *e)
+{
+    int64_t until_us =
+        progress_now_us() + (is_secured(b->base[USE_WRITE]) ? START_SECURED_MS : START_MS) * 1000;
+    enum err err = ERR_UNAVAILABLE;
+    b->asking = true;
+    do {
+        err = bus_admin_facts_of(rk, names, n, facts, START_MS, e);
+        rd_kafka_poll(rk, 0); /* errors are told from inside */
+    } while (err == ERR_UNAVAILABLE && b->refusal.text[0] == '\0' && progress_now_us() < until_us);
+    b->asking = false;
+    b->answered = err == ERR_OK;
+    if (b->answered) {
+        b->refusal.text[0] = '\0'; /* another one has let us in */
+    }
+    return err;
+}
+
 /* Whether the topics exist, and how large their messages may be; nothing is learned where no broker
- * answers within a second. */
+ * answers soon. */
 static enum err ask_facts(struct bus_kafka *b, struct errmsg *e)
 {
     const char *names[TOPIC_COUNT];
@@ -214,8 +271,11 @@ static enum err ask_facts(struct bus_kafka *b, struct errmsg *e)
         return err;
     }
     struct errmsg away;
-    err = n > 0 ? bus_admin_facts_of(rk, names, n, facts, 1000, &away) : ERR_UNAVAILABLE;
+    err = n > 0 ? ask_patiently(b, rk, names, n, facts, &away) : ERR_UNAVAILABLE;
     bus_kafka_end(rk);
+    if (b->refusal.text[0] != '\0') {
+        return err_set(e, ERR_REFUSED, "%s", b->refusal.text);
+    }
     if (err != ERR_OK) {
         return ERR_OK;
     }

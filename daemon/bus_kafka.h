@@ -9,6 +9,7 @@
 
 #include "daemon/bus.h"
 #include "daemon/bus_admin.h"
+#include "daemon/bus_refusal.h"
 
 #define BUS_SLOTS 65536         /* records in flight */
 #define BUS_BATCHES 8192        /* batch numbers in flight */
@@ -76,6 +77,9 @@ struct bus_kafka {
     struct bus_counters counters;
     rd_kafka_conf_t *base[USE_COUNT]; /* defaults, brokers and kafka.* */
     bool closing;
+    bool answered;         /* a broker has let us in */
+    bool asking;           /* at the start: errors are looked at, not told */
+    struct errmsg refusal; /* what the brokers' refusal amounts to; "" none */
 
     /* reading */
     rd_kafka_t *group;

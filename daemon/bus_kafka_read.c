@@ -116,6 +116,7 @@ static bool ask_bounds(struct bus_kafka *b, rd_kafka_topic_partition_list_t *lis
             }
         }
         if (why == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            b->answered = true;
             return true;
         }
         b->counters.broker_errors++;
@@ -337,6 +338,7 @@ static bool start_whole(struct bus_kafka *b, int topic)
             good = false;
             break;
         }
+        b->answered = true;
         if (!settle_start(b, topic, p, -1, low, high)) {
             continue;
         }

@@ -110,6 +110,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
     (void)rk;
     if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         b->counters.acked++;
+        b->answered = true;
         batch_done(b, slot);
         return;
     }

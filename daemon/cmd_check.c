@@ -28,7 +28,8 @@ static const struct verb VERB = {
     "where all is well, otherwise that of the first thing wrong: 78 settings, 66 a model, "
     "database,\n"
     "table or topic that is not there, 65 a model that does not fit, 69 no broker or database\n"
-    "answers, 77 a password or privilege, 1 a topic is made otherwise than it must be.",
+    "answers, 77 a password, certificate or privilege, 1 a topic is made otherwise than it must "
+    "be.",
     "fraudd check --config /etc/fraudd/fraudd.conf"};
 
 static void tell_settings(struct check *c, const struct conf *conf)

@@ -194,7 +194,7 @@ static enum err serve(struct running *r, struct errmsg *e)
     }
     service_stopped(r->service);
     if (score_failed(r->score)) {
-        return err_set(e, ERR_UNAVAILABLE, "Kafka failed for good; the lines before say why");
+        return score_failure(r->score, e);
     }
     return err;
 }

@@ -99,7 +99,7 @@ static enum err serve(struct running *r, struct errmsg *e)
     }
     service_stopped(r->service);
     if (sink_failed(r->sink)) {
-        return err_set(e, ERR_UNAVAILABLE, "Kafka failed for good; the lines before say why");
+        return sink_failure(r->sink, e);
     }
     return ERR_OK;
 }

@@ -304,9 +304,16 @@ static void on_trouble(void *ctx, bool fatal, const char *text)
     }
 }
 
+static void on_refused(void *ctx, const char *text)
+{
+    struct score *s = ctx;
+    s->failed = true;
+    (void)err_set(&s->refused, ERR_REFUSED, "%s", text);
+}
+
 struct bus_events score_events(struct score *s)
 {
-    return (struct bus_events){s, on_assigned, on_revoked, on_trouble};
+    return (struct bus_events){s, on_assigned, on_revoked, on_trouble, on_refused};
 }
 
 void score_attach(struct score *s, struct bus bus)

@@ -123,7 +123,8 @@ struct score {
     int64_t labels_from;     /* labels below are in the state that was read */
 
     bool failed;
-    uint64_t unsent; /* first batch with a record that was not queued; UINT64_MAX: none */
+    struct errmsg refused; /* the brokers' refusal, "" none */
+    uint64_t unsent;       /* first batch with a record that was not queued; UINT64_MAX: none */
     struct latency message_time, journal_time;
     struct log_limit quiet;
     struct score_stats stats;

@@ -129,3 +129,10 @@ bool score_failed(const struct score *s)
 {
     return s->failed;
 }
+
+enum err score_failure(const struct score *s, struct errmsg *e)
+{
+    return s->refused.text[0] != '\0'
+               ? err_set(e, ERR_REFUSED, "%s", s->refused.text)
+               : err_set(e, ERR_UNAVAILABLE, "Kafka failed for good; the lines before say why");
+}

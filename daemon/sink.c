@@ -40,9 +40,10 @@ struct sink {
     struct sink_position at[TOPIC_COUNT * PARTITIONS_MAX]; /* of the rows being written */
     int64_t written_us;               /* monotonic; of the latest SQL transaction */
     struct hand_page *hand, own_hand; /* the caller's, or our own */
-    bool passes;  /* a message that ended us is passed with the rows being written */
-    bool failed;  /* the bus told of a fatal trouble */
-    bool drained; /* the latest poll took all there was */
+    bool passes;           /* a message that ended us is passed with the rows being written */
+    bool failed;           /* the bus told of a fatal trouble */
+    struct errmsg refused; /* the brokers' refusal, "" none */
+    bool drained;          /* the latest poll took all there was */
     struct latency write_time;
     struct log_limit quiet;
     struct outbox outbox;
@@ -194,9 +195,16 @@ static void on_trouble(void *ctx, bool fatal, const char *text)
     }
 }
 
+static void on_refused(void *ctx, const char *text)
+{
+    struct sink *s = ctx;
+    s->failed = true;
+    (void)err_set(&s->refused, ERR_REFUSED, "%s", text);
+}
+
 struct bus_events sink_events(struct sink *s)
 {
-    return (struct bus_events){s, on_assigned, on_revoked, on_trouble};
+    return (struct bus_events){s, on_assigned, on_revoked, on_trouble, on_refused};
 }
 
 void sink_attach(struct sink *s, struct bus bus)
@@ -562,6 +570,13 @@ size_t sink_turn(struct sink *s)
 bool sink_failed(const struct sink *s)
 {
     return s->failed;
+}
+
+enum err sink_failure(const struct sink *s, struct errmsg *e)
+{
+    return s->refused.text[0] != '\0'
+               ? err_set(e, ERR_REFUSED, "%s", s->refused.text)
+               : err_set(e, ERR_UNAVAILABLE, "Kafka failed for good; the lines before say why");
 }
 
 void sink_set(struct sink *s, int64_t linger_us, int64_t max_future_us)

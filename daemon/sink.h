@@ -50,8 +50,11 @@ void sink_attach(struct sink *s, struct bus bus);
 /* Reads what is there and writes it.  Returns the rows written.  A database that is away is waited
  * for inside (backing off), until go_on says no. */
 size_t sink_turn(struct sink *s);
-/* Whether the bus told of a fatal trouble: restart. */
+/* Whether the bus told of a fatal trouble or a refusal: end. */
 bool sink_failed(const struct sink *s);
+/* What it amounts to: ERR_REFUSED with the brokers' words, or ERR_UNAVAILABLE (the log has them).
+ */
+FD_MUSTCHECK enum err sink_failure(const struct sink *s, struct errmsg *e);
 /* Other values from the next turn on. */
 void sink_set(struct sink *s, int64_t linger_us, int64_t max_future_us);
 /* Of one SQL transaction. */

@@ -42,6 +42,34 @@ static const char *one_line(const char *text, char *out, size_t size)
     return out;
 }
 
+/* The server's certificate, or that it has none, in libpq's words. */
+static bool is_about_tls(const char *said)
+{
+    return (strstr(said, "SSL error: ") != NULL && strstr(said, " eof ") == NULL) ||
+           strstr(said, "server certificate") != NULL ||
+           strstr(said, "root certificate file") != NULL ||
+           strstr(said, "does not support SSL") != NULL;
+}
+
+/* libpq says of a certificate that fails no more than that; OpenSSL's client says why. */
+static enum err tls_error(const PGconn *conn, const char *said, struct errmsg *e)
+{
+    const char *host = PQhost(conn);
+    const char *port = PQport(conn);
+    if (strstr(said, "certificate verify failed") != NULL) {
+        return err_set(
+            e, ERR_REFUSED,
+            "the certificate of PostgreSQL at %s:%s is not accepted: it has expired, or "
+            "sslrootcert is not of the authority that signed it; `openssl s_client "
+            "-starttls postgres -connect %s:%s -CAfile SSLROOTCERT </dev/null` says which",
+            host, port, host, port);
+    }
+    return err_set(e, ERR_REFUSED,
+                   "no TLS connection to PostgreSQL at %s:%s: %s; check sslmode, sslrootcert, "
+                   "sslcert and sslkey in `database`",
+                   host, port, said);
+}
+
 static enum err connect_error(struct db *d, struct errmsg *e)
 {
     char said[300];
@@ -58,6 +86,9 @@ static enum err connect_error(struct db *d, struct errmsg *e)
             "PostgreSQL at %s:%s refused user \"%s\"; check the password (PGPASSFILE) and "
             "pg_hba.conf",
             host, port, user);
+    }
+    if (is_about_tls(said)) {
+        return tls_error(d->conn, said, e);
     }
     if (strstr(said, "does not exist") != NULL) {
         return err_set(e, ERR_NOTFOUND, "PostgreSQL at %s:%s: %s; create it or change `database`",

@@ -91,7 +91,8 @@ static void on_trouble(void *ctx, bool fatal, const char *text)
 static void open_bus(struct user *u, const struct bus_plan *plan, const char *const *settings)
 {
     struct errmsg e;
-    const struct bus_events events = {u, on_assigned, on_revoked, on_trouble};
+    const struct bus_events events = {
+        .ctx = u, .assigned = on_assigned, .revoked = on_revoked, .trouble = on_trouble};
     struct conf *c = cluster_conf(&cluster, settings);
     for (int t = 0; t < TOPIC_COUNT; t++) {
         u->topic = plan->group_topic[t] || plan->whole_topic[t] ? (enum bus_topic)t : u->topic;
@@ -809,7 +810,7 @@ static void test_open_refuses_what_guarantees_rest_on(void **state)
                                            {"kafka.linger.ms", "many", NULL}};
     struct errmsg e;
     struct bus bus;
-    const struct bus_events events = {NULL, NULL, NULL, NULL};
+    const struct bus_events events = {.ctx = NULL};
     const struct bus_plan plan = {.topic_name = {[TOPIC_ALERTS] = "x"}, .produces = true};
     (void)state;
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {

@@ -4,10 +4,15 @@
 #   kafka.sh start [PORT]          formats $KAFKA_HOME/data if new, starts, waits until it serves (default 19092)
 #   kafka.sh stop                  ends the broker that start began, and waits for it
 #   kafka.sh tool CLASS ARGS...    a Kafka command-line class, e.g. org.apache.kafka.tools.TopicCommand
+# KAFKA_VERSION (4.1.0) names the release; KAFKA_LISTENERS further listeners (NAME://HOST:PORT,..);
+# KAFKA_PROPERTIES a file of broker properties that count more than those below; KAFKA_FORMAT further
+# options of the storage's format, a word each.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 home=${KAFKA_HOME:-$PWD/.kafka}
-jars=${KAFKA_JARS:-$here/../../build/kafka}   # shared by every broker of this checkout
+version=${KAFKA_VERSION:-4.1.0}
+# shared by every broker of this checkout
+jars=${KAFKA_JARS:-$here/../../build/kafka${KAFKA_VERSION:+-$KAFKA_VERSION}}
 quiet="-Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info"
 small="-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"   # for the short-lived tools
 broker_java=${KAFKA_JAVA_OPTS:--Xms256m -Xmx384m -XX:+UseG1GC -XX:MaxGCPauseMillis=20}
@@ -17,7 +22,7 @@ fetch)
     "$here/../../etc/deps.sh" openjdk-17-jre-headless maven
     part=$jars.part.$$
     rm -rf "$part"; mkdir -p "$part" "$(dirname "$jars")"
-    mvn -q -B -f "$here/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+    mvn -q -B -f "$here/pom.xml" -Dkafka.version="$version" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
         -DoutputDirectory="$part" -DincludeScope=runtime
     mv -T "$part" "$jars" 2>/dev/null || rm -rf "$part"   # another test was faster
     ;;
@@ -27,8 +32,8 @@ start)
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$ctrl
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$ctrl
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$ctrl${KAFKA_LISTENERS:+,$KAFKA_LISTENERS}
+advertised.listeners=PLAINTEXT://127.0.0.1:$port${KAFKA_LISTENERS:+,$KAFKA_LISTENERS}
 controller.listener.names=CONTROLLER
 log.dirs=$home/data
 log.retention.ms=-1
@@ -49,9 +54,12 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 auto.create.topics.enable=false
 END
+    [ -z "${KAFKA_PROPERTIES:-}" ] || cat "$KAFKA_PROPERTIES" >> "$conf" # of two the last one counts
+    # an id that began with - would be taken for an option
+    # shellcheck disable=SC2086
     [ -f "$home/data/meta.properties" ] ||
         java $small $quiet -cp "$jars/*" kafka.tools.StorageTool format \
-            -t "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d =)" -c "$conf" >"$home/format.log" 2>&1 ||
+            -t "$(head -c 16 /dev/urandom | base64 | tr '+/' 'Az' | tr -d =)" -c "$conf" ${KAFKA_FORMAT:-} >"$home/format.log" 2>&1 ||
         { cat "$home/format.log" >&2; exit 1; }
     : > "$home/broker.log"
     # shellcheck disable=SC2086
@@ -80,6 +88,6 @@ tool)
     shift; exec java $small $quiet -cp "$jars/*" "$@"
     ;;
 *)
-    sed -n '2,6p' "$0"; exit 2
+    sed -n '2,9p' "$0"; exit 2
     ;;
 esac

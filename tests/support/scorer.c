@@ -182,7 +182,7 @@ void scorer_append_model(struct bus_mem *m, uint64_t seed, const char *version,
     size_t len = 0;
     uint8_t *bytes = random_model_bytes(seed, version, schema_hash, &len);
     const struct bus_plan plan = {.produces = true};
-    const struct bus_events events = {NULL, NULL, NULL, NULL};
+    const struct bus_events events = {.ctx = NULL};
     struct bus bus = bus_mem_open(m, &plan, &events);
     assert_int_equal(notice_send(&bus, "model", bytes, len, &e), ERR_OK);
     bus.close(bus.self);
