@@ -98,24 +98,56 @@ static void check_cards(struct check *c, const struct conf *conf)
     card_rules_done(&rules);
 }
 
+/* A line for each row of (what, remedy); returns how many. */
+static int tell_each(struct check *c, const char *what, const struct db_rows *rows)
+{
+    int n = db_rows_count(rows);
+    for (int i = 0; i < n; i++) {
+        check_wrong(c, EXIT_REFUSED, "privileges: the user %s %s", what, db_rows_text(rows, i, 0));
+        check_remedy(c, "%s;", db_rows_text(rows, i, 1));
+    }
+    return n;
+}
+
+/* Of a user that has some of the roles. */
+static enum err check_roles(struct check *c, struct db *db, const char *roles, struct errmsg *e)
+{
+    struct db_rows *lacks = NULL;
+    struct db_rows *superfluous = NULL;
+    enum err err = inspect_lacks(db, &lacks, e);
+    if (err == ERR_OK) {
+        err = inspect_superfluous(db, &superfluous, e);
+    }
+    if (err == ERR_OK &&
+        tell_each(c, "lacks", lacks) + tell_each(c, "needs no", superfluous) == 0) {
+        check_ok(c, "privileges: those of %s, no more", roles);
+    }
+    db_rows_free(lacks);
+    db_rows_free(superfluous);
+    return err;
+}
+
 static void check_privileges(struct check *c, struct db *db)
 {
     struct errmsg e = {""};
-    struct db_rows *rows = NULL;
-    enum err err = inspect_privileges(db, &rows, &e);
+    struct db_rows *user = NULL;
+    enum err err = inspect_roles(db, &user, &e);
+    const char *roles = err == ERR_OK ? db_rows_text(user, 0, 1) : NULL;
+    if (err == ERR_OK && db_rows_text(user, 0, 0)[0] == 't') {
+        check_ok(c, "privileges: all that the verbs need, and more than a daemon needs: the user "
+                    "owns the tables (sql/README.md has a role for each)");
+    } else if (err == ERR_OK && roles == NULL) {
+        check_wrong(c, EXIT_REFUSED,
+                    "privileges: the user has none of the roles fraudd_sink, "
+                    "fraudd_train and so on (sql/README.md)");
+        check_remedy(c, "%s;", db_rows_text(user, 0, 2));
+    } else if (err == ERR_OK) {
+        err = check_roles(c, db, roles, &e);
+    }
     if (err != ERR_OK) {
         check_wrong(c, service_exit_code(err), "privileges: %s", e.text);
-        return;
     }
-    int n = db_rows_count(rows);
-    for (int i = 0; i < n; i++) {
-        check_wrong(c, EXIT_REFUSED, "privileges: the user lacks %s", db_rows_text(rows, i, 0));
-        check_remedy(c, "%s;", db_rows_text(rows, i, 1));
-    }
-    if (n == 0) {
-        check_ok(c, "privileges: all that the verbs need");
-    }
-    db_rows_free(rows);
+    db_rows_free(user);
 }
 
 static void check_database(struct check *c, const struct conf *conf)

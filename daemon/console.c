@@ -14,6 +14,7 @@
 #include "daemon/console_files.h"
 #include "daemon/console_private.h"
 #include "daemon/table.h"
+#include "storage/console.h"
 
 #define CONNECTIONS 48U
 #define STATEMENT_US (5 * TIME_S)
@@ -204,7 +205,10 @@ static enum err run_once(struct console *k, const struct console_route *route,
         console_db_give(k->dbs, c->db, ERR_OK);
         return err_set(e, ERR_NOMEM, "no memory for an answer");
     }
-    err = route->run(c, e);
+    err = c->session != NULL ? console_act_for(c->db, c->session->who, e) : ERR_OK;
+    if (err == ERR_OK) {
+        err = route->run(c, e);
+    }
     if (fclose(c->out) != 0 && err == ERR_OK) {
         err = err_set(e, ERR_NOMEM, "no memory for an answer");
     }

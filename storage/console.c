@@ -51,24 +51,17 @@ enum err console_queue(struct db *d, const struct console_page *p, struct db_row
     return db_exec(d, SQL[p->list], n, params, out, e);
 }
 
-/* Of the labels of a payment the one that was known last counts; a decision says what became of it.
- */
+enum err console_act_for(struct db *d, const char *who, struct errmsg *e)
+{
+    const char *const params[] = {who};
+    return db_exec(d, "SELECT set_config('fraudd.analyst', $1, false)", 1, params, NULL, e);
+}
+
 static const char SQL_PAYMENTS[] =
-    "SELECT iso_time(t.event_time) AS event_time, "
-    "money_text(t.amount_minor, t.exponent) || ' ' || t.currency AS amount, "
-    "round(t.amount_ref / 100.0, 2) AS value, t.merchant, lpad(t.mcc::text, 4, '0') AS mcc, "
-    "t.country, t.channel, t.entry, t.type, d.outcome, round(d.score::numeric, 4) AS score, "
-    "nullif(l.verdict, 'withdrawn') AS verdict, a.id AS alert, coalesce(a.id = $1, false) AS this "
-    "FROM (SELECT * FROM transactions WHERE card = $2 "
-    "      AND event_time >= $3::timestamptz - $4::bigint * interval '1 day' "
-    "      AND event_time <= $3::timestamptz + interval '1 day' "
-    "      ORDER BY event_time DESC LIMIT $5::bigint) t "
-    "LEFT JOIN decisions d ON d.log = t.log AND d.part = t.part AND d.log_offset = t.log_offset "
-    "     AND d.event_time = t.event_time "
-    "LEFT JOIN alerts a ON a.id = t.log || '/' || t.part::text || '/' || t.log_offset::text "
-    "LEFT JOIN LATERAL (SELECT verdict FROM labels WHERE tx_id = t.tx_id AND card = t.card "
-    "     ORDER BY known_time DESC, source DESC, number DESC LIMIT 1) l ON true "
-    "ORDER BY t.event_time DESC";
+    "SELECT iso_time(p.event_time) AS event_time, p.amount, p.value, p.merchant, p.mcc, p.country, "
+    "p.channel, p.entry, p.type, p.outcome, p.score, p.verdict, p.alert_id AS alert, "
+    "coalesce(p.alert_id = $1, false) AS this "
+    "FROM queue_payments($1, $2::bigint, $3::bigint) p ORDER BY p.event_time DESC";
 
 enum err console_payments(struct db *d, const char *alert, int64_t days, int64_t limit,
                           struct db_rows **out, struct errmsg *e)
@@ -79,15 +72,13 @@ enum err console_payments(struct db *d, const char *alert, int64_t days, int64_t
     const char *const named[] = {alert};
     snprintf(many, sizeof many, "%" PRId64, limit);
     snprintf(back, sizeof back, "%" PRId64, days);
-    enum err err =
-        db_exec(d, "SELECT card, event_time FROM alerts WHERE id = $1", 1, named, &of, e);
+    enum err err = db_exec(d, "SELECT FROM alerts WHERE id = $1", 1, named, &of, e);
     if (err == ERR_OK && db_rows_count(of) == 0) {
         err = err_set(e, ERR_NOTFOUND, "there is no alert %s", alert);
     }
     if (err == ERR_OK) {
-        const char *const params[] = {alert, db_rows_text(of, 0, 0), db_rows_text(of, 0, 1), back,
-                                      many};
-        err = db_exec(d, SQL_PAYMENTS, 5, params, out, e);
+        const char *const params[] = {alert, back, many};
+        err = db_exec(d, SQL_PAYMENTS, 3, params, out, e);
     }
     db_rows_free(of);
     return err;

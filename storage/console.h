@@ -18,6 +18,10 @@ enum console_list {
     CONSOLE_FOUND     /* of one card or transaction, in any state; the most urgent first */
 };
 
+/* Names the analyst for whom this connection acts from now on: the teams of members of
+ * fraudd_console go by it (sql/0009_roles.sql). */
+FD_MUSTCHECK enum err console_act_for(struct db *d, const char *who, struct errmsg *e);
+
 /* A page by keyset: what follows the row that had this key and id, so a page costs the same
  * wherever it lies. */
 struct console_page {

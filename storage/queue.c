@@ -66,11 +66,8 @@ enum err queue_show(struct db *d, const char *alert, struct db_rows **out,
                       1, params, &reasons, e);
     }
     if (err == ERR_OK) {
-        err = db_exec(d,
-                      "SELECT iso_time(at) AS at, who, what, detail FROM audit WHERE object = $1 "
-                      "AND what LIKE 'alert %' OR what LIKE 'case %' AND object = "
-                      "(SELECT case_id::text FROM alerts WHERE id = $1) ORDER BY audit.id",
-                      1, params, &history, e);
+        err = db_exec(d, "SELECT iso_time(at) AS at, who, what, detail FROM queue_history($1)", 1,
+                      params, &history, e);
     }
     if (err != ERR_OK) {
         db_rows_free(fields);

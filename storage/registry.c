@@ -134,7 +134,7 @@ enum err registry_add(struct db *d, const struct registry_bytes *bytes,
 {
     struct db_rows *rows = NULL;
     const char *const params[] = {lineage->version};
-    enum err err = db_script(d, "BEGIN; LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE", e);
+    enum err err = db_script(d, "BEGIN; SELECT model_lock()", e);
     if (err == ERR_OK) {
         err = db_exec(d, "SELECT FROM models WHERE version = $1", 1, params, &rows, e);
     }

@@ -58,7 +58,7 @@ mend() { # runs every remedy of the last check
                 { echo "FAIL: $command"; cat "$dir/tool"; exit 1; } ;;
         "set partitions"*)
             sed -i "s/^partitions = .*/$(echo "$command" | sed 's/^set \(partitions = [0-9]*;\).*/\1/')/" "$dir/fraudd.conf" ;;
-        GRANT*|ALTER*)
+        GRANT*|ALTER*|REVOKE*)
             servers_sql "$command" || exit 1 ;;
         *)
             echo "FAIL: nobody knows how to run: $command"; exit 1 ;;
@@ -74,7 +74,7 @@ expect 66 "wrong   schema: " "ok      model: $dir/model.fraudd is version 202602
 [ "$(grep -c '^remedy' "$dir/out")" -eq 8 ] || fail "8 remedies wanted"
 mend
 expect 0 "ok      topic $p-transactions: 4 partitions, kept 60 days" "ok      topic $p-labels: 1 partition, kept for ever" \
-    "ok      topic $p-decisions: 4 partitions, kept 7 days" "ok      schema: up to this program" "ok      privileges: "
+    "ok      topic $p-decisions: 4 partitions, kept 7 days" "ok      schema: up to this program" "ok      privileges: all that the verbs need, and more than a daemon needs"
 ! grep -q '^remedy\|^wrong' "$dir/out" || fail "something is still wrong"
 
 # 2. a site that somebody made by hand
@@ -100,10 +100,15 @@ expect 0 "ok      topic $q-decisions: 6 partitions"
 servers_sql "CREATE ROLE poor LOGIN"
 settings "$p" "${DATABASE/user=fraudd/user=poor}"
 servers_sql "GRANT SELECT ON migrations TO poor"
-expect 77 "wrong   privileges: the user lacks INSERT on table transactions" "lacks SELECT on table models" \
-    "lacks ownership of table transactions" "remedy  GRANT INSERT ON alerts TO poor;"
+expect 77 "wrong   privileges: the user has none of the roles" "remedy  GRANT fraudd_sink TO poor;"
 mend
-expect 0 "user \"poor\""
+expect 0 "user \"poor\"" "ok      privileges: those of fraudd_sink, no more"
+servers_sql "REVOKE INSERT ON alerts FROM fraudd_sink; GRANT DELETE ON audit TO poor; ALTER ROLE poor BYPASSRLS"
+expect 77 "wrong   privileges: the user lacks INSERT on table alerts" "remedy  GRANT INSERT ON table alerts TO poor;" \
+    "wrong   privileges: the user needs no DELETE on table audit" "the user needs no attribute BYPASSRLS"
+mend
+expect 0 "ok      privileges: those of fraudd_sink, no more"
+servers_sql "REVOKE INSERT ON alerts FROM poor; GRANT INSERT ON alerts TO fraudd_sink"
 
 # 4. a password that is not the one, nobody there
 data=$SERVERS_POSTGRES/data
