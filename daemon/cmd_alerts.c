@@ -180,6 +180,13 @@ static enum err release(const struct conf *c, int *exit_code, struct errmsg *e)
     return err;
 }
 
+static enum err check_note(const char *note, struct errmsg *e)
+{
+    return note != NULL && card_number_in((struct slice){note, strlen(note)})
+               ? err_set(e, ERR_INVALID, "--note holds a full card number; its last four digits do")
+               : ERR_OK;
+}
+
 static const struct conf_option SNOOZE_OPTIONS[] = {
     CASE,
     {"for", CONF_DURATION, 0, NULL, 1, 31536000, "how long"},
@@ -191,6 +198,7 @@ static const struct conf_option SNOOZE_OPTIONS[] = {
 static enum err snooze(const struct conf *c, int *exit_code, struct errmsg *e)
 {
     const char *id = conf_text(c, "id");
+    const char *note = conf_text(c, "note");
     const char *who = NULL;
     char at[TIME_TEXT_MAX];
     struct timespec now;
@@ -203,12 +211,15 @@ static enum err snooze(const struct conf *c, int *exit_code, struct errmsg *e)
     int64_t until_us = conf_given(c, "until")
                            ? conf_date_us(c, "until")
                            : now.tv_sec * TIME_S + now.tv_nsec / 1000 + conf_duration_us(c, "for");
-    enum err err = actions_who(c, &who, e);
+    enum err err = check_note(note, e);
+    if (err == ERR_OK) {
+        err = actions_who(c, &who, e);
+    }
     if (err == ERR_OK) {
         err = open_database(c, &db, e);
     }
     if (err == ERR_OK) {
-        err = queue_snooze(db, id, who, until_us, conf_text(c, "note"), e);
+        err = queue_snooze(db, id, who, until_us, note, e);
     }
     if (err == ERR_OK) {
         time_format(at, until_us);
@@ -239,10 +250,10 @@ static enum err resolve(const struct conf *c, int *exit_code, struct errmsg *e)
                        "--verdict = \"%s\" is not allowed; give fraud, legitimate or unsure",
                        verdict);
     }
-    if (note != NULL && card_number_in((struct slice){note, strlen(note)})) {
-        return err_set(e, ERR_INVALID, "--note holds a full card number; its last four digits do");
+    enum err err = check_note(note, e);
+    if (err == ERR_OK) {
+        err = actions_who(c, &who, e);
     }
-    enum err err = actions_who(c, &who, e);
     if (err == ERR_OK) {
         err = open_database(c, &db, e);
     }

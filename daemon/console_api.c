@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/timefmt.h"
+#include "daemon/card_number.h"
 #include "daemon/console_private.h"
 #include "daemon/members.h"
 #include "daemon/table.h"
@@ -239,6 +240,10 @@ static enum err post_resolve(struct console_call *c, struct errmsg *e)
     }
     if (err == ERR_OK) {
         err = form_text(c, "note", false, note_room, CONSOLE_NOTE_MAX, &note, e);
+    }
+    if (err == ERR_OK && note != NULL && card_number_in((struct slice){note, strlen(note)})) {
+        c->told = true;
+        err = err_set(e, ERR_INVALID, "the note holds a full card number; its last four digits do");
     }
     if (err == ERR_OK && strcmp(verdict, "fraud") != 0 && strcmp(verdict, "legitimate") != 0 &&
         strcmp(verdict, "unsure") != 0) {

@@ -1,0 +1,166 @@
+#!/bin/bash
+# 100,000 messages with full card numbers in every field, and no number afterwards in any topic that
+# is ours, any table, log, checkpoint, metrics page or page of the console: with card.numbers =
+# "hash", and fewer messages with "refuse".
+#   test_card_numbers.sh [PAYMENTS]   80000; a quarter as many labels come with them
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+. tests/integration/servers.sh
+program=$PWD/build/release/fraudd
+numbers=$PWD/tests/support/card_numbers.py
+for name in ${!FRAUDD_@}; do unset "$name"; done
+unset TEST_DATABASE # all of it is searched
+dir=$(mktemp -d /tmp/fraudd-test-card-numbers-XXXXXX)
+pids=()
+cleanup() {
+    for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null; done
+    servers_stop
+    rm -rf "$dir"
+}
+trap cleanup EXIT
+servers_kafka && servers_postgres || { echo "no servers"; exit 1; }
+trap cleanup EXIT
+fail() { echo "FAIL: $*"; tail -n 5 "$dir"/found/*.log "$dir/out" 2>/dev/null | cut -c1-400; exit 1; }
+until_true() { # until_true SECONDS WHAT COMMAND..: polls
+    local left=$(($1 * 2)) what=$2
+    shift 2
+    until "$@"; do
+        left=$((left - 1))
+        [ $left -gt 0 ] || fail "never: $what"
+        sleep 0.5
+    done
+}
+
+"$program" simulate --cards 300 --days 60 --out "$dir/history.csv" 2>/dev/null &&
+    OPENBLAS_NUM_THREADS=1 "$program" train --input "$dir/history.csv" --until 2026-02-25 --epochs 1 \
+        --out "$dir/model.fraudd" >"$dir/out" 2>&1 || fail "no model"
+"$program" migrate --database "$DATABASE" >/dev/null || fail "no schema"
+(umask 077; openssl rand -hex 32 >"$dir/card.key")
+
+send() { # send TOPIC FILE
+    servers_tool org.apache.kafka.tools.ConsoleProducer --topic "$1" --property parse.key=true \
+        --property key.separator='~' <"$2" >/dev/null 2>"$dir/out" || fail "nothing sent to $1"
+}
+receive() { # receive TOPIC: all of it, with keys and headers
+    servers_tool org.apache.kafka.tools.consumer.ConsoleConsumer --topic "$1" --from-beginning \
+        --timeout-ms 6000 --property print.key=true --property print.headers=true 2>/dev/null
+}
+metric() { curl -s --max-time 5 "http://127.0.0.1:$1/metrics" | awk -v name="$2" '$1 == name { print $2 }'; }
+# all decided or dead, and all that came of it stored
+through() {
+    [ "$(metric "$score_port" fraudd_transactions_received_total)" = "$1" ] &&
+        [ "$(metric "$score_port" fraudd_kafka_lag)" = 0 ] &&
+        [ "$(metric "$score_port" fraudd_kafka_unacknowledged)" = 0 ] &&
+        [ "$(metric "$((score_port + 1))" fraudd_kafka_lag)" = 0 ] &&
+        [ "$(servers_sql "SELECT count(*) FROM decisions WHERE log = '$p'")" = "$(metric "$score_port" fraudd_decisions_total)" ] &&
+        [ "$(servers_sql "SELECT count(*) FROM alerts WHERE log = '$p'")" = "$(metric "$score_port" fraudd_alerts_total)" ]
+}
+checkpointed() { [ "$(metric "$score_port" 'fraudd_checkpoints_total{result=\"written\"}')" -ge 1 ]; }
+
+site() { # site MODE PAYMENTS: sends, and searches everything
+    local mode=$1 payments=$2 p=cards-$$-$1 rows alert
+    score_port=$(servers_free_port)
+    rm -rf "$dir/found" "$dir/state"
+    mkdir "$dir/found" "$dir/state"
+    cat >"$dir/fraudd.conf" <<END
+brokers = "$BROKERS"; database = "$DATABASE"; model = "$dir/model.fraudd"; partitions = 4;
+log = "$p"; group = "$p-score"; sink-group = "$p-sink"; log-level = "debug";
+topics = { transactions = "$p-transactions"; labels = "$p-labels"; notices = "$p-notices";
+  decisions = "$p-decisions"; alerts = "$p-alerts"; dead-letters = "$p-dead-letters"; journal = "$p-journal"; };
+alert = { budget = 1000000; floor = .01; };
+card = { numbers = "$mode"; key-file = "$dir/card.key"; };
+state = { dir = "$dir/state"; every = "3s"; };
+sink = { linger = "100ms"; };
+http = { listen = "127.0.0.1:$score_port"; sink-listen = "127.0.0.1:$((score_port + 1))"; console-listen = "127.0.0.1:0"; };
+END
+    for t in transactions decisions; do servers_topic "$p-$t" 4; done
+    for t in labels notices alerts dead-letters journal; do servers_topic "$p-$t" 1; done
+    for kind in payments:$payments labels:$((payments / 4)) notices:20; do
+        "$numbers" make "${kind%:*}" "${kind#*:}" >"$dir/${kind%:*}"
+    done
+    send "$p-notices" "$dir/notices"
+    send "$p-labels" "$dir/labels"
+    send "$p-transactions" "$dir/payments"
+    for verb in score sink; do
+        "$program" $verb --config "$dir/fraudd.conf" >"$dir/found/$verb.log" 2>&1 &
+        pids+=("$!")
+    done
+    until_true 240 "all messages through" through "$payments"
+    until_true 30 "a checkpoint" checkpointed
+    curl -s "http://127.0.0.1:$score_port/metrics" >"$dir/found/score.page"
+    curl -s "http://127.0.0.1:$((score_port + 1))/metrics" >"$dir/found/sink.page"
+    [ "$mode" = refuse ] || work_alerts "$p"
+    "$program" check --config "$dir/fraudd.conf" >"$dir/found/check.out" 2>&1
+    cp "$dir"/state/* "$dir/found" # those of the running daemon; of the last one there is one more
+    for pid in "${pids[@]}"; do
+        kill -TERM "$pid"
+        wait "$pid" || fail "exit code $?"
+    done
+    pids=()
+    for t in decisions alerts dead-letters journal; do receive "$p-$t" >"$dir/found/$t.topic"; done
+    receive "$p-labels" | grep '"analysts"' >"$dir/found/labels.topic" # those that we wrote
+    pg_dump -d "$DATABASE" >"$dir/found/dump.sql" 2>"$dir/out" || fail "no dump"
+    for file in "$dir"/state/*; do
+        "$numbers" unpack "$file" >"$dir/found/$(basename "$file").unpacked" 2>>"$dir/frames"
+    done
+
+    # what is searched is there, and the search finds
+    rows=$(wc -l <"$dir/found/dead-letters.topic")
+    [ "$rows" -gt $((payments / 5)) ] || fail "$rows dead letters"
+    grep -q card_number "$dir/found/dead-letters.topic" || fail "no dead letter because of a number"
+    grep -q '\*\*\*\*' "$dir/found/dead-letters.topic" || fail "nothing masked"
+    grep -q ': [1-9][0-9]* frames' "$dir/frames" || fail "no checkpoint was unpacked"
+    [ "$(wc -c <"$dir/found/dump.sql")" -gt $((payments * 10)) ] || fail "the dump is small"
+    "$numbers" search "$dir/payments" >"$dir/out" && fail "the search finds nothing"
+    "$numbers" search "$dir"/found/* || fail "card.numbers = \"$mode\""
+    echo "$mode: $payments payments, $rows dead letters, $(wc -l <"$dir/found/decisions.topic") decisions," \
+        "$(wc -l <"$dir/found/alerts.topic") alerts: $(cat "$dir"/found/* | wc -c) bytes without a card number"
+}
+
+work_alerts() { # verdicts, searches and an import, with numbers
+    local p=$1 token id console log=$dir/found/console.log
+    [ "$(servers_sql "SELECT count(*) FROM alerts")" -gt 100 ] || fail "few alerts"
+    console=$(servers_free_port)
+    token=$("$program" console --console.tokens "$dir/tokens" --grant ada 2>/dev/null) || fail "no token"
+    "$program" console --config "$dir/fraudd.conf" --console.tokens "$dir/tokens" \
+        --console.listen "127.0.0.1:$console" >"$log" 2>&1 &
+    pids+=("$!")
+    ask() { # ask NAME PATH [CURL OPTIONS..]
+        curl -s -m 20 -b "$dir/cookies" -c "$dir/cookies" -H "X-CSRF-Token: ${csrf:-}" \
+            -H "Origin: http://127.0.0.1:$console" -D "$dir/found/$1.head" "http://127.0.0.1:$console$2" "${@:3}" \
+            >"$dir/found/$1.answer"
+    }
+    answers() { ask health /healthz; }
+    until_true 20 "the console" answers
+    ask login /api/login --data-urlencode "token=$token"
+    csrf=$(sed -n 's/.*"csrf": *"\([0-9a-f]*\)".*/\1/p' "$dir/found/login.answer")
+    ask open '/api/queue?list=open'
+    grep -q '"amount"' "$dir/found/open.answer" || fail "no queue"
+    ask claim /api/claim -d ''
+    id=$(servers_sql "SELECT id FROM queue WHERE claimed_by = 'ada' LIMIT 1")
+    ask one "/api/alert?id=$id"
+    grep -q '"payments"' "$dir/found/one.answer" || fail "no alert $id"
+    ask today /api/today
+    ask find '/api/queue?list=find&find=4929731000000000'
+    ask noted /api/resolve -d "id=$id&verdict=fraud&change=no" --data-urlencode 'note=is 4929 7310 0000 0000'
+    grep -q 'full card number' "$dir/found/noted.answer" || fail "a note with a number"
+    "$program" alerts snooze "$id" --for 1h --note 'is 4929731000000000' --as ada --database "$DATABASE" \
+        >"$dir/found/snooze.out" 2>&1
+    [ $? -eq 64 ] || fail "a snooze with a number"
+    ask judged /api/resolve -d "id=$id&verdict=fraud&change=no" --data-urlencode 'note=called'
+    [ "$(servers_sql "SELECT verdict FROM alerts WHERE id = '$id'")" = fraud ] || fail "no verdict on $id"
+    "$program" alerts list --database "$DATABASE" >"$dir/found/list.out" 2>&1
+    "$program" alerts show "$id" --database "$DATABASE" >"$dir/found/show.out" 2>&1
+    for line in t1,4929731000000000,fraud,2026-01-02 4929731000000000,x,fraud,2026-01-02; do
+        printf 'tx_id,card_id,verdict,known\n%s\n' "$line" >"$dir/chargebacks.csv"
+        "$program" labels import "$dir/chargebacks.csv" --config "$dir/fraudd.conf" --as ada
+    done >"$dir/found/import.out" 2>&1
+    published() { [ "$(servers_sql "SELECT count(*) FROM label_outbox")" = 0 ]; }
+    until_true 20 "the verdict's label published" published
+}
+
+site hash "${1:-80000}"
+[ "$(wc -l <"$dir/found/labels.topic")" -ge 1 ] || fail "no label of ours"
+[ "$(servers_sql "SELECT count(*) FROM transactions WHERE card ~ '^k[0-9a-f]{8}-'")" -gt 1000 ] || fail "few cards hashed"
+site refuse 4000
+exit 0
