@@ -33,6 +33,7 @@ int cmd_backtest(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
 int cmd_score(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 int cmd_sink(int argc, char **argv);
 int cmd_alerts(int argc, char **argv);
 int cmd_audit(int argc, char **argv);

@@ -21,6 +21,7 @@ static const struct cmd COMMANDS[] = {
     {"labels", "verdicts: import of chargebacks, list", cmd_labels},
     {"migrate", "brings the database to this program's schema", cmd_migrate},
     {"demo", "shows everything on this machine, with servers of its own", cmd_demo},
+    {"top", "what score and sink do, live: rates, lag, latency, budget, models", cmd_top},
     {"check", "looks at settings, model, database and topics, and says what to mend", cmd_check},
     {NULL, NULL, NULL}, /* the end */
 };
