@@ -21,7 +21,7 @@ BUILD_DEBS := gcc g++ libc6-dev pkg-config librdkafka-dev libpq-dev libconfig-de
               libsimdjson-dev libmicrohttpd-dev libzstd-dev zlib1g-dev liblzma-dev libxxhash-dev \
               libsleef-dev libsystemd-dev libssl-dev postgresql
 TEST_DEBS  := libcmocka-dev curl openssl python3-minimal python3-jsonschema openjdk-17-jre-headless maven \
-              mandoc zsh
+              mandoc zsh prometheus
 LINT_DEBS  := clang-format-14 clang-tidy-14 cppcheck
 DEB_DEBS   := dpkg-dev binutils
 FUZZ_DEBS  := clang-14 libclang-rt-14-dev
@@ -252,6 +252,7 @@ install: all man completion             ## PREFIX (/usr/local), SYSCONFDIR (/etc
 	    >$(DESTDIR)$(UNITDIR)/$$(basename $$u) && chmod 644 $(DESTDIR)$(UNITDIR)/$$(basename $$u) || exit 1; done
 	install -m 644 etc/wire/*.json $(DESTDIR)$(PREFIX)/share/fraudd/wire
 	install -m 644 etc/rates.conf etc/fraudd.conf $(DESTDIR)$(PREFIX)/share/fraudd
+	install -m 644 etc/grafana/fraudd.json etc/prometheus/fraudd.rules.yml $(DESTDIR)$(PREFIX)/share/fraudd
 	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 \
 	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/$(ZSHDIR)
 	install -m 644 $(B)/man/*.1 $(DESTDIR)$(MANDIR)/man1

@@ -10,7 +10,7 @@ fail() { echo "FAIL: $*"; exit 1; }
 inst() { make -s install PREFIX="$root/usr" SYSCONFDIR="$root/etc" >"$root/log" 2>&1 || { cat "$root/log"; fail "make install"; }; }
 inst
 for f in usr/bin/fraudd etc/fraudd/fraudd.conf usr/share/fraudd/wire/transaction.schema.json \
-         usr/share/doc/fraudd/metrics.md usr/share/man/man1/fraudd-score.1 usr/share/man/man5/fraudd.conf.5 \
+         usr/share/doc/fraudd/metrics.md usr/share/fraudd/fraudd.json usr/share/fraudd/fraudd.rules.yml usr/share/man/man1/fraudd-score.1 usr/share/man/man5/fraudd.conf.5 \
          usr/share/bash-completion/completions/fraudd usr/share/zsh/site-functions/_fraudd usr/lib/systemd/system/fraudd-train.timer; do
     [ -s "$root/$f" ] || fail "$f was not installed"
 done
