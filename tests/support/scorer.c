@@ -195,7 +195,7 @@ void scorer_append_control(struct bus_mem *m, const char *lines)
     char text[4096];
     const int n = snprintf(text, sizeof text, "fraudd-control 1\nby\tada\nwhy\ta test\n%s", lines);
     const struct bus_plan plan = {.produces = true};
-    const struct bus_events events = {NULL, NULL, NULL, NULL};
+    const struct bus_events events = {.ctx = NULL};
     struct bus bus = bus_mem_open(m, &plan, &events);
     assert_int_equal(notice_send_text(&bus, "control", text, (size_t)n, 0, &e), ERR_OK);
     bus.close(bus.self);
