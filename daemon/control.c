@@ -10,6 +10,7 @@
 #include "daemon/members.h"
 
 #define FIRST_LINE "fraudd-control 1"
+#define RULES_FIRST_LINE "fraudd-rules 1"
 
 static const char *const MODE_NAMES[CONTROL_MODES] = {"live", "observe", "kill"};
 
@@ -19,8 +20,21 @@ struct mode_change {
     enum control_mode mode;
 };
 
+/* Rules as they were sent, compiled while they are in force. */
+struct sent_rules {
+    int64_t offset;
+    uint32_t about;
+    char *text; /* owned */
+    size_t len;
+};
+
 struct controls {
     struct control_lists *lists;
+    struct sent_rules sent[CONTROL_RULE_SETS]; /* the latest */
+    size_t sent_count;
+    struct rule_set *rules; /* in force, or NULL */
+    int64_t rules_offset;   /* of their notice; -1: none */
+    uint32_t rules_about;
     struct control_about *abouts;
     size_t about_count, about_room;
     struct mode_change *modes;
@@ -46,7 +60,7 @@ enum err controls_create(bool keep_values, struct controls **out, struct errmsg 
         free(c);
         return err;
     }
-    c->taken = -1;
+    c->taken = c->rules_offset = -1;
     *out = c;
     return ERR_OK;
 }
@@ -55,6 +69,10 @@ void controls_free(struct controls *c)
 {
     if (c != NULL) {
         control_lists_free(c->lists);
+        rule_set_free(c->rules);
+        for (size_t i = 0; i < c->sent_count; i++) {
+            free(c->sent[i].text);
+        }
         free(c->abouts);
         free(c->modes);
         free(c);
@@ -264,8 +282,32 @@ static enum err take_all(struct controls *c, int64_t offset, struct slice text, 
     return ERR_OK;
 }
 
+/* The rules sent last below the position. */
+static enum err settle_rules(struct controls *c, struct errmsg *e)
+{
+    const struct sent_rules *sent = NULL;
+    struct rule_set *rules = NULL;
+    for (size_t i = 0; i < c->sent_count && c->sent[i].offset < c->position; i++) {
+        sent = &c->sent[i];
+    }
+    if ((sent != NULL ? sent->offset : -1) == c->rules_offset) {
+        return ERR_OK;
+    }
+    if (sent != NULL) {
+        enum err err = rule_set_create(sent->text, sent->len, &rules, e);
+        if (err != ERR_OK) {
+            return err; /* memory: the text was good when it came */
+        }
+    }
+    rule_set_free(c->rules);
+    c->rules = rules;
+    c->rules_offset = sent != NULL ? sent->offset : -1;
+    c->rules_about = sent != NULL ? sent->about : 0;
+    return ERR_OK;
+}
+
 /* What is in force: arrays may have moved, and something new may be below the position. */
-static void settle(struct controls *c)
+static void settle_mode(struct controls *c)
 {
     c->mode = NULL;
     for (size_t i = c->mode_count; i > 0 && c->mode == NULL; i--) {
@@ -273,13 +315,22 @@ static void settle(struct controls *c)
     }
 }
 
+/* Whether the notice is one to take: what was read before is passed. */
+static bool is_new(struct controls *c, int64_t offset)
+{
+    if (offset <= c->taken) {
+        return false;
+    }
+    c->taken = offset;
+    return true;
+}
+
 enum err controls_take(struct controls *c, int64_t offset, const char *text, size_t len,
                        struct errmsg *e)
 {
-    if (offset <= c->taken) {
-        return ERR_OK; /* read before */
+    if (!is_new(c, offset)) {
+        return ERR_OK;
     }
-    c->taken = offset;
     if (len == 0) {
         return err_set(e, ERR_CORRUPT, "an empty control notice");
     }
@@ -288,37 +339,138 @@ enum err controls_take(struct controls *c, int64_t offset, const char *text, siz
     if (err == ERR_OK) {
         err = take_all(c, offset, all, true, e);
     }
-    settle(c);
+    settle_mode(c);
     return err;
 }
 
-void controls_at(struct controls *c, int64_t position)
+size_t controls_rules_head(const char *by, const char *why, char *out)
 {
+    return (size_t)snprintf(out, CONTROL_HEAD_MAX, RULES_FIRST_LINE "\nby\t%s\nwhy\t%s\n\n", by,
+                            why);
+}
+
+/* Takes the head off; the rest is the rules. */
+static enum err take_head(struct slice *text, struct control_about *out, struct errmsg *e)
+{
+    struct slice lines[4];
+    for (size_t i = 0; i < 4; i++) {
+        const char *end = text->len > 0 ? memchr(text->at, '\n', text->len) : NULL;
+        if (end == NULL) {
+            return err_set(e, ERR_CORRUPT, "a rules notice ends within its head");
+        }
+        const size_t n = (size_t)(end - text->at);
+        lines[i] = (struct slice){text->at, n};
+        *text = (struct slice){end + 1, text->len - n - 1};
+    }
+    const struct slice by = next_word(&lines[1]);
+    const struct slice why = next_word(&lines[2]);
+    if (!is_word(lines[0], RULES_FIRST_LINE) || !is_word(by, "by") || !is_word(why, "why") ||
+        lines[3].len > 0) {
+        return err_set(e, ERR_CORRUPT,
+                       "a rules notice does not begin with \"" RULES_FIRST_LINE
+                       "\", by, why and an empty line");
+    }
+    enum err err = take_text(lines[1], "by", out->by, CONTROL_BY_MAX, e);
+    return err == ERR_OK ? take_text(lines[2], "why", out->why, CONTROL_WHY_MAX, e) : err;
+}
+
+static enum err keep_rules(struct controls *c, struct sent_rules *n, struct slice text,
+                           struct errmsg *e)
+{
+    n->text = malloc(text.len + 1);
+    if (n->text == NULL) {
+        return err_set(e, ERR_NOMEM, "cannot keep rules: no memory");
+    }
+    memcpy(n->text, text.at, text.len);
+    n->len = text.len;
+    if (c->sent_count == CONTROL_RULE_SETS) {
+        free(c->sent[0].text);
+        memmove(&c->sent[0], &c->sent[1], (CONTROL_RULE_SETS - 1) * sizeof c->sent[0]);
+        c->sent_count--;
+    }
+    c->sent[c->sent_count++] = *n;
+    return ERR_OK;
+}
+
+enum err controls_take_rules(struct controls *c, int64_t offset, const char *text, size_t len,
+                             struct errmsg *e)
+{
+    struct reading r = {.to = c};
+    struct sent_rules n = {.offset = offset};
+    struct slice rest = {text, len};
+    struct rule_set *trial = NULL;
+    if (!is_new(c, offset)) {
+        return ERR_OK;
+    }
+    enum err err = take_head(&rest, &r.about, e);
+    if (err == ERR_OK) {
+        err = rule_set_create(rest.at, rest.len, &trial, e);
+    }
+    rule_set_free(trial);
+    if (err == ERR_OK) {
+        err = keep_about(&r, &n.about, e);
+    }
+    return err == ERR_OK ? keep_rules(c, &n, rest, e) : err;
+}
+
+enum err controls_at(struct controls *c, int64_t position, struct errmsg *e)
+{
+    const int64_t before = c->position;
     c->position = position;
-    settle(c);
+    enum err err = settle_rules(c, e);
+    if (err != ERR_OK) {
+        c->position = before;
+        return err;
+    }
+    settle_mode(c);
+    return ERR_OK;
 }
 
 /* ---- answers ---- */
 
-static void judge_lists(const struct controls *c, const struct control_ask *ask,
+static void by_list(struct control_answer *out, const struct list_entry *entry,
+                    enum outcome outcome)
+{
+    out->by = CONTROL_LIST;
+    out->list = (enum list_kind)entry->list;
+    out->entry = entry;
+    out->outcome = outcome;
+}
+
+static void judge_rules(const struct controls *c, const struct control_ask *ask,
                         struct control_answer *out)
+{
+    struct rule_facts facts;
+    if (c->rules == NULL) {
+        return;
+    }
+    rule_facts_fill(&facts, ask->tx, ask->x, ask->probability);
+    const struct rule *rule = rule_set_find(c->rules, &facts, ask->clock_us);
+    if (rule == NULL || (rule->action == OUTCOME_REVIEW && out->outcome == OUTCOME_DECLINE)) {
+        return;
+    }
+    out->by = CONTROL_RULE;
+    out->rule = rule;
+    out->outcome = rule->action;
+}
+
+static void judge_live(const struct controls *c, const struct control_ask *ask,
+                       struct control_answer *out)
 {
     const struct list_entry *found[LIST_KINDS];
     control_lists_find(c->lists, ask->tx, c->position, ask->clock_us, found);
     if (found[LIST_BLOCK] != NULL) {
-        out->list = LIST_BLOCK;
-        out->outcome = OUTCOME_DECLINE;
-    } else if (found[LIST_ALLOW] != NULL) {
-        out->list = LIST_ALLOW;
-        out->outcome = OUTCOME_APPROVE;
-    } else if (found[LIST_WATCH] != NULL && out->outcome == OUTCOME_APPROVE) {
-        out->list = LIST_WATCH;
-        out->outcome = OUTCOME_REVIEW;
-    } else {
+        by_list(out, found[LIST_BLOCK], OUTCOME_DECLINE);
         return;
     }
-    out->by = CONTROL_LIST;
-    out->entry = found[out->list];
+    if (found[LIST_ALLOW] != NULL) {
+        by_list(out, found[LIST_ALLOW], OUTCOME_APPROVE);
+        return;
+    }
+    judge_rules(c, ask, out);
+    if (found[LIST_WATCH] != NULL && out->outcome == OUTCOME_APPROVE) {
+        by_list(out, found[LIST_WATCH], OUTCOME_REVIEW);
+    }
 }
 
 void controls_judge(const struct controls *c, const struct control_ask *ask,
@@ -330,7 +482,7 @@ void controls_judge(const struct controls *c, const struct control_ask *ask,
         out->outcome = OUTCOME_APPROVE;
         out->by = CONTROL_MODE;
     } else {
-        judge_lists(c, ask, out);
+        judge_live(c, ask, out);
     }
     out->would = out->outcome;
     if (mode == CONTROL_OBSERVE) {
@@ -370,6 +522,10 @@ void controls_tell(const struct controls *c, const struct control_answer *a,
         snprintf(name, CONTROL_NAME_MAX + 1, "%s/%s@%" PRId64, list, field, n->from);
         snprintf(all, sizeof all, "the %s is on the %s list: %s (%s)", field, list, about->why,
                  about->by);
+    } else if (a->by == CONTROL_RULE) {
+        snprintf(name, CONTROL_NAME_MAX + 1, "rule/%s@%" PRId64, a->rule->name, c->rules_offset);
+        snprintf(all, sizeof all, "rule %s: %s (%s)", a->rule->name, a->rule->why,
+                 c->abouts[c->rules_about].by);
     } else {
         const struct control_about *about = &c->abouts[c->mode->about];
         snprintf(name, CONTROL_NAME_MAX + 1, "%s@%" PRId64, MODE_NAMES[c->mode->mode],
@@ -378,6 +534,16 @@ void controls_tell(const struct controls *c, const struct control_answer *a,
     }
     cut(all, CONTROL_TEXT_MAX);
     memcpy(text, all, strlen(all) + 1);
+}
+
+const struct rule_set *controls_rules(const struct controls *c,
+                                      const struct control_about **out_about, int64_t *out_notice)
+{
+    if (c->rules != NULL) {
+        *out_about = &c->abouts[c->rules_about];
+        *out_notice = c->rules_offset;
+    }
+    return c->rules;
 }
 
 const struct control_lists *controls_lists(const struct controls *c)

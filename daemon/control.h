@@ -29,6 +29,12 @@
  *   remove  block   card    c123
  *   mode    observe             live, observe or kill
  * by and why must come before the first change.  A notice is taken whole or not at all.
+ *
+ * A notice of kind "rules" is a whole set in the place of the one before:
+ *   fraudd-rules 1
+ *   by      ada
+ *   why     small amounts on new devices
+ *                               an empty line; then the rules (daemon/rule_set.h)
  * One thread. */
 #ifndef FD_DAEMON_CONTROL_H
 #define FD_DAEMON_CONTROL_H
@@ -39,10 +45,12 @@
 
 #include "base/err.h"
 #include "daemon/control_lists.h"
+#include "daemon/rule_set.h"
 #include "daemon/wire.h"
 #include "features/tx.h"
 #include "model/threshold.h"
 
+#define CONTROL_RULE_SETS 64 /* sets kept, for positions gone back to; older ones are forgotten */
 #define CONTROL_BY_MAX 64    /* bytes of an author */
 #define CONTROL_WHY_MAX 100  /* bytes of a reason */
 #define CONTROL_NAME_MAX 96  /* bytes of a control's name in decisions */
@@ -66,12 +74,21 @@ void controls_free(struct controls *c);
 FD_MUSTCHECK enum err controls_take(struct controls *c, int64_t offset, const char *text,
                                     size_t len, struct errmsg *e);
 
-/* Decisions from now on know the notices below `position`. */
-void controls_at(struct controls *c, int64_t position);
+/* The same of kind "rules".  ERR_INVALID as rule_set_create. */
+FD_MUSTCHECK enum err controls_take_rules(struct controls *c, int64_t offset, const char *text,
+                                          size_t len, struct errmsg *e);
+/* The head of such a notice; out [CONTROL_HEAD_MAX]; returns its length. */
+#define CONTROL_HEAD_MAX (CONTROL_BY_MAX + CONTROL_WHY_MAX + 40)
+size_t controls_rules_head(const char *by, const char *why, char *out);
+
+/* Decisions from now on know the notices below `position`.  ERR_NOMEM: as before. */
+FD_MUSTCHECK enum err controls_at(struct controls *c, int64_t position, struct errmsg *e);
 
 struct control_ask {
     const struct tx *tx;
-    int64_t clock_us; /* of the stream */
+    const float *x;     /* [FEAT_DIM] */
+    double probability; /* the model's; NAN: not computed */
+    int64_t clock_us;   /* of the stream */
     enum outcome model;
 };
 
@@ -84,7 +101,8 @@ struct control_answer {
     bool observed;      /* that mode is in force */
     enum control_kind by;
     enum list_kind list;
-    const struct list_entry *entry; /* LIST: borrowed until the next notice */
+    const struct list_entry *entry; /* LIST: borrowed until the next notice or position */
+    const struct rule *rule;        /* RULE: likewise */
 };
 
 void controls_judge(const struct controls *c, const struct control_ask *ask,
@@ -97,6 +115,9 @@ void controls_prefetch(const struct controls *c, const struct tx *t);
 void controls_tell(const struct controls *c, const struct control_answer *a,
                    char name[CONTROL_NAME_MAX + 1], char text[CONTROL_TEXT_MAX]);
 
+/* The rules in force, or NULL; who sent them and with which notice. */
+const struct rule_set *controls_rules(const struct controls *c,
+                                      const struct control_about **out_about, int64_t *out_notice);
 /* For listing. */
 const struct control_lists *controls_lists(const struct controls *c);
 const struct control_about *controls_about(const struct controls *c, uint32_t about);

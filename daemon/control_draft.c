@@ -243,6 +243,7 @@ enum err control_send(const struct conf *c, const struct deliver_notice *notices
 
 struct reader {
     struct controls *controls;
+    struct notice_reader rules;
     bool begun, failed;
     int64_t next, high;
     char trouble[200];
@@ -272,8 +273,15 @@ static void take(struct reader *r, const struct bus_message *m)
 {
     struct errmsg e = {""};
     char quoted[600];
-    if (notice_is(m, "control") &&
-        controls_take(r->controls, m->offset, m->value, m->value_len, &e) != ERR_OK) {
+    const uint8_t *bytes = NULL;
+    size_t len = 0;
+    enum err err = ERR_OK;
+    if (notice_is(m, "control")) {
+        err = controls_take(r->controls, m->offset, m->value, m->value_len, &e);
+    } else if ((err = notice_take(&r->rules, "rules", m, &bytes, &len, &e)) == ERR_END) {
+        err = controls_take_rules(r->controls, m->offset, (const char *)bytes, len, &e);
+    }
+    if (err != ERR_OK) {
         log_line(FD_LOG_WARN, "notice_refused", "offset=%" PRId64 " detail=%s", m->offset,
                  log_quote(quoted, sizeof quoted, e.text));
     }
@@ -296,8 +304,7 @@ static enum err read_all(struct reader *r, struct bus *bus, struct errmsg *e)
                            r->trouble[0] != '\0' ? r->trouble : "no broker answers");
         }
     }
-    controls_at(r->controls, r->high);
-    return ERR_OK;
+    return controls_at(r->controls, r->high, e);
 }
 
 enum err control_read(const struct conf *c, struct controls **out, struct errmsg *e)
@@ -317,6 +324,7 @@ enum err control_read(const struct conf *c, struct controls **out, struct errmsg
         err = read_all(&r, &bus, e);
         bus.close(bus.self);
     }
+    notice_done(&r.rules);
     if (err != ERR_OK) {
         controls_free(r.controls);
         return err;

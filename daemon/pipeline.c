@@ -225,10 +225,11 @@ static void keep_answer(const struct pipeline *p, void *extra, const struct answ
 }
 
 /* What controls make of the model's outcome. */
-static void judge(struct pipeline *p, const struct slot *s, enum outcome model,
+static void judge(struct pipeline *p, const struct slot *s, const float *x, const struct answer *a,
                   struct control_answer *out)
 {
-    const struct control_ask ask = {&s->tx, s->clock_us, model};
+    const struct control_ask ask = {&s->tx, x, (double)a->probability, s->clock_us,
+                                    (enum outcome)a->outcome};
     controls_judge(p->conf.controls, &ask, out);
     if (s->message != NULL && s->emit) {
         p->counters.controlled[out->by]++;
@@ -251,16 +252,16 @@ static void decide(struct pipeline *p, struct slot *s, const float *x, double pr
             t = threshold_decide(l->threshold, s->clock_us, probability,
                                  (double)s->tx.amount_ref / 100);
         }
-        c.outcome = c.would = t.outcome;
-        if (judged && p->conf.controls != NULL) {
-            judge(p, s, t.outcome, &c);
-        }
         a = (struct answer){.tx = s->tx.id,
                             .probability = (float)probability,
                             .threshold = (float)t.threshold,
                             .amount_ratio = s->facts.usual_ratio,
-                            .outcome = (uint8_t)c.outcome,
-                            .would = (uint8_t)(c.observed ? 1 + c.would : 0)};
+                            .outcome = (uint8_t)t.outcome};
+        if (judged && p->conf.controls != NULL) {
+            judge(p, s, x, &a, &c);
+            a.outcome = (uint8_t)c.outcome;
+            a.would = (uint8_t)(c.observed ? 1 + c.would : 0);
+        }
         extra = feat_card_extra(l->features, s->tx.card);
         if (extra != NULL) {
             keep_answer(p, extra, &a);

@@ -536,6 +536,7 @@ void score_free(struct score *s)
     feat_world_free(s->world);
     region_array_free(s->label, s->label_max, sizeof *s->label);
     notice_done(&s->notice);
+    notice_done(&s->rules_notice);
     pipeline_free(s->pipeline);
     controls_free(s->controls);
     for (size_t i = 0; i < s->noticed_count; i++) {

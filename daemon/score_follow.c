@@ -81,6 +81,20 @@ static enum err take_controls(struct score *s, const struct bus_message *m, stru
     return err;
 }
 
+static enum err take_rules(struct score *s, const struct bus_message *m, struct errmsg *e)
+{
+    const uint8_t *bytes = NULL;
+    size_t len = 0;
+    enum err err = notice_take(&s->rules_notice, "rules", m, &bytes, &len, e);
+    if (err == ERR_END) {
+        err = controls_take_rules(s->controls, m->offset, (const char *)bytes, len, e);
+        if (err == ERR_OK) {
+            log_line(FD_LOG_INFO, "rules_read", "notice=%" PRId64 " bytes=%zu", m->offset, len);
+        }
+    }
+    return err;
+}
+
 static enum err take_model(struct score *s, const struct bus_message *m, struct errmsg *e)
 {
     const uint8_t *bytes = NULL;
@@ -103,7 +117,9 @@ void score_take_notice(struct score *s, const struct bus_message *m)
     if (score_take_crash(s, m)) {
         return;
     }
-    enum err err = notice_is(m, "control") ? take_controls(s, m, &e) : take_model(s, m, &e);
+    enum err err = notice_is(m, "control") ? take_controls(s, m, &e)
+                   : notice_is(m, "rules") ? take_rules(s, m, &e)
+                                           : take_model(s, m, &e);
     if (err != ERR_OK) {
         refuse_notice(s, m->offset, err, &e);
     }
@@ -125,11 +141,16 @@ static void give_model(struct score *s, const struct noticed *n)
 
 bool score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next)
 {
+    struct errmsg e = {""};
     if (labels_next > s->labels.next || notices_next > s->notices.next) {
         return false;
     }
-    controls_at(s->controls,
-                notices_next > s->order->notices_next ? notices_next : s->order->notices_next);
+    const int64_t notices =
+        notices_next > s->order->notices_next ? notices_next : s->order->notices_next;
+    if (controls_at(s->controls, notices, &e) != ERR_OK) {
+        score_fail(s, "no_memory", "%s", e.text);
+        return false;
+    }
     while (s->label_given < s->label_count && s->label[s->label_given].offset < labels_next) {
         uint64_t lost = pipeline_counters(s->pipeline)->labels_lost;
         const struct known_label *l = &s->label[s->label_given++];

@@ -250,7 +250,6 @@ static void on_refused(void *arg, const char *name, const char *why)
 /* The models that were in force by then. */
 static void restore_model(struct score *s)
 {
-    controls_at(s->controls, s->order->notices_next);
     s->in_force = s->used != NULL ? s->used : s->conf.pipeline.model;
     s->noticed_given = 0;
     while (s->noticed_given < s->noticed_count &&

@@ -89,7 +89,7 @@ struct score {
     struct follow labels, notices;
     struct known_label *label; /* [label_max] every one read: rebuilding begins with none */
     size_t label_count, label_max, label_given;
-    struct notice_reader notice;
+    struct notice_reader notice, rules_notice;
     struct controls *controls;
     struct noticed noticed[NOTICED_MAX];
     size_t noticed_count, noticed_given;
