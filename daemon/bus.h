@@ -49,7 +49,8 @@ struct bus_message {
     const void *value;
     size_t value_len;
     size_t header_count;
-    struct bus_header headers[BUS_HEADERS_MAX]; /* filled for dead letters and notices only */
+    /* filled for dead letters, notices and decisions only */
+    struct bus_header headers[BUS_HEADERS_MAX];
 };
 
 /* A message to write; the bus copies it. */

@@ -479,7 +479,7 @@ static void fill(struct bus_message *out, int topic, const rd_kafka_message_t *m
     out->value = m->payload;
     out->value_len = m->len;
     out->header_count = 0;
-    if (topic == TOPIC_DEAD_LETTERS || topic == TOPIC_NOTICES) {
+    if (topic == TOPIC_DEAD_LETTERS || topic == TOPIC_NOTICES || topic == TOPIC_DECISIONS) {
         take_headers(m, out);
     }
 }

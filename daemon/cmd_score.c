@@ -5,7 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/file.h"
 #include "base/log.h"
 #include "base/timefmt.h"
 #include "daemon/card_guard.h"
@@ -13,13 +12,12 @@
 #include "daemon/hand.h"
 #include "daemon/score.h"
 #include "daemon/score_metrics.h"
+#include "daemon/score_setup.h"
 #include "daemon/service.h"
 #include "daemon/settings.h"
 
-#define MODEL_MAX_BYTES ((size_t)256 << 20)
 #define FINISH_MS 1500
 #define KEEP_MS 1500
-#define POLL_MS 100 /* a message ends the wait at once; only commits and signals wait so long */
 
 static const struct conf_option *const TABLES[] = {SETTINGS_FILE, SETTINGS, NULL};
 
@@ -55,45 +53,13 @@ static int64_t wall_us(void)
     return (int64_t)t.tv_sec * TIME_S + t.tv_nsec / 1000;
 }
 
-/* Returns owned bytes of the model file that the settings name. */
-static enum err read_model(const struct conf *c, uint8_t **out, size_t *out_len, struct errmsg *e)
-{
-    const char *path = conf_text(c, "model");
-    if (path == NULL || path[0] == '\0') {
-        return err_set(e, ERR_INVALID,
-                       "no model is named; give --model FILE or model = \"FILE\"; in the settings "
-                       "(`fraudd train` makes one)");
-    }
-    return file_read(path, MODEL_MAX_BYTES, out, out_len, e);
-}
-
 static enum err load_model(struct running *r, struct errmsg *e)
 {
-    uint8_t *bytes = NULL;
-    size_t len = 0;
-    enum err err = read_model(r->conf, &bytes, &len, e);
-    if (err != ERR_OK) {
-        return err;
+    enum err err = score_setup_model(r->conf, &r->model, e);
+    if (err == ERR_OK) {
+        r->model_hash = model_hash(r->model);
     }
-    err = model_load(bytes, len, &r->model, e);
-    free(bytes);
-    if (err != ERR_OK) {
-        return err_prefix(e, err, "model %s", conf_text(r->conf, "model"));
-    }
-    r->model_hash = model_hash(r->model);
-    return ERR_OK;
-}
-
-static struct threshold_conf make_rules(const struct conf *c)
-{
-    double decline = conf_real(c, "decline.probability");
-    return (struct threshold_conf){
-        .budget = (double)conf_int(c, "alert.budget") / (double)conf_int(c, "partitions"),
-        .burst = 1.5,
-        .day_offset_us = conf_duration_us(c, "alert.day-offset"),
-        .floor = conf_real(c, "alert.floor"),
-        .decline = decline >= 1 ? 2 : decline, /* above every probability */
-        .decline_cost = conf_real(c, "decline.cost")};
+    return err;
 }
 
 static bool wait_on(void *ctx)
@@ -104,28 +70,10 @@ static bool wait_on(void *ctx)
 
 static struct score_conf make_conf(struct running *r, const struct rates *rates)
 {
-    const struct conf *c = r->conf;
-    struct score_conf s = {.batch_max = (size_t)conf_int(c, "score.batch"),
-                           .poll_ms = POLL_MS,
-                           .warm_us = conf_int(c, "warm.days") * TIME_DAY,
-                           .wall_us = wall_us,
-                           .hand = r->hand.page,
-                           .go_on = wait_on,
-                           .ctx = r};
-    const struct model_lineage *l = model_lineage(r->model);
-    s.pipeline = (struct pipeline_conf){
-        .model = r->model,
-        .rates = rates,
-        .cards = &r->cards,
-        .params = {l->maturity_us, l->blame_ratio, l->blame_tail, rates_version(rates)},
-        .threshold = make_rules(c),
-        .log = {conf_text(c, "log"), strlen(conf_text(c, "log"))},
-        .max_future_us = conf_duration_us(c, "max-future"),
-        .message_max = WIRE_MESSAGE_MAX};
-    feat_limits_default(&s.pipeline.limits);
-    s.pipeline.limits.card_max = (size_t)conf_int(c, "state.cards");
-    feat_world_limits_default(&s.world);
-    s.world.place_max = 4 * (size_t)conf_int(c, "state.terminals");
+    struct score_conf s = score_setup_conf(r->conf, r->model, rates, &r->cards, wall_us);
+    s.hand = r->hand.page;
+    s.go_on = wait_on;
+    s.ctx = r;
     return s;
 }
 
@@ -157,13 +105,13 @@ static enum err apply(void *ctx, const struct conf *c, struct errmsg *e)
     uint8_t *bytes = NULL;
     size_t len = 0;
     struct model *m = NULL;
-    const struct threshold_conf rules = make_rules(c);
+    const struct threshold_conf rules = score_setup_rules(c);
     struct threshold *trial = malloc(sizeof *trial);
     enum err err = trial == NULL ? err_set(e, ERR_NOMEM, "cannot reload: no memory")
                                  : threshold_init(trial, &rules, e);
     free(trial);
     if (err == ERR_OK) {
-        err = read_model(c, &bytes, &len, e);
+        err = score_setup_model_bytes(c, &bytes, &len, e);
     }
     if (err == ERR_OK) {
         err = model_load(bytes, len, &m, e);

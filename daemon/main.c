@@ -16,6 +16,7 @@ static const struct cmd COMMANDS[] = {
     {"model", "the registry: list, show, import, export, promote, rollback", cmd_model},
     {"alerts", "the analysts' queue: list, show, claim, resolve, snooze, release", cmd_alerts},
     {"audit", "who did what, and whether that record is intact", cmd_audit},
+    {"explain", "derives a past decision again, and shows what it came from", cmd_explain},
     {"console", "the analysts' page over the queue, for browsers", cmd_console},
     {"lists", "allow, block and watch lists: add, remove, import, list", cmd_lists},
     {"labels", "verdicts: import of chargebacks, list", cmd_labels},

@@ -66,6 +66,7 @@ enum err pipeline_create(const struct pipeline_conf *c, const struct pipeline_ou
     p->conf = *c;
     p->out = *out;
     p->clock_ns = clock_ns;
+    p->at.journal = -1;
     p->schema_hash = feature_schema_hash(&c->params);
     for (size_t i = 0; i < FEAT_DIM; i++) {
         p->group_of[i] = (uint8_t)feature_info(i)->group;
@@ -390,6 +391,11 @@ struct slot *pipeline_push(struct pipeline *p, struct lane *l, const struct tx *
     feat_extract(l->features, t, p->x + row * FEAT_DIM, &s->facts);
     s->clock_us = feat_clock_us(l->features);
     return s;
+}
+
+void pipeline_at(struct pipeline *p, const struct positions *at)
+{
+    p->at = *at;
 }
 
 void pipeline_prefetch(const struct lane *l, const struct tx *t, size_t n)

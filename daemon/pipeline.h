@@ -24,6 +24,7 @@
 #include "daemon/control.h"
 #include "daemon/decision.h"
 #include "daemon/decode.h"
+#include "daemon/evidence.h"
 #include "daemon/journal.h"
 #include "features/state.h"
 #include "features/tx.h"
@@ -45,6 +46,7 @@ struct pipeline_conf {
     struct slice log;                /* borrowed */
     int64_t max_future_us;           /* negative: not checked */
     size_t message_max;
+    double evidence_share; /* of decisions that are no alerts and carry what they came from */
 };
 
 /* One scored payment, as `backtest` and `train` want it.  Borrowed for the call. */
@@ -58,9 +60,18 @@ struct scored {
     uint64_t tag; /* what the caller gave with the payment */
 };
 
+/* A decision that was sent, with its reasons whether it is an alert or not.  Borrowed for the
+ * call. */
+struct explained {
+    const struct decision *decision;
+    const float *x; /* [FEAT_DIM]; NULL: a repeat */
+    struct positions at;
+};
+
 /* Where results go.  Any function may be NULL. */
 struct pipeline_out {
     void *ctx;
+    void (*explained)(void *ctx, const struct explained *e);
     void (*scored)(void *ctx, const struct scored *s);
     /* A record for the decisions, alerts or dead-letters topic; pointers hold for the call. */
     void (*record)(void *ctx, const struct bus_record *r);
@@ -120,6 +131,9 @@ FD_MUSTCHECK enum err pipeline_set_rules(struct pipeline *p, struct lane *const 
 void pipeline_admit_begin(struct pipeline *p);
 enum journal_fate pipeline_admit(struct pipeline *p, const struct lane *l,
                                  const struct bus_message *m, struct tx *out_tx);
+
+/* Where in the logs the messages taken from here on stand: their decisions say so. */
+void pipeline_at(struct pipeline *p, const struct positions *at);
 
 /* Takes messages of one lane in offset order, each with its recorded fate: fate [n], or NULL: found
  * out now, as pipeline_admit would.  Nothing is emitted for an offset below emit_from:

@@ -9,7 +9,7 @@
 #define KEY_MAX 1024 /* bytes of a refused message's key that its dead letter keeps */
 
 static void send_record(struct pipeline *p, enum bus_topic topic, const struct slot *s,
-                        const char *bytes, size_t len)
+                        const char *bytes, size_t len, const struct bus_header *header)
 {
     if (p->out.record == NULL) {
         return;
@@ -20,7 +20,9 @@ static void send_record(struct pipeline *p, enum bus_topic topic, const struct s
                                  .key = key.at,
                                  .key_len = key.len,
                                  .value = bytes,
-                                 .value_len = len};
+                                 .value_len = len,
+                                 .headers = header,
+                                 .header_count = header != NULL};
     p->out.record(p->out.ctx, &r);
 }
 
@@ -60,8 +62,38 @@ static void emit_alert(struct pipeline *p, const struct slot *s, const struct de
     if (decode_tx(p->decoder, m->value, m->value_len, m->key, m->key_len, m->timestamp_us, -1, &t,
                   &strings) == DEAD_NONE &&
         encode_alert(d, &t, &strings, p->json, sizeof p->json, &len) == ERR_OK) {
-        send_record(p, TOPIC_ALERTS, s, p->json, len);
+        send_record(p, TOPIC_ALERTS, s, p->json, len, NULL);
     }
+}
+
+static void emit_decision(struct pipeline *p, const struct slot *s, const struct decision *d,
+                          const float *x)
+{
+    uint8_t bytes[EVIDENCE_BYTES];
+    const struct bus_header header = {EVIDENCE_HEADER, bytes, sizeof bytes};
+    size_t len = 0;
+    /* a repeat was computed from nothing */
+    const bool kept = p->at.journal >= 0 && !d->repeat &&
+                      (decision_is_alert(d) ||
+                       evidence_sampled(d->log, d->partition, d->offset, p->conf.evidence_share));
+    if (encode_decision(d, p->json, sizeof p->json, &len) != ERR_OK) {
+        return;
+    }
+    if (kept) {
+        evidence_write(&p->at, x, bytes);
+    }
+    send_record(p, TOPIC_DECISIONS, s, p->json, len, kept ? &header : NULL);
+}
+
+static void tell_explained(struct pipeline *p, const struct slot *s, const struct decision *d,
+                           const float *x, const void *cache, bool has_reasons)
+{
+    struct decision full = *d;
+    if (!has_reasons && !d->repeat && cache != NULL) {
+        explain(p, s, x, cache, &full);
+    }
+    const struct explained e = {&full, d->repeat ? NULL : x, p->at};
+    p->out.explained(p->out.ctx, &e);
 }
 
 void pipeline_emit_decision(struct pipeline *p, const struct slot *s, const struct answer *a,
@@ -88,16 +120,17 @@ void pipeline_emit_decision(struct pipeline *p, const struct slot *s, const stru
     if (control->by != CONTROL_NONE) {
         tell_control(p, control, name, &d);
     }
-    if ((alert || (d.observed && d.would != DECISION_APPROVE && !d.repeat)) && cache != NULL) {
+    const bool reasons = (alert || (d.observed && d.would != DECISION_APPROVE && !d.repeat));
+    if (reasons && cache != NULL) {
         explain(p, s, x, cache, &d);
     }
-    size_t len = 0;
-    if (encode_decision(&d, p->json, sizeof p->json, &len) == ERR_OK) {
-        send_record(p, TOPIC_DECISIONS, s, p->json, len);
-    }
+    emit_decision(p, s, &d, x);
     if (alert) {
         p->counters.alerts++;
         emit_alert(p, s, &d);
+    }
+    if (p->out.explained != NULL) {
+        tell_explained(p, s, &d, x, cache, reasons);
     }
 }
 

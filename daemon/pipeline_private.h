@@ -79,6 +79,7 @@ struct pipeline {
     size_t cache_bytes;
     uint64_t schema_hash;
     uint64_t (*clock_ns)(void);
+    struct positions at; /* of the messages being taken */
     struct lookahead ahead;
     struct admission admission;
     struct lane *lane; /* of the waiting wave */

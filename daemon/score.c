@@ -108,7 +108,8 @@ enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void), st
     s->label_max = c->world.label_queue_max;
     s->unsent = UINT64_MAX;
     s->quiet = (struct log_limit)LOG_LIMIT_INIT;
-    const struct pipeline_out to = {.ctx = s, .record = on_record};
+    const struct pipeline_out to =
+        c->watch != NULL ? *c->watch : (struct pipeline_out){.ctx = s, .record = on_record};
     enum err err = controls_create(false, &s->controls, e);
     if (err == ERR_OK) {
         s->conf.pipeline.controls = s->controls;

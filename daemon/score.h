@@ -46,6 +46,9 @@ struct score_conf {
     int64_t (*now_us)(void);      /* monotonic; NULL: the system's */
     struct journal_writer writer; /* this process's name in the journal; zero: drawn at random */
     struct hand_page *hand;       /* notes of what is in hand (borrowed); NULL: none outlive it */
+    /* Not NULL: nothing is written, neither claims nor entries; what is recorded is executed, and
+     * what would be sent goes here (borrowed). */
+    const struct pipeline_out *watch;
     /* Asked every 50 ms or so while a turn waits for the brokers; false: give up waiting, nothing
      * further is committed.  NULL: wait for ever. */
     bool (*go_on)(void *ctx);

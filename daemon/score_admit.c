@@ -101,9 +101,10 @@ static void add_part(struct score *s, int32_t partition, size_t max)
 
 void score_admit(struct score *s)
 {
-    if (s->failed || s->under_way > 0 || s->unsent != UINT64_MAX || s->rebuild ||
-        s->applying.begun || s->journal.count > 0 || s->order->position < s->rebuilt_until ||
-        !followed(&s->labels) || !followed(&s->notices) || !claim(s)) {
+    if (s->conf.watch != NULL || s->failed || s->under_way > 0 || s->unsent != UINT64_MAX ||
+        s->rebuild || s->applying.begun || s->journal.count > 0 ||
+        s->order->position < s->rebuilt_until || !followed(&s->labels) || !followed(&s->notices) ||
+        !claim(s)) {
         return;
     }
     size_t waiting = 0;

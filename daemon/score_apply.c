@@ -437,6 +437,8 @@ static enum begin begin_entry(struct score *s, const struct bus_message *m)
         return WAITS;
     }
     journal_order_apply(s->order, m->offset, s->entry, s->applying.verdict);
+    const struct positions at = {m->offset, s->order->labels_next, s->order->notices_next};
+    pipeline_at(s->pipeline, &at);
     s->applying.begun = true;
     s->applying.part = 0;
     s->applying.offset = -1;

@@ -78,6 +78,9 @@ const struct conf_option SETTINGS[] = {
     {"sink.batch", CONF_INT, 0, "5000", 1, BUS_POLL_MAX, "rows of one SQL transaction at most"},
     {"sink.linger", CONF_DURATION, CONF_RELOAD, "1s", 0, 60,
      "rows wait at most so long for more of the same SQL transaction"},
+    {"explain.sample", CONF_REAL, 0, ".01", 0, 1,
+     "share of decisions, beside all alerts, whose columns and places in the logs are stored with "
+     "them"},
     {"train.days", CONF_INT, 0, "365", 1, 3660, "days of history that training reads"},
     {"train.maturity", CONF_DURATION, 0, "7d", 0, 31536000,
      "a payment without a verdict is legitimate after this time"},

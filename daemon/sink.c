@@ -1,7 +1,6 @@
 #include "daemon/sink.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +12,9 @@
 #include "base/timefmt.h"
 #include "daemon/card_number.h"
 #include "daemon/decode.h"
-#include "daemon/decode_fields.h"
 #include "daemon/encode.h"
 #include "daemon/outbox.h"
+#include "daemon/sink_lines.h"
 #include "daemon/upkeep.h"
 #include "storage/migrate.h"
 #include "storage/sink_writer.h"
@@ -212,138 +211,11 @@ void sink_attach(struct sink *s, struct bus bus)
     s->bus = bus;
 }
 
-/* A COPY line that grows in the sink's buffer. */
-struct line {
-    char *start;
-    size_t len;
-};
-
-static void put(struct line *l, const char *text, size_t len)
-{
-    l->len = copy_text(l->start, l->len, text, len);
-}
-
-static void put_slice(struct line *l, struct slice s)
-{
-    put(l, s.len > 0 ? s.at : NULL, s.len);
-}
-
-static void put_text(struct line *l, const char *text)
-{
-    put(l, text, strlen(text));
-}
-
-static void put_int(struct line *l, int64_t v)
-{
-    char text[24];
-    put(l, text, (size_t)snprintf(text, sizeof text, "%" PRId64, v));
-}
-
-static void put_real(struct line *l, double v)
-{
-    char text[40];
-    int n = snprintf(text, sizeof text, "%.9g", v);
-    put(l, isfinite(v) ? text : NULL, (size_t)n);
-}
-
-static void put_time(struct line *l, int64_t us)
-{
-    char text[TIME_TEXT_MAX];
-    put(l, text, time_format(text, us));
-}
-
-static void put_optional(struct line *l, const char *text)
-{
-    put(l, text[0] != '\0' ? text : NULL, strlen(text));
-}
-
-static void transaction_line(struct line *l, const struct sink *s, const struct bus_message *m,
-                             const struct tx *t, const struct tx_strings *n)
-{
-    const char country[3] = {(char)(t->country >> 8), (char)(t->country & 0xff), '\0'};
-    put_time(l, t->event_us);
-    put_slice(l, s->conf.log);
-    put_int(l, m->partition);
-    put_int(l, m->offset);
-    put_slice(l, n->id);
-    put_slice(l, n->card);
-    put_text(l, FIELD_TYPE[t->type]);
-    put_int(l, t->amount_minor);
-    put_text(l, t->currency);
-    put_int(l, n->exponent);
-    put_int(l, t->amount_ref);
-    put_slice(l, n->merchant);
-    put_slice(l, n->terminal);
-    if (t->mcc != 0) {
-        put_int(l, t->mcc);
-    } else {
-        put(l, NULL, 0);
-    }
-    put_optional(l, country);
-    put_optional(l, t->channel == CHANNEL_MISSING ? "" : FIELD_CHANNEL[t->channel - 1]);
-    put_optional(l, t->entry == ENTRY_MISSING ? "" : FIELD_ENTRY[t->entry - 1]);
-    put_slice(l, n->device);
-    put_slice(l, n->ip);
-    put_real(l, t->has_location ? (double)t->lat : (double)NAN);
-    put_real(l, t->has_location ? (double)t->lon : (double)NAN);
-}
-
-static void decision_line(struct line *l, const struct decision *d)
-{
-    char schema[20];
-    snprintf(schema, sizeof schema, "%016" PRIx64, d->schema_hash);
-    put_time(l, d->event_us);
-    put_slice(l, d->log);
-    put_int(l, d->partition);
-    put_int(l, d->offset);
-    put_slice(l, d->tx);
-    put_real(l, d->probability);
-    put_real(l, d->threshold);
-    put_text(l, decision_outcome_name(d->outcome));
-    put_slice(l, d->model);
-    put_text(l, schema);
-    put_int(l, d->revision);
-    put_text(l, d->repeat ? "t" : "f");
-    put_real(l, (double)d->amount_ratio);
-}
-
-static void alert_line(struct line *l, struct slice body, const struct decision *d,
-                       const struct tx *t, const struct tx_strings *n)
-{
-    put_slice(l, d->log);
-    put_int(l, d->partition);
-    put_int(l, d->offset);
-    put_time(l, d->event_us);
-    put_slice(l, d->tx);
-    put_slice(l, n->card);
-    put_int(l, t->amount_minor);
-    put_text(l, t->currency);
-    put_int(l, n->exponent);
-    put_int(l, t->amount_ref);
-    put_real(l, d->probability);
-    put_text(l, decision_outcome_name(d->outcome));
-    put_slice(l, d->model);
-    put_slice(l, body);
-}
-
-static void label_line(struct line *l, struct slice body, const struct label *b,
-                       const struct label_strings *n)
-{
-    put_slice(l, n->source);
-    put_int(l, (int64_t)b->number);
-    put_slice(l, n->tx);
-    put_text(l, FIELD_VERDICT[b->verdict]);
-    put_time(l, b->event_us);
-    put_time(l, b->known_us);
-    put_slice(l, n->card);
-    put_slice(l, body);
-}
-
 /* Writes the message's COPY line; false: it is no message of its topic.  numbers: the message has
  * card numbers in it, so what is kept of it is written anew, without the members that its format
  * does not name. */
-static bool make_line(struct sink *s, const struct bus_message *m, bool numbers, struct line *l,
-                      struct sink_row *row)
+static bool make_line(struct sink *s, const struct bus_message *m, bool numbers,
+                      struct sink_line *l, struct sink_row *row)
 {
     struct slice body = {m->value, m->value_len};
     struct tx t;
@@ -359,7 +231,7 @@ static bool make_line(struct sink *s, const struct bus_message *m, bool numbers,
             return false;
         }
         row->event_us = t.event_us;
-        transaction_line(l, s, m, &t, &n);
+        sink_transaction_line(l, s->conf.log, m, &t, &n);
         return true;
     case TOPIC_DECISIONS:
         row->table = SINK_DECISIONS;
@@ -367,7 +239,7 @@ static bool make_line(struct sink *s, const struct bus_message *m, bool numbers,
             return false;
         }
         row->event_us = d.event_us;
-        decision_line(l, &d);
+        sink_decision_line(l, m, &d);
         return true;
     case TOPIC_ALERTS:
         row->table = SINK_ALERTS;
@@ -381,7 +253,7 @@ static bool make_line(struct sink *s, const struct bus_message *m, bool numbers,
                 return false;
             }
         }
-        alert_line(l, body, &d, &t, &n);
+        sink_alert_line(l, body, &d, &t, &n);
         return true;
     case TOPIC_LABELS:
         row->table = SINK_LABELS;
@@ -396,7 +268,7 @@ static bool make_line(struct sink *s, const struct bus_message *m, bool numbers,
                 return false;
             }
         }
-        label_line(l, body, &b, &bn);
+        sink_label_line(l, body, &b, &bn);
         return true;
     case TOPIC_NOTICES:
     case TOPIC_DEAD_LETTERS:
@@ -448,7 +320,7 @@ static size_t make_rows(struct sink *s, size_t from, size_t n, size_t *out_rows)
         char *masked = s->lines + s->lines_len;
         bool fits = m->value_len <= WIRE_MESSAGE_MAX;
         bool numbers = fits && card_number_mask(m->value, m->value_len, masked);
-        struct line l = {masked + (numbers ? m->value_len : 0), 0};
+        struct sink_line l = {masked + (numbers ? m->value_len : 0), 0};
         struct sink_row *row = &s->rows[rows];
         *row = (struct sink_row){.topic = s->conf.topic_name[m->topic],
                                  .partition = m->partition,

@@ -12,7 +12,7 @@ static const char *const COLUMNS[SINK_TABLES] = {
     "event_time, log, part, log_offset, tx_id, card, type, amount_minor, currency, exponent, "
     "amount_ref, merchant, terminal, mcc, country, channel, entry, device, ip, lat, lon",
     "event_time, log, part, log_offset, tx_id, score, threshold, outcome, model, schema_hash, "
-    "revision, repeated, amount_ratio",
+    "revision, repeated, amount_ratio, journal_offset, labels_next, notices_next, features",
     "log, part, log_offset, event_time, tx_id, card, amount_minor, currency, exponent, amount_ref, "
     "score, outcome, model, body",
     "source, number, tx_id, verdict, event_time, known_time, card, body",
@@ -49,7 +49,7 @@ size_t copy_text(char *line, size_t at, const char *text, size_t len)
 /* Staging tables live as long as the connection and lose their rows at each commit. */
 static enum err make_staging(struct db *d, struct errmsg *e)
 {
-    char sql[512];
+    char sql[1024];
     for (int t = 0; t < SINK_TABLES; t++) {
         snprintf(sql, sizeof sql,
                  "CREATE TEMP TABLE IF NOT EXISTS staging_%s ON COMMIT DELETE ROWS AS "
@@ -89,7 +89,7 @@ static enum err ensure_months(struct db *d, const struct sink_row *rows, size_t 
 static enum err copy_rows(struct db *d, enum sink_table t, const struct sink_row *rows, size_t n,
                           bool *out_any, struct errmsg *e)
 {
-    char sql[512];
+    char sql[1024];
     bool begun = false;
     enum err err = ERR_OK;
     for (size_t i = 0; i < n && err == ERR_OK; i++) {

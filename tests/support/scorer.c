@@ -55,7 +55,8 @@ struct score_conf scorer_conf(void)
         .threshold = {.budget = 20, .burst = 1.5, .floor = .995, .decline = .99},
         .log = {SCORER_LOG, strlen(SCORER_LOG)},
         .max_future_us = 300 * TIME_S,
-        .message_max = WIRE_MESSAGE_MAX};
+        .message_max = WIRE_MESSAGE_MAX,
+        .evidence_share = .3};
     feat_limits_default(&c.pipeline.limits);
     feat_world_limits_default(&c.world);
     c.pipeline.limits.card_max = 1000;
