@@ -106,7 +106,7 @@ struct gate_report {
         {"gate.label-unlikely",                                                                    \
          CONF_REAL,                                                                                \
          0,                                                                                        \
-         "1.3",                                                                                    \
+         "1.2",                                                                                    \
          1,                                                                                        \
          1000,                                                                                     \
          "where it is sure of none: new labels of fraud, less two standard deviations, over "      \

@@ -113,27 +113,6 @@ static void run_done(struct run *r)
     pool_free(r->pool);
 }
 
-/* Runs the first fit epoch by epoch; the best average weights stay with `held`. */
-static enum err run_first(struct run *r, struct errmsg *e)
-{
-    bool go_on = true;
-    for (uint32_t epoch = 1; epoch <= r->conf->epochs && go_on; epoch++) {
-        r->at.epoch = epoch;
-        enum err rc = fit_epoch(&r->fit, after_step, r, e);
-        if (rc == ERR_OK) {
-            rc = fit_even_out(&r->fit, e);
-        }
-        if (rc == ERR_OK) {
-            rc = held_measure(&r->held, &r->fit, epoch, r->pool, &go_on, e);
-        }
-        if (rc != ERR_OK) {
-            return rc;
-        }
-        r->at.holdout_ap = r->held.latest_ap;
-    }
-    return ERR_OK;
-}
-
 /* The second fit, on all rows. */
 static enum err run_final(struct run *r, struct train_result *out, struct errmsg *e)
 {
@@ -192,7 +171,7 @@ static enum err run_all(struct run *r, struct train_result *out, struct errmsg *
                                     .steps = r->fit.steps * (c->final_fit ? 2 : 1),
                                     .holdout_ap = (double)NAN};
     if (rc == ERR_OK && (r->held.any || !c->final_fit)) {
-        rc = run_first(r, e);
+        rc = held_fit(&r->held, &r->fit, 1, &r->at, after_step, r, e);
     }
     if (rc == ERR_OK) {
         rc = held_judge(&r->held, out, e);

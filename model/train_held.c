@@ -78,8 +78,11 @@ static void keep_best(struct held *h, const struct fit *f, uint32_t epochs)
     h->best_epochs = epochs;
 }
 
-enum err held_measure(struct held *h, const struct fit *f, uint32_t epoch, struct pool *pool,
-                      bool *out_go_on, struct errmsg *e)
+/* Scores the held-out rows with the fit's averaged weights after `epoch` epochs and keeps the
+ * weights where they are the best so far, or within a week's noise of it.  out_go_on: false when
+ * the fit has been clearly below its best for some epochs. */
+static enum err measure(struct held *h, const struct fit *f, uint32_t epoch, struct pool *pool,
+                        bool *out_go_on, struct errmsg *e)
 {
     struct tape_net net = fit_averaged(f);
     struct tape_data data = fit_data(f);
@@ -103,6 +106,30 @@ enum err held_measure(struct held *h, const struct fit *f, uint32_t epoch, struc
         keep_best(h, f, epoch);
     } else {
         *out_go_on = epoch - h->best_epochs < PATIENCE;
+    }
+    return ERR_OK;
+}
+
+enum err held_fit(struct held *h, struct fit *f, uint32_t first, struct train_progress *at,
+                  enum err (*after_step)(void *ctx, struct errmsg *e), void *ctx, struct errmsg *e)
+{
+    bool go_on = true;
+    for (uint32_t epoch = first; epoch <= f->conf->epochs && go_on; epoch++) {
+        enum err rc = ERR_OK;
+        at->epoch = epoch;
+        if (epoch > 0) {
+            rc = fit_epoch(f, after_step, ctx, e);
+            if (rc == ERR_OK) {
+                rc = fit_even_out(f, e);
+            }
+        }
+        if (rc == ERR_OK) {
+            rc = measure(h, f, epoch, f->pool, &go_on, e);
+        }
+        if (rc != ERR_OK) {
+            return rc;
+        }
+        at->holdout_ap = h->latest_ap;
     }
     return ERR_OK;
 }

@@ -78,35 +78,12 @@ static enum err prepare(struct run *r, struct train_result *out, struct errmsg *
     return rc;
 }
 
-static enum err run_epochs(struct run *r, struct errmsg *e)
-{
-    bool go_on = true;
-    for (uint32_t epoch = 0; epoch <= r->u->conf->epochs && go_on; epoch++) {
-        enum err rc = ERR_OK;
-        r->at.epoch = epoch;
-        if (epoch > 0) {
-            rc = fit_epoch(&r->fit, after_step, r, e);
-            if (rc == ERR_OK) {
-                rc = fit_even_out(&r->fit, e);
-            }
-        }
-        if (rc == ERR_OK) {
-            rc = held_measure(&r->held, &r->fit, epoch, r->pool, &go_on, e);
-        }
-        if (rc != ERR_OK) {
-            return rc;
-        }
-        r->at.holdout_ap = r->held.latest_ap;
-    }
-    return ERR_OK;
-}
-
 static enum err run_all(struct run *r, struct train_result *out, struct errmsg *e)
 {
     const struct train_update *u = r->u;
     enum err rc = prepare(r, out, e);
     if (rc == ERR_OK) {
-        rc = run_epochs(r, e);
+        rc = held_fit(&r->held, &r->fit, 0, &r->at, after_step, r, e);
     }
     if (rc == ERR_OK) {
         rc = held_judge(&r->held, out, e);
