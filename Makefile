@@ -21,7 +21,7 @@ BUILD_DEBS := gcc g++ libc6-dev pkg-config librdkafka-dev libpq-dev libconfig-de
               libsimdjson-dev libmicrohttpd-dev libzstd-dev zlib1g-dev liblzma-dev libxxhash-dev \
               libsleef-dev libsystemd-dev libssl-dev postgresql
 TEST_DEBS  := libcmocka-dev curl openssl python3-minimal python3-jsonschema openjdk-17-jre-headless maven \
-              mandoc zsh prometheus
+              mandoc zsh prometheus chromium chromium-driver
 LINT_DEBS  := clang-format-14 clang-tidy-14 cppcheck
 DEB_DEBS   := dpkg-dev binutils
 FUZZ_DEBS  := clang-14 libclang-rt-14-dev

@@ -149,8 +149,7 @@ static void put_curve(struct page *p)
     for (size_t i = 0; i < n; i++) {
         const int level = top > 0 ? (int)ceil(8 * past[i] / top) : 0;
         const char *bar = v->utf8 ? BARS[level] : ASCII[level];
-        memcpy(bars + len, bar, strlen(bar));
-        len += strlen(bar);
+        len += (size_t)snprintf(bars + len, sizeof bars - len, "%s", bar);
     }
     /* not by put_line: a bar has more bytes than columns */
     fprintf(p->out, "\r\n  to %7s /s  %.*s\033[K", N(top), (int)len, bars);
