@@ -41,6 +41,7 @@ int cmd_explain(int argc, char **argv);
 int cmd_model(int argc, char **argv);
 int cmd_console(int argc, char **argv);
 int cmd_lists(int argc, char **argv);
+int cmd_rules(int argc, char **argv);
 int cmd_labels(int argc, char **argv);
 int cmd_produce(int argc, char **argv);
 int cmd_demo(int argc, char **argv);

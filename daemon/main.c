@@ -19,6 +19,7 @@ static const struct cmd COMMANDS[] = {
     {"explain", "derives a past decision again, and shows what it came from", cmd_explain},
     {"console", "the analysts' page over the queue, for browsers", cmd_console},
     {"lists", "allow, block and watch lists: add, remove, import, list", cmd_lists},
+    {"rules", "rules beside the model: test, diff, apply, list; observing, kill switch", cmd_rules},
     {"labels", "verdicts: import of chargebacks, list", cmd_labels},
     {"migrate", "brings the database to this program's schema", cmd_migrate},
     {"demo", "shows everything on this machine, with servers of its own", cmd_demo},

@@ -308,6 +308,73 @@ static void test_what_is_refused_changes_nothing(void **state)
     assert_int_equal(cluster_end(&cluster, topic[TOPIC_NOTICES], 0), before);
 }
 
+static int with_why(const char *verb, const char *action, const char *argument)
+{
+    return run((const char *const[]){verb, action, argument, "--why", "a try", "--as", "ada",
+                                     "--config", settings[0], NULL});
+}
+
+static void test_rules_decide_and_are_refused_with_their_cost(void **state)
+{
+    (void)state;
+    static const char RULES[] =
+        "small: decline when amount < 50 and card = 'ruled' because 'small'\n";
+    struct errmsg e = {""};
+    char path[96];
+    char line[64];
+    snprintf(path, sizeof path, "%s/rules", folder);
+    database_must(file_write(path, RULES, sizeof RULES - 1, &e), &e);
+    assert_int_equal(
+        run((const char *const[]){"rules", "diff", path, "--config", settings[0], NULL}), 0);
+    assert_true(said("+ small: decline when") && said("1 rules differ"));
+    const int64_t notice = cluster_end(&cluster, topic[TOPIC_NOTICES], 0);
+    assert_int_equal(with_why("rules", "apply", path), 0);
+    snprintf(line, sizeof line, "event=rules_read notice=%d ", (int)notice);
+    UNTIL(child_said(&score[0], line) && child_said(&score[1], line));
+    pay(0, "ruled");
+    snprintf(line, sizeof line, "\"control\":\"rule/small@%d\"", (int)notice);
+    expect_latest(line);
+    pay(1, "ruled");
+    expect_latest("\"outcome\":\"decline\"");
+    assert_int_equal(run((const char *const[]){"rules", "list", "--config", settings[0], NULL}), 0);
+    assert_true(said("small\tdecline\tcard\t") && said("mode live"));
+    char *many = malloc(100000);
+    size_t len = 0;
+    assert_non_null(many);
+    for (int i = 0; i < 900; i++) {
+        len += (size_t)snprintf(many + len, 100000 - len,
+                                "r%d: review when amount > %d because 'x'\n", i, i);
+    }
+    database_must(file_write(path, many, len, &e), &e);
+    free(many);
+    assert_int_equal(with_why("rules", "apply", path), 65);
+    assert_true(said("of cost 4, lets one payment cost"));
+}
+
+static void test_observing_and_the_kill_switch(void **state)
+{
+    (void)state;
+    int notice = (int)cluster_end(&cluster, topic[TOPIC_NOTICES], 0);
+    assert_int_equal(with_why("rules", "mode", "observe"), 0);
+    read_by_both(notice);
+    const int64_t alerts = cluster_end(&cluster, topic[TOPIC_ALERTS], 0);
+    pay(0, "ruled");
+    expect_latest("\"would\":\"decline\"");
+    pay(0, "ruled");
+    expect_latest("\"outcome\":\"approve\"");
+    assert_int_equal(cluster_end(&cluster, topic[TOPIC_ALERTS], 0), alerts);
+    notice = (int)cluster_end(&cluster, topic[TOPIC_NOTICES], 0);
+    assert_int_equal(with_why("rules", "mode", "kill"), 0);
+    read_by_both(notice);
+    pay(1, "odd");
+    expect_latest("everything is approved: a try (ada)");
+    notice = (int)cluster_end(&cluster, topic[TOPIC_NOTICES], 0);
+    assert_int_equal(with_why("rules", "mode", "live"), 0);
+    read_by_both(notice);
+    pay(1, "odd");
+    expect_latest("\"outcome\":\"decline\"");
+}
+
 static void test_lists_are_shown_and_the_audit_has_who_did_it(void **state)
 {
     (void)state;
@@ -361,6 +428,8 @@ int main(void)
         cmocka_unit_test(test_what_is_removed_decides_no_more),
         cmocka_unit_test(test_a_file_of_entries),
         cmocka_unit_test(test_what_is_refused_changes_nothing),
+        cmocka_unit_test(test_rules_decide_and_are_refused_with_their_cost),
+        cmocka_unit_test(test_observing_and_the_kill_switch),
         cmocka_unit_test(test_lists_are_shown_and_the_audit_has_who_did_it),
         cmocka_unit_test(test_decided_again_by_the_journal_it_is_the_same_bytes),
     };

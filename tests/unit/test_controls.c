@@ -325,6 +325,74 @@ static void test_the_kill_switch_approves_whatever_else_says(void **state)
     controls_free(c);
 }
 
+/* ---- rules ---- */
+
+static enum err take_rules(struct controls *c, int64_t offset, const char *rules)
+{
+    char text[2000];
+    struct errmsg e = {""};
+    size_t len = controls_rules_head("bob", "a try", text);
+    len += (size_t)snprintf(text + len, sizeof text - len, "%s", rules);
+    return controls_take_rules(c, offset, text, len, &e);
+}
+
+static void test_rules_are_those_sent_last_below_the_position(void **state)
+{
+    (void)state;
+    struct controls *c = make();
+    const struct tx t = payment("c1", "m1");
+    assert_int_equal(take_rules(c, 5, "a: review when card = 'c1' because 'known'\n"), ERR_OK);
+    assert_int_equal(take_rules(c, 7, "a: revue when card = 'c1' because 'known'\n"), ERR_INVALID);
+    assert_int_equal(take_rules(c, 9, "b: decline when merchant = 'm1' because 'worse'\n"), ERR_OK);
+    assert_int_equal(take_rules(c, 11, "# none\n"), ERR_OK);
+    JUDGE(OUTCOME_APPROVE, CONTROL_NONE, 5, 0, OUTCOME_APPROVE);
+    JUDGE(OUTCOME_REVIEW, CONTROL_RULE, 6, 0, OUTCOME_APPROVE);
+    JUDGE(OUTCOME_REVIEW, CONTROL_RULE, 8, 0, OUTCOME_APPROVE);
+    JUDGE(OUTCOME_DECLINE, CONTROL_RULE, 10, 0, OUTCOME_APPROVE);
+    JUDGE(OUTCOME_APPROVE, CONTROL_NONE, 12, 0, OUTCOME_APPROVE);
+    JUDGE(OUTCOME_REVIEW, CONTROL_RULE, 6, 0, OUTCOME_APPROVE);  /* and back again */
+    JUDGE(OUTCOME_DECLINE, CONTROL_NONE, 6, 0, OUTCOME_DECLINE); /* takes nothing away */
+    char name[CONTROL_NAME_MAX + 1];
+    char text[CONTROL_TEXT_MAX];
+    struct control_answer a = judge(c, &t, 10, 0, OUTCOME_APPROVE);
+    controls_tell(c, &a, name, text);
+    assert_string_equal(name, "rule/b@9");
+    assert_string_equal(text, "rule b: worse (bob)");
+    controls_free(c);
+}
+
+static void test_lists_go_before_rules_and_a_watch_behind(void **state)
+{
+    (void)state;
+    struct controls *c = make();
+    const struct tx t = payment("c1", "m1");
+    assert_int_equal(take_rules(c, 1, "a: approve when card = 'c1' because 'known'\n"), ERR_OK);
+    assert_int_equal(take(c, 2, "add\twatch\tcard\tc1\n"), ERR_OK);
+    assert_int_equal(take_rules(c, 3, "a: decline when card = 'c1' because 'known'\n"), ERR_OK);
+    assert_int_equal(take(c, 4, "add\tallow\tmerchant\tm1\n"), ERR_OK);
+    JUDGE(OUTCOME_APPROVE, CONTROL_RULE, 2, 0, OUTCOME_DECLINE);
+    JUDGE(OUTCOME_REVIEW, CONTROL_LIST, 3, 0, OUTCOME_DECLINE);
+    JUDGE(OUTCOME_DECLINE, CONTROL_RULE, 4, 0, OUTCOME_APPROVE);
+    JUDGE(OUTCOME_APPROVE, CONTROL_LIST, 5, 0, OUTCOME_APPROVE);
+    controls_free(c);
+}
+
+static void test_more_sets_than_are_kept(void **state)
+{
+    (void)state;
+    struct controls *c = make();
+    const struct tx t = payment("c1", "m1");
+    for (int64_t i = 0; i < 3 * CONTROL_RULE_SETS; i++) {
+        assert_int_equal(
+            take_rules(c, i, i % 2 == 0 ? "a: review when card = 'c1' because 'x'\n" : "# none\n"),
+            ERR_OK);
+    }
+    JUDGE(OUTCOME_APPROVE, CONTROL_NONE, 3 * CONTROL_RULE_SETS, 0, OUTCOME_APPROVE);
+    JUDGE(OUTCOME_REVIEW, CONTROL_RULE, 3 * CONTROL_RULE_SETS - 1, 0, OUTCOME_APPROVE);
+    JUDGE(OUTCOME_APPROVE, CONTROL_NONE, 10, 0, OUTCOME_APPROVE); /* forgotten */
+    controls_free(c);
+}
+
 /* ---- score ---- */
 
 /* The transaction that a decision is about. */
@@ -420,6 +488,9 @@ int main(void)
         cmocka_unit_test(test_a_change_without_author_or_reason_is_refused),
         cmocka_unit_test(test_observing_approves_and_says_what_would_have_been),
         cmocka_unit_test(test_the_kill_switch_approves_whatever_else_says),
+        cmocka_unit_test(test_rules_are_those_sent_last_below_the_position),
+        cmocka_unit_test(test_lists_go_before_rules_and_a_watch_behind),
+        cmocka_unit_test(test_more_sets_than_are_kept),
         cmocka_unit_test(test_a_block_decides_what_is_read_after_it_in_every_instance),
     };
     return cmocka_run_group_tests(tests, scorer_setup, scorer_teardown);

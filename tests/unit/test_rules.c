@@ -415,6 +415,44 @@ static void test_the_index_finds_what_running_all_in_order_finds(void **state)
     assert_true(found > 5000 && none > 2000);
 }
 
+/* ---- nonsense ---- */
+
+static void test_words_in_any_order_are_refused_or_run(void **state)
+{
+    (void)state;
+    static const char *const WORDS[] = {
+        "amount",   "card", "mcc",     "5",     "1.5", "'c1'", "\"x\"", "and",  "or",
+        "not",      "in",   "(",       ")",     ",",   "=",    "!=",    "<",    ">=",
+        "+",        "-",    "*",       "/",     "ln",  "has",  "hour",  "'DE'", "country",
+        "card_age", "#",    "because", "until", "\n",  "\"",   "."};
+    const size_t words = sizeof WORDS / sizeof *WORDS;
+    struct rng r;
+    struct rule_facts f;
+    const struct tx t = payment();
+    size_t good = 0;
+    rng_init(&r, 9);
+    rule_facts_fill(&f, &t, x, .5);
+    for (int i = 0; i < 300000; i++) {
+        char text[400] = "";
+        struct rule_program p;
+        struct errmsg e = {""};
+        size_t len = 0;
+        const int n = 1 + (int)rng_below(&r, rng_below(&r, 20) == 0 ? 40 : 7);
+        for (int k = 0; k < n; k++) {
+            len +=
+                (size_t)snprintf(text + len, sizeof text - len, "%s ", WORDS[rng_below(&r, words)]);
+        }
+        const enum err err = compile(text, &p, &e);
+        assert_true(err == ERR_OK || (err == ERR_INVALID && e.text[0] != '\0'));
+        if (err == ERR_OK) {
+            (void)rule_run(p.op, p.count, &f);
+            good++;
+        }
+    }
+    print_message("%zu were expressions\n", good);
+    assert_true(good > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -424,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_a_set_is_read),
         cmocka_unit_test(test_what_is_no_set_is_refused),
         cmocka_unit_test(test_a_set_that_would_cost_too_much_is_refused_with_its_cost),
+        cmocka_unit_test(test_words_in_any_order_are_refused_or_run),
         cmocka_unit_test(test_the_index_finds_what_running_all_in_order_finds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
