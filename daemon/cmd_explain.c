@@ -114,6 +114,25 @@ static bool tell_emitted(const struct explanation *x)
     return false;
 }
 
+/* Whether two columns are the same bits: -0 is not 0 here. */
+static bool same_bits(float a, float b)
+{
+    uint32_t x = 0;
+    uint32_t y = 0;
+    memcpy(&x, &a, sizeof x);
+    memcpy(&y, &b, sizeof y);
+    return x == y;
+}
+
+static bool same_columns(const struct evidence_row *row, const float *x)
+{
+    bool same = row->x_count == FEAT_DIM;
+    for (size_t i = 0; i < FEAT_DIM && same; i++) {
+        same = same_bits(row->x[i], x[i]);
+    }
+    return same;
+}
+
 /* Against PostgreSQL; false: it differs. */
 static bool tell_stored(const struct explanation *x, const struct evidence_row *row, enum err err,
                         const struct errmsg *e)
@@ -126,9 +145,8 @@ static bool tell_stored(const struct explanation *x, const struct evidence_row *
         print_line("stored", "without columns: it is no alert and not of the sample");
         return true;
     }
-    if (row->x_count == FEAT_DIM && memcmp(row->x, x->x, sizeof x->x) == 0 &&
-        row->journal == x->at.journal && row->labels_next == x->at.labels_next &&
-        row->notices_next == x->at.notices_next) {
+    if (same_columns(row, x->x) && row->journal == x->at.journal &&
+        row->labels_next == x->at.labels_next && row->notices_next == x->at.notices_next) {
         print_line("stored", "the same columns and places");
         return true;
     }
@@ -137,7 +155,7 @@ static bool tell_stored(const struct explanation *x, const struct evidence_row *
                ", notices below %" PRId64,
                row->journal, row->labels_next, row->notices_next);
     for (size_t i = 0; i < FEAT_DIM && i < row->x_count; i++) {
-        if (memcmp(&row->x[i], &x->x[i], sizeof x->x[i]) != 0) {
+        if (!same_bits(row->x[i], x->x[i])) {
             printf("  %-28s stored %.9g, derived %.9g\n", feature_info(i)->name, (double)row->x[i],
                    (double)x->x[i]);
         }
@@ -216,7 +234,7 @@ static enum err read_row(const struct conf *c, const struct decision_id *id,
 static enum err run(const struct conf *c, const struct decision_id *id, int *out_code,
                     struct errmsg *e)
 {
-    struct explanation *x = malloc(sizeof *x);
+    struct explanation *x = calloc(1, sizeof *x);
     struct evidence_row row = {.fields = NULL};
     struct errmsg row_e = {""};
     const char *text = conf_text(c, "decision");

@@ -1,7 +1,9 @@
 #include "daemon/crash_notice.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/notice.h"
@@ -41,24 +43,54 @@ static bool find_step(const char *name, enum hand_step *out)
     return false;
 }
 
+/* The next word of a line, up to a space; false: there is none that fits. */
+static bool take_word(const char **at, char out[16])
+{
+    const size_t len = strcspn(*at, " ");
+    if (len == 0 || len >= 16 || (*at)[len] != ' ') {
+        return false;
+    }
+    memcpy(out, *at, len);
+    out[len] = '\0';
+    *at += len + 1;
+    return true;
+}
+
+/* The next number up to a space, 0 to max. */
+static bool take_number(const char **at, int64_t max, int64_t *out)
+{
+    char *end = NULL;
+    errno = 0;
+    if (**at < '0' || **at > '9') {
+        return false;
+    }
+    const long long v = strtoll(*at, &end, 10);
+    if (errno != 0 || *end != ' ' || v > max) {
+        return false;
+    }
+    *out = v;
+    *at = end + 1;
+    return true;
+}
+
 bool crash_notice_read(const struct bus_message *m, struct slice log, struct crash *out)
 {
     char line[CRASH_NOTICE_MAX];
     char step[16];
     char topic[16];
-    int at = 0;
+    int64_t partition = 0;
     if (!notice_is(m, "crash") || m->value_len >= sizeof line) {
         return false;
     }
     memcpy(line, m->value, m->value_len);
     line[m->value_len] = '\0';
-    if (sscanf(line, "%15s %15s %9" SCNd32 " %18" SCNd64 " %n", step, topic, &out->partition,
-               &out->offset, &at) != 4 ||
-        at == 0) {
+    const char *at = line;
+    if (!take_word(&at, step) || !take_word(&at, topic) ||
+        !take_number(&at, INT32_MAX, &partition) || !take_number(&at, INT64_MAX, &out->offset)) {
         return false;
     }
-    return strlen(line) == m->value_len && m->value_len - (size_t)at == log.len &&
-           memcmp(line + at, log.at, log.len) == 0 && out->partition >= 0 && out->offset >= 0 &&
+    out->partition = (int32_t)partition;
+    return (size_t)(line + m->value_len - at) == log.len && memcmp(at, log.at, log.len) == 0 &&
            find_topic(topic, &out->topic) && find_step(step, &out->step);
 }
 
