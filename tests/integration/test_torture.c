@@ -22,6 +22,7 @@
 
 #include <inttypes.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -96,6 +97,11 @@ static int setup(void **state)
     rng_init(&t.rng, number);
     print_message("TORTURE_SEED=%" PRIu64 "\n", number);
     site_make(&t.site, RATE * (60 + t.kills_wanted * SECONDS_A_KILL));
+    for (int i = 0; i <= SCORES; i++) {
+        char state_dir[128];
+        snprintf(state_dir, sizeof state_dir, "%s/state%d", t.site.folder, i);
+        assert_int_equal(mkdir(state_dir, 0700), 0);
+    }
     t.watch = order_watch_open(&t.site.cluster, t.site.topics.name[TOPIC_JOURNAL],
                                t.site.topics.name[TOPIC_DECISIONS], SITE_PARTITIONS);
     return 0;
@@ -138,8 +144,11 @@ static void start(int i)
     }
     snprintf(log, sizeof log, "%s/%s%d-%d.log", t.site.folder, i == SINK ? "sink" : "score", i,
              ++t.starts);
+    char state[128];
+    snprintf(state, sizeof state, "%s/state%d", t.site.folder, i);
     child_start(&t.child[i], log,
-                (const char *const[]){i == SINK ? "sink" : "score", "--config", t.site.conf, NULL});
+                (const char *const[]){i == SINK ? "sink" : "score", "--config", t.site.conf,
+                                      "--state.dir", state, "--state.every", "1s", NULL});
 }
 
 static void start_all(void)
@@ -168,7 +177,9 @@ static enum score_phase phase_of(int i, struct score_life *out)
 static void kill_these(const int *which, int n)
 {
     struct score_life life;
-    for (int k = 0; k < n; k++) {
+    bool writes[SCORES + 1];
+    for (int k = 0; k < n; k++) { /* the child dies with it */
+        writes[k] = which[k] != SINK && score_writes_checkpoint(t.child[which[k]].pid);
         child_signal(&t.child[which[k]], SIGKILL);
     }
     for (int k = 0; k < n; k++) {
@@ -177,7 +188,9 @@ static void kill_these(const int *which, int n)
     }
     order_watch_settle(t.watch);
     for (int k = 0; k < n; k++) {
-        t.kind[which[k] == SINK ? SINK_KIND : (int)phase_of(which[k], &life)]++;
+        t.kind[which[k] == SINK ? SINK_KIND
+               : writes[k]      ? (int)PHASE_CHECKPOINT
+                                : (int)phase_of(which[k], &life)]++;
     }
     t.kills += n;
     t.several += n > 1;
@@ -231,14 +244,15 @@ static void kill_in_phase(enum score_phase phase)
         kill_these(&i, 1);
         return;
     }
-    if (phase != PHASE_BETWEEN && phase != PHASE_DECIDING) {
+    if (phase != PHASE_BETWEEN && phase != PHASE_DECIDING && phase != PHASE_CHECKPOINT) {
         (void)bring_one();
     }
     while (progress_now_us() < until_us) {
         order_watch_poll(t.watch);
         for (int i = 0; i < SCORES; i++) {
             look_after(i);
-            if (runs(i) && phase_of(i, &life) == phase) {
+            if (runs(i) && (phase == PHASE_CHECKPOINT ? score_writes_checkpoint(t.child[i].pid)
+                                                      : phase_of(i, &life) == phase)) {
                 kill_these(&i, 1);
                 return;
             }

@@ -14,7 +14,8 @@
 const char *score_phase_name(enum score_phase p)
 {
     static const char *const NAMES[PHASE_COUNT] = {
-        "start", "rebalance", "catch-up", "claim", "between journal and decision", "deciding"};
+        "start",    "rebalance",       "catch-up", "claim", "between journal and decision",
+        "deciding", "checkpoint write"};
     return NAMES[p];
 }
 
@@ -73,6 +74,20 @@ void score_life_read(const char *log, struct score_life *out)
         take_line(line, out);
     }
     fclose(f);
+}
+
+bool score_writes_checkpoint(pid_t pid)
+{
+    char path[64];
+    int child = 0;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    FILE *f = fopen(path, "r");
+    if (f == NULL) {
+        return false; /* it has just ended */
+    }
+    const bool has = fscanf(f, "%d", &child) == 1;
+    fclose(f);
+    return has;
 }
 
 /* Whether the process has journalled payments of one of its partitions since its rebuild. */
