@@ -90,15 +90,14 @@ enum err drift_measure(const struct update_rows *r, const struct net_encoding *e
     struct counts c = {.bins = enc->first_row[FEAT_DIM]};
     struct bins_finder finder = {0};
     struct drift d = {.score = (double)NAN};
-    enum err err = ERR_OK;
     c.bin[0] = calloc(c.bins, sizeof *c.bin[0]);
     c.bin[1] = calloc(c.bins, sizeof *c.bin[1]);
     if (c.bin[0] == NULL || c.bin[1] == NULL) {
-        err = err_set(e, ERR_NOMEM, "no memory to count %zu bins", c.bins);
+        free(c.bin[0]);
+        free(c.bin[1]);
+        return err_set(e, ERR_NOMEM, "no memory to count %zu bins", c.bins);
     }
-    if (err == ERR_OK) {
-        err = bins_finder_init(&finder, enc, e);
-    }
+    enum err err = bins_finder_init(&finder, enc, e);
     if (err == ERR_OK) {
         count_rows(r, enc, &finder, served, &c, &d);
         make_shares(&c);

@@ -162,7 +162,8 @@ static enum err add(const struct tape_net *net, const struct tape_data *data,
                           span->pool, &f.batch, e);
     }
     if (rc == ERR_OK) {
-        rc = train_score(net, &drawn, INT64_MIN, INT64_MAX, NULL, span->pool, f.logit, NULL, e);
+        const struct score_span all = {INT64_MIN, INT64_MAX, NULL};
+        rc = train_score(net, &drawn, &all, span->pool, f.logit, NULL, e);
     }
     if (rc == ERR_OK) {
         draw_labels(&f, c->seed);

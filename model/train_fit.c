@@ -303,6 +303,7 @@ enum err fit_even_out(struct fit *f, struct errmsg *e)
     const struct net_shape *s = &f->net.shape;
     struct tape_net net = fit_averaged(f);
     struct tape_data data = {&f->even_rows, &f->encoding, &f->finder};
+    const struct score_span span = {f->even_from_us, f->until_us, NULL};
     uint64_t load[NET_LAYERS_MAX * NET_EXPERTS_MAX];
     float step = f->resumed ? EVEN_STEP_RESUMED : EVEN_STEP;
     int most = f->resumed ? EVEN_ROUNDS_RESUMED : EVEN_ROUNDS;
@@ -310,7 +311,7 @@ enum err fit_even_out(struct fit *f, struct errmsg *e)
     memcpy(f->even, f->balance, (size_t)s->layers * s->experts * sizeof *f->even);
     int rounds = s->experts > s->top ? most : 0;
     for (int round = 0; round < rounds && rc == ERR_OK; round++) {
-        rc = train_score(&net, &data, f->even_from_us, f->until_us, NULL, f->pool, NULL, load, e);
+        rc = train_score(&net, &data, &span, f->pool, NULL, load, e);
         if (rc == ERR_OK) {
             move_balance(s, load, step, f->even);
             step *= EVEN_SHRINKS;

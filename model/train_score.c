@@ -84,8 +84,8 @@ static void group(struct scorer *s, const struct pieces *p, size_t rows_max)
     s->first[s->passes] = p->count;
 }
 
-enum err train_score(const struct tape_net *net, const struct tape_data *data, int64_t from_us,
-                     int64_t until_us, const float *weight, struct pool *pool, float *out_logit,
+enum err train_score(const struct tape_net *net, const struct tape_data *data,
+                     const struct score_span *span, struct pool *pool, float *out_logit,
                      uint64_t *out_uses, struct errmsg *e)
 {
     size_t places = (size_t)net->shape.layers * net->shape.experts;
@@ -94,7 +94,8 @@ enum err train_score(const struct tape_net *net, const struct tape_data *data, i
     size_t rows_max = PIECE_ROWS + context > PASS_ROWS ? PIECE_ROWS + context : PASS_ROWS;
     struct pieces pieces = {NULL, 0};
     struct scorer s = {.net = net, .data = data, .logit = out_logit};
-    enum err rc = pieces_cut(data->rows, from_us, until_us, PIECE_ROWS, context, &pieces, e);
+    enum err rc =
+        pieces_cut(data->rows, span->from_us, span->until_us, PIECE_ROWS, context, &pieces, e);
     if (rc != ERR_OK) {
         return rc;
     }
@@ -113,7 +114,7 @@ enum err train_score(const struct tape_net *net, const struct tape_data *data, i
             goto out;
         }
     }
-    choose(&s, &pieces, weight);
+    choose(&s, &pieces, span->weight);
     group(&s, &pieces, rows_max);
     pool_run(pool, s.passes, run_pass, &s);
     for (size_t i = 0; out_uses != NULL && i < places; i++) {

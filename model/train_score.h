@@ -6,14 +6,19 @@
 #include "model/pool.h"
 #include "model/tape.h"
 
-/* Scores every row with from_us <= event time < until_us, each with as much of its card's past as
- * can reach it through the layers' windows.  weight: [rows], or NULL; a run of a card's rows none
- * of which has weight may be left out.  out_logit: [these rows], in order, those left out as they
- * were; or NULL.  out_uses: [layers, experts] how many of the scored rows chose each expert; may be
- * NULL.  The same bytes for every number of threads.  ERR_NOMEM */
+/* Which rows: those with from_us <= event time < until_us.  Borrowed. */
+struct score_span {
+    int64_t from_us, until_us;
+    const float *weight; /* [rows], or NULL; a run of a card's rows none of which has weight may be
+                            left out */
+};
+
+/* Scores the span's rows, each with as much of its card's past as can reach it through the layers'
+ * windows.  out_logit: [these rows], in order, those left out as they were; or NULL.  out_uses:
+ * [layers, experts] how many of the scored rows chose each expert; may be NULL.  The same bytes for
+ * every number of threads.  ERR_NOMEM */
 FD_MUSTCHECK enum err train_score(const struct tape_net *net, const struct tape_data *data,
-                                  int64_t from_us, int64_t until_us, const float *weight,
-                                  struct pool *pool, float *out_logit, uint64_t *out_uses,
-                                  struct errmsg *e);
+                                  const struct score_span *span, struct pool *pool,
+                                  float *out_logit, uint64_t *out_uses, struct errmsg *e);
 
 #endif
