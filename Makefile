@@ -251,7 +251,7 @@ install: all man completion             ## PREFIX (/usr/local), SYSCONFDIR (/etc
 	  sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $$u \
 	    >$(DESTDIR)$(UNITDIR)/$$(basename $$u) && chmod 644 $(DESTDIR)$(UNITDIR)/$$(basename $$u) || exit 1; done
 	install -m 644 etc/wire/*.json $(DESTDIR)$(PREFIX)/share/fraudd/wire
-	install -m 644 etc/rates.conf etc/fraudd.conf $(DESTDIR)$(PREFIX)/share/fraudd
+	install -m 644 etc/rates.conf etc/rules.conf etc/fraudd.conf $(DESTDIR)$(PREFIX)/share/fraudd
 	install -m 644 etc/grafana/fraudd.json etc/prometheus/fraudd.rules.yml $(DESTDIR)$(PREFIX)/share/fraudd
 	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 \
 	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/$(ZSHDIR)

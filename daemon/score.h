@@ -123,6 +123,8 @@ FD_MUSTCHECK enum err score_set_rules(struct score *s, const struct threshold_co
 const struct model *score_model(const struct score *s);
 
 const struct pipeline *score_pipeline(const struct score *s);
+/* Lists, rules and mode as far as they are read. */
+const struct controls *score_controls(const struct score *s);
 /* Whether the bus told of a fatal trouble or a refusal. */
 bool score_failed(const struct score *s);
 /* What it amounts to: ERR_REFUSED with the brokers' words, or ERR_UNAVAILABLE (the log has them).

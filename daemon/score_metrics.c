@@ -60,6 +60,28 @@ double score_metrics_drift(const float share[SCORE_BANDS], const uint64_t by_sco
     return stability_index(old, n, fresh, n, SCORE_BANDS);
 }
 
+static void put_controls(const struct score *s, struct metrics_page *page)
+{
+    static const char *const BY[CONTROL_KINDS] = {
+        [CONTROL_LIST] = "list", [CONTROL_RULE] = "rule", [CONTROL_MODE] = "mode"};
+    const struct pipeline_counters *n = pipeline_counters(score_pipeline(s));
+    const struct controls *c = score_controls(s);
+    const struct control_about *about = NULL;
+    int64_t notice = 0;
+    const struct rule_set *rules = controls_rules(c, &about, &notice);
+    for (int k = CONTROL_LIST; k < CONTROL_KINDS; k++) {
+        metrics_put(page, METRIC_CONTROLLED, (double)n->controlled[k], BY[k]);
+    }
+    for (int m = 0; m < CONTROL_MODES; m++) {
+        metrics_put(page, METRIC_MODE, (int)controls_mode(c, NULL) == m,
+                    control_mode_name((enum control_mode)m));
+    }
+    metrics_put(page, METRIC_OBSERVED, (double)n->observed);
+    metrics_put(page, METRIC_LIST_ENTRIES, (double)control_lists_live(controls_lists(c)));
+    metrics_put(page, METRIC_RULES, rules != NULL ? (double)rule_set_count(rules) : 0);
+    metrics_put(page, METRIC_RULES_COST, rules != NULL ? (double)rule_set_cost(rules) : 0);
+}
+
 static void put_lanes(const struct score *s, struct metrics_page *page)
 {
     struct score_lane lanes[SCORE_PARTITIONS_MAX];
@@ -88,6 +110,7 @@ void score_metrics_fill(const struct score *s, struct metrics_page *page)
                 score_metrics_drift(model_lineage(score_model(s))->score_share,
                                     pipeline_counters(score_pipeline(s))->by_score));
     put_lanes(s, page);
+    put_controls(s, page);
     metrics_put_latency(page, METRIC_MESSAGE_SECONDS, score_message_times(s));
     metrics_put(page, METRIC_PARTITIONS, t.partitions);
     metrics_put(page, METRIC_WARMED, (double)t.warmed);

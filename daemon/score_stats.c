@@ -120,6 +120,11 @@ const struct latency *score_journal_times(const struct score *s)
     return &s->journal_time;
 }
 
+const struct controls *score_controls(const struct score *s)
+{
+    return s->controls;
+}
+
 const struct pipeline *score_pipeline(const struct score *s)
 {
     return s->pipeline;
