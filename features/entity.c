@@ -196,7 +196,7 @@ bool entity_remember(struct region *r, struct entity *e, const struct history_li
     struct entry entry = {t->event_us, t->amount_ref, place << 8 | entry_flags(t)};
     if (e->frauds.n > 0 && tx_is_payment(t)) {
         const struct fraud *f = frauds_find(r, &e->frauds, t->id);
-        entry.tag |= f != NULL ? f->tag & 0xff : 0;
+        entry.tag |= f != NULL ? ENTRY_FRAUD : 0U;
     }
     return history_add(r, &e->history, l, &entry);
 }

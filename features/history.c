@@ -33,7 +33,6 @@ static void account(struct chunk *c, const struct entry *e, bool in)
         return;
     }
     uint8_t fraud = (e->tag & ENTRY_FRAUD) != 0;
-    uint8_t blamed = (e->tag & ENTRY_BLAMED) != 0;
     wide_sum square = (uint64_t)e->amount * e->amount;
     square = in ? square_of(c) + square : square_of(c) - square;
     c->square_low = (uint64_t)square;
@@ -41,7 +40,6 @@ static void account(struct chunk *c, const struct entry *e, bool in)
     c->sum = in ? c->sum + e->amount : c->sum - e->amount;
     c->payments = (uint8_t)(in ? c->payments + 1 : c->payments - 1);
     c->frauds = (uint8_t)(in ? c->frauds + fraud : c->frauds - fraud);
-    c->blamed = (uint8_t)(in ? c->blamed + blamed : c->blamed - blamed);
 }
 
 static void free_oldest_chunk(struct region *r, struct history *h)
@@ -330,7 +328,7 @@ int64_t view_place(const struct view *v, uint32_t place, const int64_t *window_u
     return latest_us;
 }
 
-double view_count(const struct view *v, int64_t from_us, int64_t to_us, enum entry_flag without)
+double view_count_unmarked(const struct view *v, int64_t from_us, int64_t to_us)
 {
     struct sums s = {0};
     from_us = from_us > v->after_us ? from_us : v->after_us;
@@ -339,8 +337,7 @@ double view_count(const struct view *v, int64_t from_us, int64_t to_us, enum ent
             continue;
         }
         if (c->entry[0].time_us > from_us && c->entry[c->n - 1].time_us <= to_us) {
-            uint32_t marked = without == ENTRY_FRAUD ? c->frauds : c->blamed;
-            s.n += c->payments - marked;
+            s.n += (uint32_t)(c->payments - c->frauds);
             continue;
         }
         for (uint32_t i = c->n; i-- > 0;) {
@@ -348,7 +345,7 @@ double view_count(const struct view *v, int64_t from_us, int64_t to_us, enum ent
                 return (double)s.n; /* panes lie before */
             }
             s.n += c->entry[i].time_us <= to_us &&
-                   (c->entry[i].tag & (ENTRY_PAYMENT | without)) == ENTRY_PAYMENT;
+                   (c->entry[i].tag & (ENTRY_PAYMENT | ENTRY_FRAUD)) == ENTRY_PAYMENT;
         }
     }
     panes_sum(v, from_us, to_us, &s);
@@ -358,7 +355,7 @@ double view_count(const struct view *v, int64_t from_us, int64_t to_us, enum ent
 int64_t view_latest_legitimate(const struct view *v, int64_t to_us)
 {
     for (const struct chunk *c = v->top; c != NULL; c = view_older(v, c)) {
-        if (c->entry[0].time_us > to_us || c->payments == c->blamed) {
+        if (c->entry[0].time_us > to_us || c->payments == c->frauds) {
             continue;
         }
         for (uint32_t i = c->n; i-- > 0;) {
@@ -366,7 +363,7 @@ int64_t view_latest_legitimate(const struct view *v, int64_t to_us)
                 return INT64_MIN;
             }
             if (c->entry[i].time_us <= to_us &&
-                (c->entry[i].tag & (ENTRY_PAYMENT | ENTRY_BLAMED)) == ENTRY_PAYMENT) {
+                (c->entry[i].tag & (ENTRY_PAYMENT | ENTRY_FRAUD)) == ENTRY_PAYMENT) {
                 return c->entry[i].time_us;
             }
         }
@@ -374,11 +371,10 @@ int64_t view_latest_legitimate(const struct view *v, int64_t to_us)
     return panes_latest(v, to_us);
 }
 
-/* Replaces `from` among the fraud flags by `to` in the latest entry that fits. */
+/* Replaces `from` by `to`, each ENTRY_FRAUD or 0, in the latest entry that fits. */
 static void change(struct region *r, const struct history *h, const struct entry_key *key,
                    uint32_t from, uint32_t to)
 {
-    const uint32_t flags = ENTRY_FRAUD | ENTRY_BLAMED;
     for (uint32_t block = h->newest; block != 0; block = chunk_at(r, block)->older) {
         struct chunk *c = chunk_at(r, block);
         for (uint32_t i = c->n; i-- > 0;) {
@@ -387,10 +383,10 @@ static void change(struct region *r, const struct history *h, const struct entry
                 return;
             }
             if (e->time_us == key->time_us && e->amount == key->amount &&
-                (e->tag & (ENTRY_PAYMENT | flags)) == (ENTRY_PAYMENT | from) &&
+                (e->tag & (ENTRY_PAYMENT | ENTRY_FRAUD)) == (ENTRY_PAYMENT | from) &&
                 (key->place == 0 || e->tag >> 8 == key->place)) {
                 account(c, e, false);
-                e->tag = (e->tag & ~flags) | to;
+                e->tag = (e->tag & ~(uint32_t)ENTRY_FRAUD) | to;
                 account(c, e, true);
                 return;
             }
@@ -398,16 +394,14 @@ static void change(struct region *r, const struct history *h, const struct entry
     }
 }
 
-void history_mark(struct region *r, const struct history *h, const struct entry_key *key,
-                  uint32_t flags)
+void history_mark(struct region *r, const struct history *h, const struct entry_key *key)
 {
-    change(r, h, key, 0, flags);
+    change(r, h, key, 0, ENTRY_FRAUD);
 }
 
-void history_unmark(struct region *r, const struct history *h, const struct entry_key *key,
-                    uint32_t flags)
+void history_unmark(struct region *r, const struct history *h, const struct entry_key *key)
 {
-    change(r, h, key, flags, 0);
+    change(r, h, key, ENTRY_FRAUD, 0);
 }
 
 void history_free(struct region *r, struct history *h)

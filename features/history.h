@@ -28,8 +28,7 @@ enum entry_flag {
     ENTRY_PAYMENT = 1,
     ENTRY_IS_CHECK = 2,
     ENTRY_IS_REFUND = 4,
-    ENTRY_FRAUD = 8,  /* known to be fraud */
-    ENTRY_BLAMED = 16 /* and blamed on this card (place) */
+    ENTRY_FRAUD = 8 /* known to be fraud */
 };
 
 struct entry {
@@ -44,9 +43,8 @@ struct chunk {
     uint8_t n, size_class;
     uint8_t payments; /* among its entries */
     uint8_t frauds;   /* payments marked ENTRY_FRAUD */
-    uint8_t blamed;   /* payments marked ENTRY_BLAMED */
     uint8_t square_high;
-    uint8_t spare[2];
+    uint8_t spare[3];
     uint64_t sum;
     uint64_t square_low;  /* of square_high * 2^64 + square_low: 31 squares do not fit in 64 bits */
     struct entry entry[]; /* [n], ascending */
@@ -131,12 +129,12 @@ void view_windows(const struct view *v, const int64_t *window_us, size_t count, 
 int64_t view_place(const struct view *v, uint32_t place, const int64_t *window_us, size_t count,
                    uint32_t *out);
 
-/* Payments with time in (from, to], to <= at, without the flag (ENTRY_FRAUD or ENTRY_BLAMED).
- * Panes know no flags: theirs all count. */
-double view_count(const struct view *v, int64_t from_us, int64_t to_us, enum entry_flag without);
+/* Payments with time in (from, to], to <= at, that are not marked as fraud.  Panes know no marks:
+ * theirs all count. */
+double view_count_unmarked(const struct view *v, int64_t from_us, int64_t to_us);
 
-/* Time of the latest payment at or before to_us <= at without ENTRY_BLAMED (or of the latest moment
- * of a pane with payments), or INT64_MIN. */
+/* Time of the latest payment at or before to_us <= at that is not marked as fraud (or of the latest
+ * moment of a pane with payments), or INT64_MIN. */
 int64_t view_latest_legitimate(const struct view *v, int64_t to_us);
 
 /* Whether an entry is the one that a label means: payments of this time and amount; where `place`
@@ -147,13 +145,9 @@ struct entry_key {
     uint32_t place;
 };
 
-/* Sets flags of the latest such entry that does not carry ENTRY_FRAUD. */
-void history_mark(struct region *r, const struct history *h, const struct entry_key *key,
-                  uint32_t flags);
-/* Takes ENTRY_FRAUD and ENTRY_BLAMED from the latest such entry that carries just `flags` of them.
- */
-void history_unmark(struct region *r, const struct history *h, const struct entry_key *key,
-                    uint32_t flags);
+/* Marks the latest such entry that is not marked yet; takes the mark of the latest one that is. */
+void history_mark(struct region *r, const struct history *h, const struct entry_key *key);
+void history_unmark(struct region *r, const struct history *h, const struct entry_key *key);
 
 void history_free(struct region *r, struct history *h);
 size_t history_bytes(const struct region *r, const struct history *h);

@@ -87,7 +87,7 @@ uint32_t frauds_known_in(const struct region *r, const struct frauds *f, int64_t
     for (uint32_t i = 0; i < f->n; i++) {
         const struct fraud *a = &all(r, f)[i];
         n += a->known_us > at_us - window_us && a->known_us <= at_us &&
-             (!blamed_only || (a->tag & ENTRY_BLAMED) != 0);
+             (!blamed_only || (a->tag & FRAUD_BLAMED) != 0);
     }
     return n;
 }
@@ -100,7 +100,7 @@ static int64_t latest(const struct region *r, const struct frauds *f, int64_t at
     for (uint32_t i = 0; i < f->n; i++) {
         const struct fraud *a = &all(r, f)[i];
         if (a->event_us <= at_us && a->event_us > best &&
-            (!blamed_only || (a->tag & ENTRY_BLAMED) != 0)) {
+            (!blamed_only || (a->tag & FRAUD_BLAMED) != 0)) {
             best = a->event_us;
         }
     }
@@ -125,7 +125,7 @@ float frauds_risk(const struct view *v, const struct frauds *f, int64_t window_u
         return 0;
     }
     int64_t to_us = v->at_us - maturity_us;
-    return (float)(known / (view_count(v, to_us - window_us, to_us, ENTRY_FRAUD) + known));
+    return (float)(known / (view_count_unmarked(v, to_us - window_us, to_us) + known));
 }
 
 void known_state(const struct view *v, const struct frauds *f, int64_t maturity_us,
@@ -150,7 +150,7 @@ void known_state(const struct view *v, const struct frauds *f, int64_t maturity_
     uint32_t length = 0;
     for (uint32_t i = 0; i < f->n; i++) {
         const struct fraud *a = &all(v->region, f)[i];
-        if ((a->tag & ENTRY_BLAMED) != 0 && a->event_us <= fraud && a->event_us > before) {
+        if ((a->tag & FRAUD_BLAMED) != 0 && a->event_us <= fraud && a->event_us > before) {
             first = a->event_us < first ? a->event_us : first;
             length++;
         }
@@ -159,5 +159,5 @@ void known_state(const struct view *v, const struct frauds *f, int64_t maturity_
     out[2] = days_between(first, v->at_us);
     out[3] = (float)length;
     out[4] = fraud >= legit ? 1.0F : 0.0F;
-    out[5] = fraud < known_to ? (float)view_count(v, fraud, known_to, ENTRY_BLAMED) : 0.0F;
+    out[5] = fraud < known_to ? (float)view_count_unmarked(v, fraud, known_to) : 0.0F;
 }

@@ -1,7 +1,7 @@
 /* Known frauds of one card or place, and what they say when an event arrives.
  *
- * A payment is known-legitimate from its maturity on, unless it is marked as a known fraud blamed
- * here; a verdict "legitimate" only takes an earlier "fraud" back. */
+ * A payment is known-legitimate from its maturity on, unless it is marked as a known fraud, whoever
+ * is blamed for that; a verdict "legitimate" only takes an earlier "fraud" back. */
 #ifndef FD_FEATURES_KNOWN_H
 #define FD_FEATURES_KNOWN_H
 
@@ -11,6 +11,7 @@
 #include "base/region.h"
 #include "features/history.h"
 
+#define FRAUD_BLAMED 1U
 #define FRAUDS_MAX 64 /* latest kept; beyond it the one known longest gives way */
 
 struct fraud {
@@ -18,7 +19,8 @@ struct fraud {
     int64_t event_us;
     int64_t known_us;
     uint32_t amount;
-    uint32_t tag; /* as struct entry's: ENTRY_FRAUD, ENTRY_BLAMED, the place in a card's */
+    uint32_t tag; /* low 8 bits: 1 where blamed on this card (place); high 24: of the place, in a
+                     card's, as struct entry's */
 };
 
 struct frauds {

@@ -108,12 +108,11 @@ static void mark_fraud(const struct holder *h, const struct label *l, bool blame
     if (h->e == NULL || frauds_find(h->region, &h->e->frauds, l->tx_id) != NULL) {
         return;
     }
-    const uint32_t flags = ENTRY_FRAUD | (blamed ? ENTRY_BLAMED : 0U);
     const struct fraud f = {l->tx_id, l->event_us, l->known_us, l->amount_ref,
-                            h->place << 8 | flags};
+                            h->place << 8 | (blamed ? FRAUD_BLAMED : 0U)};
     if (frauds_add(h->region, &h->e->frauds, &f)) {
         const struct entry_key key = {l->event_us, l->amount_ref, h->place};
-        history_mark(h->region, &h->e->history, &key, flags);
+        history_mark(h->region, &h->e->history, &key);
     }
 }
 
@@ -122,7 +121,7 @@ static void unmark_fraud(const struct holder *h, const struct label *l)
     struct fraud was;
     if (h->e != NULL && frauds_remove(h->region, &h->e->frauds, l->tx_id, &was)) {
         const struct entry_key key = {was.event_us, was.amount, was.tag >> 8};
-        history_unmark(h->region, &h->e->history, &key, was.tag & 0xff);
+        history_unmark(h->region, &h->e->history, &key);
     }
 }
 

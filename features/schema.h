@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FEATURE_FORMULA_VERSION 3
+#define FEATURE_FORMULA_VERSION 4
 
 enum feature_column {
 #define COLUMN(name, group, unit, missing, low, high, formula) FEAT_##name,

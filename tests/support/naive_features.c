@@ -179,7 +179,6 @@ static bool put(struct naive *n, struct naive_event *new, enum naive_holder h)
         if (f->live && f->holder == h && f->holder_id == id &&
             f->tx == new->tx.id &&naive_is_payment(&new->tx)) {
             new->fraud[h] = true;
-            new->blamed[h] = f->blamed;
         }
     }
     return true;
@@ -197,14 +196,12 @@ static bool was_seen(const struct naive *n, enum naive_holder h, uint64_t id)
     return false;
 }
 
-static void mark(struct naive *n, const struct label *l, enum naive_holder h, bool fraud,
-                 bool blamed)
+static void mark(struct naive *n, const struct label *l, enum naive_holder h, bool fraud)
 {
     for (size_t i = 0; i < n->event_count; i++) {
         struct naive_event *e = &n->events[i];
         if (e->tx.id == l->tx_id && naive_is_payment(&e->tx) && e->in[h] == NAIVE_KEPT) {
             e->fraud[h] = fraud;
-            e->blamed[h] = blamed;
         }
     }
 }
@@ -236,7 +233,7 @@ static void add_fraud(struct naive *n, const struct label *l, enum naive_holder 
                                                        .blamed = blamed,
                                                        .live = true};
     push_out(n, h, id);
-    mark(n, l, h, true, blamed);
+    mark(n, l, h, true);
 }
 
 /* Whether a fraud verdict on the payment is in force, whoever of its holders still knows of it. */
@@ -270,7 +267,7 @@ static void take_back(struct naive *n, const struct label *l)
         struct naive_fraud *f = &n->frauds[i];
         if (f->live && f->tx == l->tx_id) {
             f->live = false;
-            mark(n, l, f->holder, false, false);
+            mark(n, l, f->holder, false);
         }
     }
     for (size_t i = 0; i < n->category_count; i++) {

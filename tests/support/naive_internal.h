@@ -16,7 +16,6 @@ struct naive_event {
     int64_t clock_day;               /* at its arrival */
     enum naive_place in[HOLD_COUNT]; /* the history of its card, terminal, merchant */
     bool fraud[HOLD_COUNT];          /* marked there */
-    bool blamed[HOLD_COUNT];
 };
 
 struct naive_fraud {

@@ -67,7 +67,7 @@ static float risk(const struct look *l, enum naive_holder h, int64_t window_us)
 static bool known_legitimate(const struct look *l, const struct naive_event *e, enum naive_holder h,
                              int64_t start)
 {
-    return naive_holds(l, e, h) && naive_is_payment(&e->tx) && !e->blamed[h] &&
+    return naive_holds(l, e, h) && naive_is_payment(&e->tx) && !e->fraud[h] &&
            e->tx.event_us > start && e->tx.event_us <= l->t->event_us - l->n->params.maturity_us;
 }
 
