@@ -126,6 +126,11 @@ struct checkpoint_source {
     const char *dir;
     const char *stem;
     uint64_t position_max; /* the newest at or below it; UINT64_MAX: the newest */
+    /* [areas] or NULL.  Not NULL: only what is at exactly position_max is read, and it may have
+     * other areas than those asked for: they are passed over, and what it lacks stays as it is. Set
+     * for each area that was there.  That all pages of all areas are there is then known for these
+     * only; checksums hold for all of it. */
+    bool *found;
     /* Told of each file that is not used, newest first: its name and why.  NULL: nobody. */
     void (*refused)(void *arg, const char *name, const char *why);
     void *arg;
@@ -152,5 +157,16 @@ struct checkpoint_loaded {
 FD_MUSTCHECK enum err checkpoint_load(const struct checkpoint_source *from, struct area *areas,
                                       size_t count, struct checkpoint_loaded *out,
                                       struct errmsg *e);
+
+/* Which of the areas (names and bytes_max count) the file at exactly from->position_max has, by its
+ * head: from->found, which must be there.  Errors as checkpoint_load. */
+FD_MUSTCHECK enum err checkpoint_look(const struct checkpoint_source *from, struct area *areas,
+                                      size_t count, struct errmsg *e);
+
+/* Calls visit with the position of every file, in no order, some twice.  ERR_NOTFOUND: no such
+ * directory; ERR_IO, ERR_REFUSED. */
+FD_MUSTCHECK enum err checkpoint_positions(const struct checkpoint_source *from,
+                                           void (*visit)(void *arg, uint64_t position), void *arg,
+                                           struct errmsg *e);
 
 #endif

@@ -225,11 +225,19 @@ static void release(struct checkpoint_loader *l)
     free(l->entries);
 }
 
+/* Whether what was asked for may be in this file. */
+static bool eligible(const struct checkpoint_loader *l, const struct checkpoint_entry *tip)
+{
+    const struct checkpoint_source *from = l->from;
+    return !tip->refused && (from->found != NULL ? tip->position == from->position_max
+                                                 : tip->position <= from->position_max);
+}
+
 static enum err load_newest(struct checkpoint_loader *l, struct errmsg *e)
 {
     for (size_t i = 0; i < l->entry_count; i++) {
         struct checkpoint_entry *tip = &l->entries[i];
-        if (tip->position > l->from->position_max || tip->refused) {
+        if (!eligible(l, tip)) {
             continue;
         }
         enum err err = load_tip(l, tip, e);
@@ -245,8 +253,21 @@ static enum err load_newest(struct checkpoint_loader *l, struct errmsg *e)
                    l->newest_why);
 }
 
-enum err checkpoint_load(const struct checkpoint_source *from, struct area *areas, size_t count,
-                         struct checkpoint_loaded *out, struct errmsg *e)
+static enum err look(struct checkpoint_loader *l, struct errmsg *e)
+{
+    for (size_t i = 0; i < l->entry_count; i++) {
+        if (eligible(l, &l->entries[i])) {
+            return checkpoint_read_areas(l, &l->entries[i], e);
+        }
+    }
+    return err_set(e, ERR_NOTFOUND, "there is no checkpoint %s in %s", l->from->stem, l->from->dir);
+}
+
+/* Lists the files and has `what` work on them. */
+static enum err with_loader(const struct checkpoint_source *from, struct area *areas, size_t count,
+                            struct checkpoint_loaded *out,
+                            enum err (*what)(struct checkpoint_loader *l, struct errmsg *e),
+                            struct errmsg *e)
 {
     struct errmsg unwanted = {""}; /* reasons are needed whether or not the caller wants words */
     struct errmsg *words = e != NULL ? e : &unwanted;
@@ -264,8 +285,45 @@ enum err checkpoint_load(const struct checkpoint_source *from, struct area *area
     l->out = out;
     enum err err = reserve(l, words);
     err = err == ERR_OK ? list_entries(l, words) : err;
-    err = err == ERR_OK ? load_newest(l, words) : err;
+    err = err == ERR_OK ? what(l, words) : err;
     release(l);
     free(l);
     return err;
+}
+
+enum err checkpoint_load(const struct checkpoint_source *from, struct area *areas, size_t count,
+                         struct checkpoint_loaded *out, struct errmsg *e)
+{
+    return with_loader(from, areas, count, out, load_newest, e);
+}
+
+enum err checkpoint_look(const struct checkpoint_source *from, struct area *areas, size_t count,
+                         struct errmsg *e)
+{
+    return with_loader(from, areas, count, NULL, look, e);
+}
+
+struct visit {
+    const char *stem;
+    void (*to)(void *arg, uint64_t position);
+    void *arg;
+};
+
+static void visit_name(void *arg, const char *name)
+{
+    const struct visit *v = arg;
+    uint64_t position;
+    enum checkpoint_kind kind;
+    if (checkpoint_name_parse(name, v->stem, &position, &kind) == CHECKPOINT_FILE_WHOLE) {
+        v->to(v->arg, position);
+    }
+}
+
+enum err checkpoint_positions(const struct checkpoint_source *from,
+                              void (*visit)(void *arg, uint64_t position), void *arg,
+                              struct errmsg *e)
+{
+    struct visit v = {from->stem, visit, arg};
+    int failed = from->disk->list(from->disk->ctx, from->dir, visit_name, &v);
+    return failed == 0 ? ERR_OK : file_errno(e, -failed, "list the checkpoints in", from->dir);
 }

@@ -46,7 +46,12 @@ static enum err find_area(const struct checkpoint_loader *l, const uint8_t *entr
                            "limit that it was made with",
                            l->areas[i].name, (unsigned long long)bytes, l->areas[i].bytes_max);
         }
-        *out = i;
+        bool skip = l->apply && l->from->found != NULL && !l->from->found[i]; /* not in the tip */
+        *out = skip ? CHECKPOINT_NOT_ASKED : i;
+        return ERR_OK;
+    }
+    if (l->from->found != NULL) {
+        *out = CHECKPOINT_NOT_ASKED;
         return ERR_OK;
     }
     return err_set(e, ERR_MISMATCH,
@@ -76,7 +81,8 @@ static enum err read_areas(struct checkpoint_loader *l, const struct checkpoint_
                            struct errmsg *e)
 {
     bool seen[CHECKPOINT_AREAS_MAX] = {false};
-    if (h->areas != l->count) {
+    l->file_areas = h->areas;
+    if (h->areas != l->count && l->from->found == NULL) {
         return err_set(e, ERR_MISMATCH,
                        "it has %u areas, this program %zu: it is of another version", h->areas,
                        l->count);
@@ -86,14 +92,22 @@ static enum err read_areas(struct checkpoint_loader *l, const struct checkpoint_
         if (err != ERR_OK) {
             return err;
         }
+        if (l->area_of[i] == CHECKPOINT_NOT_ASKED) {
+            continue;
+        }
         if (seen[l->area_of[i]]) {
             return err_set(e, ERR_CORRUPT, "it has area %s twice", l->areas[l->area_of[i]].name);
         }
         seen[l->area_of[i]] = true;
     }
     for (uint32_t i = 0; i < h->areas; i++) {
-        resize(l, l->area_of[i],
-               get_u64(l->in + i * CHECKPOINT_AREA_ENTRY + CHECKPOINT_NAME_MAX + 1));
+        if (l->area_of[i] != CHECKPOINT_NOT_ASKED) {
+            resize(l, l->area_of[i],
+                   get_u64(l->in + i * CHECKPOINT_AREA_ENTRY + CHECKPOINT_NAME_MAX + 1));
+        }
+    }
+    if (l->from->found != NULL && !l->apply) {
+        memcpy(l->from->found, seen, l->count * sizeof *seen);
     }
     return ERR_OK;
 }
@@ -183,7 +197,7 @@ static enum err read_block(struct checkpoint_loader *l, struct errmsg *e)
                       .pages = get_u32(l->in + 8),
                       .raw_bytes = get_u32(l->in + 12),
                       .packed_bytes = get_u32(l->in + 16)};
-    if (b.number >= l->count || b.pages == 0 || b.pages > CHECKPOINT_BLOCK_PAGES ||
+    if (b.number >= l->file_areas || b.pages == 0 || b.pages > CHECKPOINT_BLOCK_PAGES ||
         b.raw_bytes > CHECKPOINT_BLOCK || b.packed_bytes > CHECKPOINT_PACKED_MAX) {
         return err_set(e, ERR_CORRUPT, "block %llu has impossible sizes",
                        (unsigned long long)l->blocks);
@@ -196,6 +210,12 @@ static enum err read_block(struct checkpoint_loader *l, struct errmsg *e)
     if (err != ERR_OK) {
         return err;
     }
+    if (b.area == CHECKPOINT_NOT_ASKED) {
+        l->last_area = b.number;
+        l->last_page = 0;
+        l->blocks++;
+        return ERR_OK;
+    }
     if (!block_plausible(l, &b) ||
         ZSTD_decompressDCtx(l->zstd, l->raw, CHECKPOINT_BLOCK, l->in + packed_at, b.packed_bytes) !=
             b.raw_bytes) {
@@ -207,12 +227,16 @@ static enum err read_block(struct checkpoint_loader *l, struct errmsg *e)
     return ERR_OK;
 }
 
-/* Every page of every area was seen, here or in a file before, and they are the writer's. */
+/* Every page of every area asked for was seen, here or in a file before, and they are the writer's:
+ * where all were asked for. */
 static enum err check_state(const struct checkpoint_loader *l, uint64_t wanted, struct errmsg *e)
 {
     uint64_t hash = 0;
-    for (uint32_t i = 0; i < l->count; i++) {
+    for (uint32_t i = 0; i < l->file_areas; i++) {
         uint32_t area = l->area_of[i];
+        if (area == CHECKPOINT_NOT_ASKED) {
+            continue;
+        }
         const uint64_t *pages = l->table + l->first[area];
         for (size_t p = 0; p < checkpoint_pages(l->bytes[area]); p++) {
             if (pages[p] == 0) {
@@ -222,7 +246,7 @@ static enum err check_state(const struct checkpoint_loader *l, uint64_t wanted, 
         }
         hash = checkpoint_state_hash(hash, l->bytes[area], pages);
     }
-    if (hash != wanted) {
+    if (hash != wanted && l->from->found == NULL) {
         return err_set(e, ERR_CORRUPT,
                        "with the files before it it does not give the state that "
                        "was written");
@@ -293,6 +317,19 @@ enum err checkpoint_read_entry(struct checkpoint_loader *l, const struct checkpo
         err = read_content(l, entry, *sum, e);
         close_entry(l);
         *sum = l->sum;
+    }
+    return err;
+}
+
+enum err checkpoint_read_areas(struct checkpoint_loader *l, const struct checkpoint_entry *entry,
+                               struct errmsg *e)
+{
+    struct checkpoint_prefix h;
+    enum err err = checkpoint_peek(l, entry, &h, e);
+    err = err == ERR_OK ? open_entry(l, entry, e) : err;
+    if (err == ERR_OK) {
+        err = read_head(l, entry, h.before_sum, e);
+        close_entry(l);
     }
     return err;
 }

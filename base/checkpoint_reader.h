@@ -13,6 +13,8 @@
     (CHECKPOINT_BLOCK_PREFIX + CHECKPOINT_BLOCK_PAGES * 4 + CHECKPOINT_PACKED_MAX + CHECKPOINT_SUM)
 _Static_assert(CHECKPOINT_IN_MAX >= CHECKPOINT_HEAD_MAX, "one buffer serves both");
 
+#define CHECKPOINT_NOT_ASKED UINT32_MAX
+
 struct checkpoint_entry {
     uint64_t position;
     enum checkpoint_kind kind;
@@ -40,7 +42,9 @@ struct checkpoint_loader {
     /* of the file being read */
     int handle;
     uint64_t sum, blocks;
-    uint32_t area_of[CHECKPOINT_AREAS_MAX]; /* the file's number of an area -> ours */
+    uint32_t file_areas;
+    uint32_t area_of[CHECKPOINT_AREAS_MAX]; /* the file's number of an area -> ours, or
+                                               CHECKPOINT_NOT_ASKED */
     uint32_t last_area, last_page;
 };
 
@@ -50,6 +54,10 @@ struct checkpoint_loader {
 FD_MUSTCHECK enum err checkpoint_read_entry(struct checkpoint_loader *l,
                                             const struct checkpoint_entry *entry, uint64_t *sum,
                                             struct errmsg *e);
+
+/* Its head only: which areas it has, in l->from->found. */
+FD_MUSTCHECK enum err checkpoint_read_areas(struct checkpoint_loader *l,
+                                            const struct checkpoint_entry *entry, struct errmsg *e);
 
 /* Its first bytes only: on what it builds. */
 FD_MUSTCHECK enum err checkpoint_peek(struct checkpoint_loader *l,

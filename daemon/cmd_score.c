@@ -37,6 +37,7 @@ struct running {
     uint64_t model_hash; /* of the file's bytes that were used last */
     struct card_rules cards;
     struct hand hand;
+    struct state_folder folder;
 };
 
 static uint64_t mono_ns(void)
@@ -165,7 +166,7 @@ static enum err open_bus(struct running *r, struct bus *out, struct errmsg *e)
 
 static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
 {
-    struct running r = {.conf = c};
+    struct running r = {.conf = c, .folder = {.lock = -1}};
     struct rates *rates = NULL;
     struct bus bus = {0};
     char card_text[128];
@@ -190,7 +191,10 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
     }
     const char *dir = err == ERR_OK ? conf_text(c, "state.dir") : NULL;
     if (dir != NULL && dir[0] != '\0') {
-        err = score_keep_open(r.score, dir, conf_duration_us(c, "state.every"), e);
+        err = state_folder_take(&r.folder, dir, e);
+        err = err == ERR_OK
+                  ? score_keep_open(r.score, &r.folder, conf_duration_us(c, "state.every"), e)
+                  : err;
     }
     if (err == ERR_OK) {
         err = open_bus(&r, &bus, e);
@@ -207,6 +211,7 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
     service_free(r.service);
     score_free(r.score);
     hand_close(&r.hand);
+    state_folder_leave(&r.folder);
     card_rules_done(&r.cards);
     rates_free(rates);
     model_free(r.model);

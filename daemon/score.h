@@ -31,6 +31,7 @@
 #include "daemon/hand.h"
 #include "daemon/journal.h"
 #include "daemon/pipeline.h"
+#include "daemon/state_folder.h"
 
 struct score;
 
@@ -67,7 +68,7 @@ struct score_stats {
     uint64_t missing;                      /* to be decided, but the log lacks them */
     uint64_t unlearnt;                     /* decided once, and gone from the log by now */
     uint64_t rebuilds, yields;
-    uint64_t checkpoints, checkpoints_failed, checkpoints_refused;
+    uint64_t checkpoints, checkpoints_failed, checkpoints_refused, checkpoints_read;
     int64_t checkpoint_position; /* place in the journal of the latest one written; 0: none */
     int64_t journal_next;
     uint64_t batches;
@@ -93,10 +94,11 @@ FD_MUSTCHECK enum err score_create(const struct score_conf *c, uint64_t (*clock_
 struct bus_events score_events(struct score *s);
 void score_attach(struct score *s, struct bus bus);
 
-/* Keeps state in this folder (which must exist), writing every so often; before the bus is opened.
- * ERR_NOTFOUND, ERR_REFUSED the folder cannot be used, or another process uses it. */
-FD_MUSTCHECK enum err score_keep_open(struct score *s, const char *dir, int64_t every_us,
-                                      struct errmsg *e);
+/* Keeps state in this place of a folder (borrowed), writing whenever the journal's time enters a
+ * new period of so many us, and reads what it needs from all places there; before the bus is
+ * opened. */
+FD_MUSTCHECK enum err score_keep_open(struct score *s, const struct state_folder *folder,
+                                      int64_t every_us, struct errmsg *e);
 /* After score_finish: writes a last one, in at most so long. */
 void score_keep_end(struct score *s, int timeout_ms);
 

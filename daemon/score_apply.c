@@ -78,7 +78,7 @@ void score_rebuild(struct score *s)
         return;
     }
     journal_order_init(s->order, 0);
-    enum keep_loaded kept = s->from_low ? KEEP_NONE : score_keep_load(s);
+    enum keep_loaded kept = s->from_low ? KEEP_NONE : score_keep_load(s, past);
     if (kept == KEEP_SPOILT && new_state(s, &e) != ERR_OK) {
         score_fail(s, "rebuild_failed", "%s", e.text);
         return;
@@ -460,6 +460,9 @@ void score_apply(struct score *s)
 {
     const struct bus_message *m = NULL;
     while (!s->failed && inbox_head(&s->journal, &m) > 0) {
+        if (!s->applying.begun) {
+            score_keep_between(s, m);
+        }
         enum begin begin = s->applying.begun ? BEGUN : begin_entry(s, m);
         if (begin == WAITS) {
             return;

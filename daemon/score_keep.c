@@ -1,16 +1,19 @@
 /* State on the disk: a checkpoint (base/checkpoint.h) of the world and all lanes, taken between two
- * entries of the journal, so that a start repeats minutes of it and not days.
+ * entries of the journal, so that a start, or a process that gets a partition, repeats minutes of
+ * it and not days.
  *
- * A checkpoint is used only if it is of this very set of partitions, program, model and limits, and
- * if everything decided by then is committed: what it holds as decided is not emitted again.  Else
- * the one before, else the journal. */
-#include <errno.h>
-#include <fcntl.h>
+ * 1. All processes write at the same places of the journal: before an entry whose time, as the log
+ *    has it, lies in another period of state.every than that of the entry before.  What a world or
+ * a lane is there follows from the journal, so it does not matter who wrote it.
+ * 2. A process reads what it needs from the places of all (daemon/state_folder.h), of one position
+ *    of the journal: the newest at which the world and each of its partitions are to be had.
+ * 3. It is used only if it is of this program, model, log and limits, and if everything decided by
+ *    then is committed: what it holds as decided is not emitted again.  Else one before, else the
+ *    journal. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/checkpoint.h"
@@ -31,45 +34,37 @@ struct facts {
     uint64_t log, schema, model, revision, cache_bytes;
 };
 
+/* Some of the state at this position. */
+struct candidate {
+    uint64_t position;
+    unsigned place; /* in the folder */
+};
+
 struct score_keep {
-    char *dir;
-    int lock;
-    int64_t every_us, next_us;
+    const struct state_folder *folder;
+    int64_t every_us;
+    int64_t looked_at, period; /* offset and period of the journal's latest entry; -1: none yet */
     struct checkpoint *writer; /* NULL: none for these partitions */
     uint64_t kept_from;
-    uint64_t written; /* position of the latest one begun */
+    uint64_t written;            /* position of the latest one begun */
+    struct candidate *candidate; /* [candidate_count] what is to be had, newest first */
+    size_t candidate_count, candidate_room;
     size_t count;
     struct area area[CHECKPOINT_AREAS_MAX];
     char name[LANES_MAX * FEAT_AREAS_MAX][NAME_MAX_BYTES];
 };
 
-enum err score_keep_open(struct score *s, const char *dir, int64_t every_us, struct errmsg *e)
+enum err score_keep_open(struct score *s, const struct state_folder *folder, int64_t every_us,
+                         struct errmsg *e)
 {
-    char path[4096];
     struct score_keep *k = calloc(1, sizeof *k);
-    if (k == NULL || (k->dir = strdup(dir)) == NULL) {
-        free(k);
+    if (k == NULL) {
         return err_set(e, ERR_NOMEM, "cannot start scoring: no memory");
     }
+    k->folder = folder;
     k->every_us = every_us;
-    k->lock = -1;
+    k->looked_at = -1;
     s->keep = k;
-    if ((size_t)snprintf(path, sizeof path, "%s/" STEM ".lock", dir) >= sizeof path) {
-        return err_set(e, ERR_INVALID, "state.dir is too long: %s", dir);
-    }
-    k->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    if (k->lock < 0) {
-        return err_set(e, errno == ENOENT ? ERR_NOTFOUND : ERR_REFUSED,
-                       "cannot use state.dir: %s: %s; make it and let this user write to it, or "
-                       "leave state.dir empty",
-                       path, strerror(errno));
-    }
-    if (flock(k->lock, LOCK_EX | LOCK_NB) != 0) {
-        return err_set(e, ERR_REFUSED,
-                       "another process keeps its state in %s; give each `score` a state.dir of "
-                       "its own",
-                       dir);
-    }
     return ERR_OK;
 }
 
@@ -80,10 +75,7 @@ void score_keep_close(struct score *s)
         return;
     }
     checkpoint_free(k->writer);
-    if (k->lock >= 0) {
-        close(k->lock);
-    }
-    free(k->dir);
+    free(k->candidate);
     free(k);
     s->keep = NULL;
 }
@@ -127,7 +119,7 @@ static enum err make_writer(struct score *s, struct errmsg *e)
 {
     struct score_keep *k = s->keep;
     const struct checkpoint_conf c = {.disk = &DISK_REAL,
-                                      .dir = k->dir,
+                                      .dir = k->folder->own,
                                       .stem = STEM,
                                       .increments_max = 20,
                                       .increments_share = 1,
@@ -170,7 +162,7 @@ static void look_after(struct score *s)
     }
 }
 
-/* Whether state is that of after an entry, and there is news. */
+/* Whether state is that of between two entries, and there is news. */
 static bool may_write(const struct score *s)
 {
     const struct score_keep *k = s->keep;
@@ -197,15 +189,23 @@ static void write_one(struct score *s)
 
 void score_keep_turn(struct score *s)
 {
+    if (s->keep != NULL && s->keep->writer != NULL) {
+        look_after(s);
+    }
+}
+
+void score_keep_between(struct score *s, const struct bus_message *next)
+{
     struct score_keep *k = s->keep;
-    if (k == NULL || k->writer == NULL) {
+    if (k == NULL || next->offset == k->looked_at) {
         return;
     }
-    look_after(s);
-    const int64_t now_us = s->conf.now_us();
-    if (now_us >= k->next_us && may_write(s)) {
+    const int64_t period = k->every_us > 0 ? next->timestamp_us / k->every_us : next->offset;
+    const bool due = k->looked_at >= 0 && period > k->period;
+    k->looked_at = next->offset;
+    k->period = period;
+    if (due && may_write(s)) {
         write_one(s);
-        k->next_us = now_us + k->every_us;
     }
 }
 
@@ -277,9 +277,6 @@ static bool is_committed(const struct score *s)
 /* Why what was read cannot be used; NULL: it can. */
 static const char *unfit(struct score *s, const struct checkpoint_loaded *l)
 {
-    if (s->order->position < s->journal_low || s->order->position > s->journal_high) {
-        return "the journal does not hold its place any more";
-    }
     restore_model(s);
     const struct facts now = facts_of(s);
     if (l->header_bytes != sizeof now || memcmp(l->header, &now, sizeof now) != 0) {
@@ -309,49 +306,211 @@ static void take_over(struct score *s)
     }
 }
 
-enum keep_loaded score_keep_load(struct score *s)
+static struct checkpoint_source source_of(struct score *s, const char *dir, uint64_t position,
+                                          bool *found)
+{
+    return (struct checkpoint_source){.disk = &DISK_REAL,
+                                      .dir = dir,
+                                      .stem = STEM,
+                                      .position_max = position,
+                                      .found = found,
+                                      .refused = on_refused,
+                                      .arg = s};
+}
+
+/* ---- which are to be had ---- */
+
+struct listing {
+    struct score_keep *keep;
+    unsigned place;
+    uint64_t high;
+    bool no_room;
+};
+
+static void note_position(void *arg, uint64_t position)
+{
+    struct listing *l = arg;
+    struct score_keep *k = l->keep;
+    if (position > l->high) {
+        return;
+    }
+    if (k->candidate_count == k->candidate_room) {
+        size_t room = k->candidate_room * 2 + 64;
+        struct candidate *more = realloc(k->candidate, room * sizeof *more);
+        if (more == NULL) {
+            l->no_room = true;
+            return;
+        }
+        k->candidate = more;
+        k->candidate_room = room;
+    }
+    k->candidate[k->candidate_count++] = (struct candidate){position, l->place};
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct candidate *x = a;
+    const struct candidate *y = b;
+    if (x->position != y->position) {
+        return x->position > y->position ? -1 : 1;
+    }
+    return (x->place > y->place) - (x->place < y->place);
+}
+
+/* What there is up to `high`. */
+static void list_candidates(struct score *s, int64_t high)
+{
+    struct score_keep *k = s->keep;
+    struct listing l = {k, 0, (uint64_t)high, false};
+    char dir[PATH_MAX];
+    struct errmsg e;
+    k->candidate_count = 0;
+    for (; l.place < STATE_PLACES_MAX && !l.no_room; l.place++) {
+        state_folder_place(k->folder, l.place, dir);
+        const struct checkpoint_source from = source_of(s, dir, 0, NULL);
+        enum err err = checkpoint_positions(&from, note_position, &l, &e);
+        if (err != ERR_OK && err != ERR_NOTFOUND) {
+            on_refused(s, dir, e.text);
+        }
+    }
+    if (k->candidate_count > 0) {
+        qsort(k->candidate, k->candidate_count, sizeof *k->candidate, newest_first);
+    }
+}
+
+/* The end of those of one position that begin at `first`. */
+static size_t candidates_alike(const struct score_keep *k, size_t first)
+{
+    size_t end = first;
+    while (end < k->candidate_count && k->candidate[end].position == k->candidate[first].position) {
+        end++;
+    }
+    return end;
+}
+
+/* Takes from one place those of the areas that are not found yet: into memory, or (look) only
+ * whether they are there.  found: [count], of all.  Returns whether the file could be read. */
+static enum err take_from(struct score *s, const struct candidate *at, bool *found, bool look,
+                          struct checkpoint_loaded *l, struct errmsg *e)
+{
+    struct score_keep *k = s->keep;
+    struct area wanted[CHECKPOINT_AREAS_MAX];
+    size_t number[CHECKPOINT_AREAS_MAX];
+    bool here[CHECKPOINT_AREAS_MAX] = {false};
+    char dir[PATH_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < k->count; i++) {
+        if (!found[i]) {
+            number[n] = i;
+            wanted[n++] = k->area[i];
+        }
+    }
+    if (n == 0) {
+        return ERR_OK;
+    }
+    state_folder_place(k->folder, at->place, dir);
+    const struct checkpoint_source from = source_of(s, dir, at->position, here);
+    enum err err =
+        look ? checkpoint_look(&from, wanted, n, e) : checkpoint_load(&from, wanted, n, l, e);
+    for (size_t i = 0; i < n && err == ERR_OK; i++) {
+        found[number[i]] = here[i];
+        k->area[number[i]].bytes = wanted[i].bytes;
+    }
+    return err;
+}
+
+/* Whether the candidates from first to end have all areas between them, taken or looked at. */
+static bool have_all(struct score *s, size_t first, size_t end, bool look,
+                     struct checkpoint_loaded *l)
+{
+    struct score_keep *k = s->keep;
+    bool found[CHECKPOINT_AREAS_MAX] = {false};
+    size_t missing = 0;
+    struct errmsg e;
+    for (size_t i = first; i < end; i++) {
+        if (i > first && k->candidate[i].place == k->candidate[i - 1].place) {
+            continue; /* a full one and an increment */
+        }
+        if (take_from(s, &k->candidate[i], found, look, l, &e) == ERR_MISMATCH) {
+            on_refused(s, STEM, e.text); /* of what is damaged it is told by the reader */
+        }
+    }
+    for (size_t i = 0; i < k->count; i++) {
+        missing += !found[i];
+    }
+    return missing == 0;
+}
+
+/* Reads the newest position that has all and fits; false: there is none. */
+static bool read_newest(struct score *s, bool *out_spoilt)
 {
     struct score_keep *k = s->keep;
     struct checkpoint_loaded l;
-    struct errmsg e = {""};
+    struct errmsg e;
+    size_t end;
+    for (size_t first = 0; first < k->candidate_count; first = end) {
+        end = candidates_alike(k, first);
+        if (k->candidate[first].position < (uint64_t)s->journal_low) {
+            return false; /* the journal does not hold what comes next */
+        }
+        if (!have_all(s, first, end, true, &l)) {
+            continue;
+        }
+        *out_spoilt = true;
+        if (!have_all(s, first, end, false, &l) || !is_committed(s)) {
+            continue; /* not committed: some of it may not have reached the log */
+        }
+        const char *why = unfit(s, &l);
+        if (why == NULL && restored(s, &e) != ERR_OK) {
+            why = e.text;
+        }
+        if (why != NULL) {
+            on_refused(s, STEM, why);
+            return false; /* what is older is of no other program */
+        }
+        k->written = k->candidate[first].position;
+        return true;
+    }
+    return false;
+}
+
+/* What of ours is newest stays until there are two newer ones: others may read it. */
+static void keep_own(struct score_keep *k)
+{
+    char dir[PATH_MAX];
+    for (size_t i = k->candidate_count; i-- > 0;) {
+        state_folder_place(k->folder, k->candidate[i].place, dir);
+        if (strcmp(dir, k->folder->own) == 0 && k->candidate[i].position <= k->written) {
+            k->kept_from = k->candidate[i].position;
+            return;
+        }
+    }
+}
+
+enum keep_loaded score_keep_load(struct score *s, int64_t high)
+{
+    struct score_keep *k = s->keep;
+    bool spoilt = false;
     if (k == NULL) {
         return KEEP_NONE;
     }
     checkpoint_free(k->writer);
     k->writer = NULL;
     k->kept_from = k->written = 0;
+    k->looked_at = -1;
     if (!list_areas(s)) {
         log_line(FD_LOG_WARN, "no_checkpoints",
                  "partitions=%d detail=\"a checkpoint holds %zu partitions at most\"",
                  s->stats.partitions, (size_t)LANES_MAX);
         return KEEP_NONE;
     }
-    struct checkpoint_source from = {.disk = &DISK_REAL,
-                                     .dir = k->dir,
-                                     .stem = STEM,
-                                     .position_max = UINT64_MAX,
-                                     .refused = on_refused,
-                                     .arg = s};
-    enum err err = checkpoint_load(&from, k->area, k->count, &l, &e);
-    const bool spoilt = err == ERR_OK || err == ERR_IO;
-    while (err == ERR_OK && !is_committed(s) && l.position > 0) {
-        from.position_max = l.position - 1; /* some of it may not have reached the log */
-        err = checkpoint_load(&from, k->area, k->count, &l, &e);
-    }
-    const char *why = err == ERR_OK ? unfit(s, &l) : NULL;
-    if (err == ERR_OK && why == NULL) {
-        err = restored(s, &e);
-    }
-    if (err == ERR_OK && why == NULL) {
+    list_candidates(s, high);
+    if (read_newest(s, &spoilt)) {
         take_over(s);
-        k->kept_from = l.full_position;
-        k->written = l.position;
-        log_line(FD_LOG_INFO, "checkpoint_read", "journal=%" PRIu64 " files=%" PRIu32, l.position,
-                 l.files);
+        keep_own(k);
+        s->stats.checkpoints_read++;
+        log_line(FD_LOG_INFO, "checkpoint_read", "journal=%" PRIu64, k->written);
         return KEEP_LOADED;
-    }
-    if (err != ERR_NOTFOUND) {
-        on_refused(s, STEM, why != NULL ? why : e.text);
     }
     return spoilt ? KEEP_SPOILT : KEEP_NONE;
 }
@@ -363,7 +522,6 @@ void score_keep_begin(struct score *s)
     if (k == NULL || !list_areas(s)) {
         return;
     }
-    k->next_us = s->conf.now_us() + k->every_us;
     if (make_writer(s, &e) != ERR_OK) {
         tell_failed(s, &e);
     }

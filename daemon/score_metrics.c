@@ -127,6 +127,7 @@ void score_metrics_fill(const struct score *s, struct metrics_page *page)
     metrics_put(page, METRIC_CHECKPOINTS, (double)t.checkpoints, "written");
     metrics_put(page, METRIC_CHECKPOINTS, (double)t.checkpoints_failed, "failed");
     metrics_put(page, METRIC_CHECKPOINTS, (double)t.checkpoints_refused, "refused");
+    metrics_put(page, METRIC_CHECKPOINTS, (double)t.checkpoints_read, "read");
     metrics_put(page, METRIC_CHECKPOINT_POSITION, (double)t.checkpoint_position);
     metrics_put(page, METRIC_YIELDS, (double)t.yields);
     metrics_put(page, METRIC_BATCHES, (double)t.batches);

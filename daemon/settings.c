@@ -70,9 +70,10 @@ const struct conf_option SETTINGS[] = {
     {"state.terminals", CONF_INT, 0, "200000", 1000, 1e9,
      "terminals, merchants, devices and addresses held, each"},
     {"state.dir", CONF_TEXT, 0, "", 0, 0,
-     "folder of the state's checkpoints, of one process alone; empty: none, a start repeats "
-     "warm.days"},
-    {"state.every", CONF_DURATION, 0, "60s", 1, 86400, "time between two checkpoints"},
+     "folder of the state's checkpoints; processes that share it take over each other's partitions "
+     "with their state; empty: none, a start repeats warm.days"},
+    {"state.every", CONF_DURATION, 0, "60s", 1, 86400,
+     "time between two checkpoints, by the journal; the same for all processes"},
     {"warm.days", CONF_INT, 0, "60", 1, 3660,
      "days of the log that a partition is learnt from before it is decided"},
     {"score.batch", CONF_INT, 0, "4096", 1, 4096, "payments of one batch at most"},

@@ -63,7 +63,7 @@ static void start(int i)
     char log[128];
     snprintf(log, sizeof log, "%s/%s%d-%d.log", site.folder, i == SINK ? "sink" : "score", i,
              ++starts);
-    /* one has a folder of its own, the other one none */
+    /* one has a folder of its own, the others that of the settings */
     child_start_program(&child[i], PROGRAM, log,
                         (const char *const[]){i == SINK ? "sink" : "score", "--config", site.conf,
                                               i == 0 ? "--state.dir" : NULL, state_dir, NULL});
@@ -101,7 +101,7 @@ static int setup(void **state)
 {
     (void)state;
     site_make(&site, 100);
-    snprintf(state_dir, sizeof state_dir, "%s/state", site.folder);
+    snprintf(state_dir, sizeof state_dir, "%s/own", site.folder);
     return mkdir(state_dir, 0700);
 }
 

@@ -447,10 +447,13 @@ static double seconds(void)
 
 static void print_kills(void)
 {
-    print_message("%d kills, %d times several at once; an owner paused and woken %d times; "
-                  "%d models; %d parts of the journal came too late to count; %.0f s\n",
-                  t.kills, t.several, t.pauses, t.models, order_watch_uncounted(t.watch),
-                  seconds());
+    print_message(
+        "%d kills, %d times several at once; an owner paused and woken %d times; "
+        "%d models; %d parts of the journal came too late to count; state made anew %" PRId64
+        " times, from checkpoints %" PRId64 " times; %.0f s\n",
+        t.kills, t.several, t.pauses, t.models, order_watch_uncounted(t.watch),
+        site_score_lines(&t.site, "rebuild"), site_score_lines(&t.site, "checkpoint_read"),
+        seconds());
     for (int k = 0; k < KINDS; k++) {
         print_message("  %5d  %s\n", t.kind[k],
                       k == SINK_KIND ? "sink" : score_phase_name((enum score_phase)k));

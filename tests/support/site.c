@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -32,7 +33,7 @@ static int topic_partitions(int topic)
 /* A dead member is missed after 2 s, not 6: more kills find a group that is whole again.  Small
  * batches: more entries that a kill can fall between. */
 static void write_conf(const struct site *s, const char *path, const char *group,
-                       const struct site_topics *topics)
+                       const struct site_topics *topics, const char *state)
 {
     FILE *f = fopen(path, "w");
     assert_non_null(f);
@@ -42,8 +43,10 @@ static void write_conf(const struct site *s, const char *path, const char *group
             "http = { listen = \"\"; sink-listen = \"\"; };\nalert = { budget = 400; };\n"
             "sink = { linger = \"100ms\"; };\nscore = { batch = 8; };\n"
             "kafka = { session_timeout_ms = \"2000\"; heartbeat_interval_ms = \"500\"; };\n"
+            "state = { dir = \"%s\"; every = \"2s\"; };\n"
             "topics = {\n",
-            s->cluster.brokers, s->postgres.conninfo, s->model, group, group, SITE_PARTITIONS);
+            s->cluster.brokers, s->postgres.conninfo, s->model, group, group, SITE_PARTITIONS,
+            state);
     for (int i = 0; i < TOPIC_COUNT; i++) {
         fprintf(f, "  %s = \"%s\";\n", strchr(settings_topic_option((enum bus_topic)i), '.') + 1,
                 topics->name[i]);
@@ -68,9 +71,12 @@ static void make_topics(struct site *s)
         }
     }
     cluster_name(s->group, "torture-score");
-    write_conf(s, s->conf, s->group, &s->topics);
+    char state[sizeof s->folder + 8];
+    snprintf(state, sizeof state, "%s/state", s->folder);
+    assert_int_equal(mkdir(state, 0700), 0);
+    write_conf(s, s->conf, s->group, &s->topics, state);
     char group[96];
-    write_conf(s, s->conf_again, cluster_name(group, "torture-again"), &s->topics_again);
+    write_conf(s, s->conf_again, cluster_name(group, "torture-again"), &s->topics_again, "");
 }
 
 /* Returns owned bytes of the model of a seed. */
@@ -193,6 +199,18 @@ int64_t site_sink_lag(const struct site *s)
                        s->topics.name[READ[i]]);
     }
     return lag;
+}
+
+int64_t site_score_lines(const struct site *s, const char *event)
+{
+    char command[256];
+    char text[32] = "";
+    snprintf(command, sizeof command, "cat %s/score*.log | grep -c 'event=%s '", s->folder, event);
+    FILE *f = popen(command, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(text, sizeof text, f));
+    (void)pclose(f); /* grep's code says whether it found any */
+    return strtoll(text, NULL, 10);
 }
 
 void site_send_model(const struct site *s, uint64_t seed)

@@ -42,6 +42,8 @@ int64_t site_score_lag(const struct site *s);
 int64_t site_sink_lag(const struct site *s);
 /* A query's one number.  parameter: $1, or NULL. */
 int64_t site_count(const struct site *s, const char *sql, const char *parameter);
+/* Lines of the logs of all `score` so far that tell of this event. */
+int64_t site_score_lines(const struct site *s, const char *event);
 /* Another model, to the notices topic. */
 void site_send_model(const struct site *s, uint64_t seed);
 

@@ -228,6 +228,66 @@ static void test_other_files_and_stems_are_left_alone(void **state)
     bench_done(&b);
 }
 
+/* Of two processes' files each gives what it has; areas that nobody asks for are passed over. */
+static void test_a_part_is_read_from_where_it_is(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct checkpoint_loaded l;
+    bool found[2];
+    bench_init(&b);
+    writer_open(&b);
+    memset(cards(&b, PAGE - 3), 7, 10);
+    (void)memory_state_written(&b.state, b.c, 5);
+    memset(cards(&b, 9 * PAGE), 8, 3);
+    (void)memory_state_written(&b.state, b.c, 7);
+    uint8_t elsewhere[100] = {42};
+    struct area asked[2] = {b.back.areas[0], {"lane", elsewhere, 1, sizeof elsewhere}};
+    struct checkpoint_source from = {
+        .disk = b.conf.disk, .dir = "d", .stem = "world", .position_max = 7, .found = found};
+    assert_int_equal(checkpoint_look(&from, asked, 2, &b.e), ERR_OK);
+    assert_true(found[0] && !found[1]);
+    assert_int_equal(checkpoint_load(&from, asked, 2, &l, &b.e), ERR_OK);
+    assert_true(found[0] && !found[1]);
+    assert_int_equal(l.position, 7);
+    assert_int_equal(asked[0].bytes, b.state.areas[0].bytes);
+    assert_memory_equal(asked[0].at, b.state.areas[0].at, asked[0].bytes);
+    assert_true(asked[1].bytes == 1 && elsewhere[0] == 42);
+    from.position_max = 6; /* exactly that, not the one before */
+    assert_int_equal(checkpoint_load(&from, asked, 2, &l, &b.e), ERR_NOTFOUND);
+    from.position_max = 7;
+    asked[0].bytes_max = PAGE;
+    assert_int_equal(checkpoint_load(&from, asked, 2, &l, &b.e), ERR_MISMATCH);
+    bench_done(&b);
+}
+
+static void test_a_damaged_part_is_refused(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b);
+    writer_open(&b);
+    (void)memory_state_written(&b.state, b.c, 5);
+    size_t len;
+    const char *name = "d/world.00000000000000000005.full";
+    for (size_t at = 0;; at += 1 + at / 7) {
+        uint8_t *bytes = faulty_disk_bytes(&b.disk, name, &len);
+        if (at >= len) {
+            break;
+        }
+        struct checkpoint_loaded l;
+        bool found[1];
+        struct area clock[1] = {b.back.areas[2]}; /* its pages are a small part of the file */
+        const struct checkpoint_source from = {
+            .disk = b.conf.disk, .dir = "d", .stem = "world", .position_max = 5, .found = found};
+        bytes[at] ^= 0x10;
+        assert_int_not_equal(checkpoint_load(&from, clock, 1, &l, &b.e), ERR_OK);
+        bytes[at] ^= 0x10;
+        assert_int_equal(checkpoint_load(&from, clock, 1, &l, &b.e), ERR_OK);
+    }
+    bench_done(&b);
+}
+
 static void test_create_refuses(void **state)
 {
     (void)state;
@@ -342,6 +402,8 @@ int main(void)
         cmocka_unit_test(test_a_full_one_comes_after_a_share_of_its_bytes),
         cmocka_unit_test(test_what_was_read_stays_until_two_full_ones_are_newer),
         cmocka_unit_test(test_other_files_and_stems_are_left_alone),
+        cmocka_unit_test(test_a_part_is_read_from_where_it_is),
+        cmocka_unit_test(test_a_damaged_part_is_refused),
         cmocka_unit_test(test_create_refuses),
         cmocka_unit_test(test_begin_refuses),
         cmocka_unit_test(test_load_refuses_what_does_not_fit),

@@ -17,32 +17,53 @@
 
 static char folder[64];
 
-/* A process that owns all partitions.  every_us 0: a checkpoint whenever the one before is done. */
-static void start(struct process *p, struct bus_mem *m, const struct model *with, int64_t every_us)
+/* A process and its place in the folder. */
+struct keeper {
+    struct process p;
+    struct state_folder place;
+};
+
+/* every_us 0: a checkpoint whenever the one before is done. */
+static void open_keeper(struct keeper *k, struct bus_mem *m, const struct model *with,
+                        int64_t every_us)
 {
     struct errmsg e = {""};
     struct score_conf c = scorer_conf();
     c.pipeline.model = with != NULL ? with : c.pipeline.model;
     c.pipeline.limits.bytes_max = c.world.bytes_max = (size_t)64 << 20;
-    scorer_open(p, m, &c);
-    if (score_keep_open(p->score, folder, every_us, &e) != ERR_OK) {
+    scorer_open(&k->p, m, &c);
+    if (state_folder_take(&k->place, folder, &e) != ERR_OK ||
+        score_keep_open(k->p.score, &k->place, every_us, &e) != ERR_OK) {
         fail_msg("%s", e.text);
     }
-    scorer_assign_all(p);
 }
 
-static void end(struct process *p)
+/* It owns all partitions. */
+static void start(struct keeper *k, struct bus_mem *m, const struct model *with, int64_t every_us)
+{
+    open_keeper(k, m, with, every_us);
+    scorer_assign_all(&k->p);
+}
+
+static void end(struct keeper *k)
 {
     struct errmsg e;
-    assert_int_equal(score_finish(p->score, 1000, &e), ERR_OK);
-    score_keep_end(p->score, 5000);
-    scorer_end(p);
+    assert_int_equal(score_finish(k->p.score, 1000, &e), ERR_OK);
+    score_keep_end(k->p.score, 5000);
+    scorer_end(&k->p);
+    state_folder_leave(&k->place);
 }
 
-static struct score_stats stats_of(const struct process *p)
+static void die(struct keeper *k)
+{
+    scorer_die(&k->p);
+    state_folder_leave(&k->place);
+}
+
+static struct score_stats stats_of(const struct keeper *k)
 {
     struct score_stats t;
-    score_stats(p->score, &t);
+    score_stats(k->p.score, &t);
     return t;
 }
 
@@ -80,14 +101,14 @@ static void test_a_stop_leaves_all_that_a_start_needs(void **state)
 {
     (void)state;
     struct bus_mem *m = scorer_filled(20);
-    struct process p;
+    struct keeper p;
     empty_folder();
     start(&p, m, NULL, INT64_C(3600) * TIME_S); /* only the last one */
-    scorer_run_dry(&p);
+    scorer_run_dry(&p.p);
     end(&p);
     append_more(m);
     start(&p, m, NULL, INT64_C(3600) * TIME_S);
-    scorer_run_dry(&p);
+    scorer_run_dry(&p.p);
     assert_int_equal(stats_of(&p).warmed, 0); /* nothing was learnt again */
     assert_int_equal(stats_of(&p).checkpoints_refused, 0);
     assert_true(stats_of(&p).cards > 0);
@@ -100,14 +121,14 @@ static void test_another_model_is_not_given_the_state(void **state)
 {
     (void)state;
     struct bus_mem *m = scorer_filled(0);
-    struct process p;
+    struct keeper p;
     struct model *other = random_model(77);
     empty_folder();
     start(&p, m, NULL, 0);
-    scorer_run_dry(&p);
+    scorer_run_dry(&p.p);
     end(&p);
     start(&p, m, other, 0);
-    scorer_run_dry(&p);
+    scorer_run_dry(&p.p);
     assert_true(stats_of(&p).checkpoints_refused > 0);
     assert_true(stats_of(&p).warmed > SCORER_N / 2); /* learnt from the journal */
     end(&p);
@@ -115,25 +136,32 @@ static void test_another_model_is_not_given_the_state(void **state)
     bus_mem_free(m);
 }
 
-static void test_two_processes_do_not_share_a_folder(void **state)
+static void test_two_processes_do_not_share_a_place(void **state)
 {
     (void)state;
-    struct bus_mem *m = bus_mem_create();
-    struct process p;
-    struct score *second = NULL;
+    struct state_folder first, second, third;
     struct errmsg e = {""};
-    const struct score_conf c = scorer_conf();
     empty_folder();
-    start(&p, m, NULL, 0);
-    assert_int_equal(score_create(&c, NULL, &second, &e), ERR_OK);
-    assert_int_equal(score_keep_open(second, folder, 0, &e), ERR_REFUSED);
-    assert_non_null(strstr(e.text, "another process"));
-    score_free(second);
-    assert_int_equal(score_create(&c, NULL, &second, &e), ERR_OK);
-    assert_int_equal(score_keep_open(second, "/nowhere/at/all", 0, &e), ERR_NOTFOUND);
-    score_free(second);
-    end(&p);
-    bus_mem_free(m);
+    assert_int_equal(state_folder_take(&first, folder, &e), ERR_OK);
+    assert_int_equal(state_folder_take(&second, folder, &e), ERR_OK);
+    assert_string_not_equal(first.own, second.own);
+    state_folder_leave(&first);
+    assert_int_equal(state_folder_take(&third, folder, &e), ERR_OK);
+    assert_string_equal(third.own, first.own); /* the lock went with its holder */
+    state_folder_leave(&third);
+    state_folder_leave(&second);
+    assert_int_equal(state_folder_take(&first, "/nowhere/at/all", &e), ERR_NOTFOUND);
+    assert_non_null(strstr(e.text, "/nowhere/at/all"));
+}
+
+/* Some turns, now and then with time for a child to get done. */
+static void some_turns(struct keeper *k, struct rng *r, uint64_t n)
+{
+    for (; n > 0; n--) {
+        (void)score_turn(k->p.score);
+        bus_mem_ack(&k->p.bus, rng_below(r, 40));
+        usleep(rng_below(r, 8) == 0 ? 2000 : 0);
+    }
 }
 
 /* Crashes at any turn, with records that were never acknowledged: by seed. */
@@ -143,29 +171,62 @@ static void test_after_any_crash_the_decisions_are_the_same(void **state)
     (void)state;
     for (uint64_t seed = 0; seed < 15; seed++) {
         struct bus_mem *m = scorer_filled(20);
-        struct process p;
+        struct keeper p;
         struct rng r;
         rng_init(&r, seed);
         empty_folder();
         for (int life = 0; life < 5; life++) {
             start(&p, m, NULL, 0);
-            bus_mem_hold_acks(&p.bus, rng_below(&r, 2) == 0);
-            for (uint64_t n = rng_below(&r, 60); n > 0; n--) {
-                (void)score_turn(p.score);
-                bus_mem_ack(&p.bus, rng_below(&r, 40));
-                usleep(rng_below(&r, 8) == 0 ? 2000 : 0); /* a child gets done */
-            }
-            used += stats_of(&p).rebuilds > 0 && life > 0 && stats_of(&p).warmed < 100;
-            scorer_die(&p);
+            bus_mem_hold_acks(&p.p.bus, rng_below(&r, 2) == 0);
+            some_turns(&p, &r, rng_below(&r, 60));
+            used += stats_of(&p).checkpoints_read > 0;
+            die(&p);
         }
         append_more(m);
         start(&p, m, NULL, 0);
-        scorer_run_dry(&p);
+        scorer_run_dry(&p.p);
         end(&p);
         (void)scorer_expect_as_recorded(m);
         bus_mem_free(m);
     }
     assert_true(used > 10);
+}
+
+/* One of two dies at any moment; the other gets its partition and goes on from the state that both
+ * wrote: by seed. */
+static void test_a_partition_that_comes_brings_its_state(void **state)
+{
+    uint64_t learnt = 0, used = 0;
+    (void)state;
+    for (uint64_t seed = 0; seed < 15; seed++) {
+        struct bus_mem *m = scorer_filled(20);
+        struct keeper a, b;
+        struct rng r;
+        rng_init(&r, seed);
+        empty_folder();
+        open_keeper(&a, m, NULL, TIME_S);
+        open_keeper(&b, m, NULL, TIME_S);
+        scorer_assign(&a.p, 0);
+        scorer_assign(&b.p, 1);
+        for (uint64_t n = 0, end = 60 + rng_below(&r, 60); n < end; n++) {
+            bus_mem_now(m, MESSAGES_START_US + (int64_t)n / 6 * TIME_S);
+            usleep(n % 6 == 5 ? 20000 : 0); /* both have written that period's */
+            some_turns(&a, &r, rng_below(&r, 3));
+            some_turns(&b, &r, rng_below(&r, 3));
+        }
+        die(&a);
+        append_more(m);
+        const uint64_t before = stats_of(&b).warmed;
+        scorer_assign(&b.p, 0);
+        scorer_run_dry(&b.p);
+        used += stats_of(&b).checkpoints_read > 0;
+        learnt += stats_of(&b).warmed - before;
+        end(&b);
+        (void)scorer_expect_as_recorded(m);
+        bus_mem_free(m);
+    }
+    assert_true(used >= 12);
+    assert_true(learnt < 15 * SCORER_N * 2 / 3); /* from the journal alone it would be all of it */
 }
 
 static int setup(void **state)
@@ -189,8 +250,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_stop_leaves_all_that_a_start_needs),
         cmocka_unit_test(test_another_model_is_not_given_the_state),
-        cmocka_unit_test(test_two_processes_do_not_share_a_folder),
+        cmocka_unit_test(test_two_processes_do_not_share_a_place),
         cmocka_unit_test(test_after_any_crash_the_decisions_are_the_same),
+        cmocka_unit_test(test_a_partition_that_comes_brings_its_state),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,0 +1,69 @@
+#include "daemon/state_folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void state_folder_place(const struct state_folder *f, unsigned place, char *out)
+{
+    snprintf(out, PATH_MAX, "%s/%02u", f->dir, place);
+}
+
+static enum err refused(const char *path, struct errmsg *e)
+{
+    return err_set(e, errno == ENOENT ? ERR_NOTFOUND : ERR_REFUSED,
+                   "cannot use state.dir: %s: %s; make it and let this user write to it, or leave "
+                   "state.dir empty",
+                   path, strerror(errno));
+}
+
+/* ERR_FULL: another process is there. */
+static enum err try_place(struct state_folder *f, unsigned place, struct errmsg *e)
+{
+    char path[PATH_MAX + 8];
+    state_folder_place(f, place, f->own);
+    if (mkdir(f->own, 0750) != 0 && errno != EEXIST) {
+        return refused(f->own, e);
+    }
+    snprintf(path, sizeof path, "%s/lock", f->own);
+    f->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (f->lock < 0) {
+        return refused(path, e);
+    }
+    if (flock(f->lock, LOCK_EX | LOCK_NB) == 0) {
+        return ERR_OK;
+    }
+    enum err err = errno == EWOULDBLOCK ? ERR_FULL : refused(path, e);
+    state_folder_leave(f);
+    return err;
+}
+
+enum err state_folder_take(struct state_folder *f, const char *dir, struct errmsg *e)
+{
+    f->lock = -1;
+    if ((size_t)snprintf(f->dir, sizeof f->dir, "%s", dir) >= sizeof f->dir) {
+        return err_set(e, ERR_INVALID, "state.dir is too long: %s", dir);
+    }
+    for (unsigned place = 0; place < STATE_PLACES_MAX; place++) {
+        enum err err = try_place(f, place, e);
+        if (err != ERR_FULL) {
+            return err;
+        }
+    }
+    return err_set(e, ERR_FULL,
+                   "all %d places of state.dir %s are taken by other processes; give this one a "
+                   "folder of its own",
+                   STATE_PLACES_MAX, dir);
+}
+
+void state_folder_leave(struct state_folder *f)
+{
+    if (f->lock >= 0) {
+        close(f->lock);
+    }
+    f->lock = -1;
+}

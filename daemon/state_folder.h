@@ -1,0 +1,27 @@
+/* The folder in which the processes of one group keep their state (state.dir): each takes a place
+ * of its own in it, a subfolder 00, 01, .. with a lock, and reads those of all others, so that a
+ * partition's state is there for whoever gets the partition.  A lock ends with its process. */
+#ifndef FD_DAEMON_STATE_FOLDER_H
+#define FD_DAEMON_STATE_FOLDER_H
+
+#include <limits.h>
+
+#include "base/err.h"
+
+#define STATE_PLACES_MAX 256
+
+struct state_folder {
+    char dir[PATH_MAX - 16];
+    char own[PATH_MAX]; /* our place */
+    int lock;           /* < 0: none */
+};
+
+/* Takes the first free place.  ERR_NOTFOUND, ERR_REFUSED the folder cannot be used; ERR_FULL all
+ * places are taken. */
+FD_MUSTCHECK enum err state_folder_take(struct state_folder *f, const char *dir, struct errmsg *e);
+void state_folder_leave(struct state_folder *f);
+
+/* Path of a place, there or not; out: [PATH_MAX]. */
+void state_folder_place(const struct state_folder *f, unsigned place, char *out);
+
+#endif
