@@ -22,7 +22,6 @@
 
 #include <inttypes.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,11 +96,6 @@ static int setup(void **state)
     rng_init(&t.rng, number);
     print_message("TORTURE_SEED=%" PRIu64 "\n", number);
     site_make(&t.site, RATE * (60 + t.kills_wanted * SECONDS_A_KILL));
-    for (int i = 0; i <= SCORES; i++) {
-        char state_dir[128];
-        snprintf(state_dir, sizeof state_dir, "%s/state%d", t.site.folder, i);
-        assert_int_equal(mkdir(state_dir, 0700), 0);
-    }
     t.watch = order_watch_open(&t.site.cluster, t.site.topics.name[TOPIC_JOURNAL],
                                t.site.topics.name[TOPIC_DECISIONS], SITE_PARTITIONS);
     return 0;
@@ -144,11 +138,8 @@ static void start(int i)
     }
     snprintf(log, sizeof log, "%s/%s%d-%d.log", t.site.folder, i == SINK ? "sink" : "score", i,
              ++t.starts);
-    char state[128];
-    snprintf(state, sizeof state, "%s/state%d", t.site.folder, i);
     child_start(&t.child[i], log,
-                (const char *const[]){i == SINK ? "sink" : "score", "--config", t.site.conf,
-                                      "--state.dir", state, "--state.every", "1s", NULL});
+                (const char *const[]){i == SINK ? "sink" : "score", "--config", t.site.conf, NULL});
 }
 
 static void start_all(void)

@@ -43,7 +43,7 @@ static void write_conf(const struct site *s, const char *path, const char *group
             "http = { listen = \"\"; sink-listen = \"\"; };\nalert = { budget = 400; };\n"
             "sink = { linger = \"100ms\"; };\nscore = { batch = 8; };\n"
             "kafka = { session_timeout_ms = \"2000\"; heartbeat_interval_ms = \"500\"; };\n"
-            "state = { dir = \"%s\"; every = \"2s\"; };\n"
+            "state = { dir = \"%s\"; every = \"1s\"; };\n"
             "topics = {\n",
             s->cluster.brokers, s->postgres.conninfo, s->model, group, group, SITE_PARTITIONS,
             state);
