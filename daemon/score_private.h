@@ -173,8 +173,8 @@ void score_note_flight(struct score *s, int32_t partition, int64_t next);
 
 /* score_keep.c */
 void score_keep_close(struct score *s);
-/* Reads the newest state at or below `high` of the journal that fits into world, lanes and order, all
- * made new before.  SPOILT: none fits, and they must be made anew. */
+/* Reads the newest state at or below `high` of the journal that fits into world, lanes and order,
+ * all made new before.  SPOILT: none fits, and they must be made anew. */
 enum keep_loaded { KEEP_NONE, KEEP_LOADED, KEEP_SPOILT };
 enum keep_loaded score_keep_load(struct score *s, int64_t high);
 /* State is complete: it is written from now on. */
