@@ -280,7 +280,7 @@ static void print_entry(const struct controls *all, const struct list_entry *n, 
     const struct control_about *about = controls_about(all, n->about);
     char until[TIME_TEXT_MAX] = "";
     char notice[24];
-    char text[WIRE_ID_MAX + 1];
+    char text[WIRE_ID_MAX + 1] = "";
     if (n->expires_us != LISTS_FOREVER) {
         (void)time_format(until, n->expires_us);
     }

@@ -63,20 +63,30 @@ void control_draft_done(struct control_draft *d)
     d->count = d->room = 0;
 }
 
+/* Room for one more; false: no memory. */
+static bool grow(struct control_draft *d)
+{
+    if (d->count < d->room) {
+        return true;
+    }
+    const size_t room = d->room > 0 ? d->room * 2 : 4;
+    struct deliver_notice *notices = realloc(d->notices, room * sizeof *notices);
+    if (notices == NULL) {
+        return false;
+    }
+    d->notices = notices;
+    char **texts = realloc(d->texts, room * sizeof *texts);
+    if (texts == NULL) {
+        return false;
+    }
+    d->texts = texts;
+    d->room = room;
+    return true;
+}
+
 static enum err begin_notice(struct control_draft *d, struct errmsg *e)
 {
-    if (d->count == d->room) {
-        const size_t room = d->room > 0 ? d->room * 2 : 4;
-        struct deliver_notice *grown = realloc(d->notices, room * sizeof *grown);
-        d->notices = grown != NULL ? grown : d->notices;
-        char **texts = realloc(d->texts, room * sizeof *texts);
-        d->texts = texts != NULL ? texts : d->texts;
-        if (grown == NULL || texts == NULL) {
-            return err_set(e, ERR_NOMEM, "cannot make a notice: no memory");
-        }
-        d->room = room;
-    }
-    char *bytes = malloc(NOTICE_PART_MAX);
+    char *bytes = grow(d) ? malloc(NOTICE_PART_MAX) : NULL;
     if (bytes == NULL) {
         return err_set(e, ERR_NOMEM, "cannot make a notice: no memory");
     }

@@ -335,7 +335,9 @@ static void find_in_chain(const struct control_lists *l, uint32_t head, int64_t 
 void control_lists_find(const struct control_lists *l, const struct tx *t, int64_t position,
                         int64_t clock_us, const struct list_entry *out[LIST_KINDS])
 {
-    memset(out, 0, LIST_KINDS * sizeof(out[0]));
+    for (int i = 0; i < LIST_KINDS; i++) {
+        out[i] = NULL;
+    }
     for (enum list_field f = 0; f < LIST_FIELDS; f++) {
         const uint64_t id = l->of_field[f] > 0 ? id_of(t, f) : 0;
         if (id == 0) {
