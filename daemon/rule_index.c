@@ -260,7 +260,7 @@ static int by_bound(const void *a, const void *b)
 
 static enum err make_ladders(struct rule_set *s, struct errmsg *e)
 {
-    s->ladders = malloc((s->bound_count + 1) * sizeof *s->ladders);
+    s->ladders = calloc(s->bound_count + 1, sizeof *s->ladders);
     if (s->ladders == NULL) {
         return rule_set_no_memory(e);
     }

@@ -139,9 +139,8 @@ double rule_compute(enum rule_code code, double a, double b)
 
 bool rule_run(const struct rule_op *op, size_t count, const struct rule_facts *f)
 {
-    double stack[RULE_STACK_MAX + 1]; /* [0] is none */
+    double stack[RULE_STACK_MAX + 1] = {0}; /* [0] is none */
     double *top = stack;
-    *top = 0;
     for (size_t i = 0; i < count; i++) {
         const struct rule_op *o = &op[i];
         switch ((enum rule_code)o->code) {

@@ -419,21 +419,37 @@ static enum err take_from(struct score *s, const struct candidate *at, bool *fou
     return err;
 }
 
+static bool same_facts(const struct checkpoint_loaded *a, const struct checkpoint_loaded *b)
+{
+    return a->header_bytes == b->header_bytes && memcmp(a->header, b->header, a->header_bytes) == 0;
+}
+
 /* Whether the candidates from first to end have all areas between them, taken or looked at. */
 static bool have_all(struct score *s, size_t first, size_t end, bool look,
                      struct checkpoint_loaded *l)
 {
     struct score_keep *k = s->keep;
     bool found[CHECKPOINT_AREAS_MAX] = {false};
+    struct checkpoint_loaded one;
     size_t missing = 0;
+    *l = (struct checkpoint_loaded){0};
     struct errmsg e;
     for (size_t i = first; i < end; i++) {
         if (i > first && k->candidate[i].place == k->candidate[i - 1].place) {
             continue; /* a full one and an increment */
         }
-        if (take_from(s, &k->candidate[i], found, look, l, &e) == ERR_MISMATCH) {
+        one.files = 0;
+        enum err err = take_from(s, &k->candidate[i], found, look, &one, &e);
+        if (err == ERR_MISMATCH) {
             on_refused(s, STEM, e.text); /* of what is damaged it is told by the reader */
         }
+        if (look || err != ERR_OK || one.files == 0) {
+            continue;
+        }
+        if (l->files > 0 && !same_facts(l, &one)) {
+            return false; /* another program or model was at work there */
+        }
+        *l = one;
     }
     for (size_t i = 0; i < k->count; i++) {
         missing += !found[i];

@@ -237,7 +237,7 @@ static void test_a_table_that_grows_keeps_everything(void **state)
     }
     assert_int_equal(control_lists_live(l), 20000);
     for (int64_t i = 0; i < 21000; i++) {
-        char value[16];
+        char value[24];
         snprintf(value, sizeof value, "c%" PRId64, i);
         const struct tx t = payment(value, "m");
         assert_int_equal(judge(c, &t, 20001, 0, OUTCOME_APPROVE).by,
@@ -458,7 +458,7 @@ static void test_a_block_decides_what_is_read_after_it_in_every_instance(void **
     }
     size_t total = 0;
     for (int card = 0; card < 2; card++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "c%d", card);
         for (int32_t i = 0; i < SCORER_PARTITIONS; i++) {
             size_t others = 0;
