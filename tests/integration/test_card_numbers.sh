@@ -91,7 +91,7 @@ END
     curl -s "http://127.0.0.1:$((score_port + 1))/metrics" >"$dir/found/sink.page"
     [ "$mode" = refuse ] || work_alerts "$p"
     "$program" check --config "$dir/fraudd.conf" >"$dir/found/check.out" 2>&1
-    cp "$dir"/state/* "$dir/found" # those of the running daemon; of the last one there is one more
+    find "$dir/state" -type f -exec cp {} "$dir/found" \; # those of the running daemon; of the last one there is one more
     for pid in "${pids[@]}"; do
         kill -TERM "$pid"
         wait "$pid" || fail "exit code $?"
@@ -100,7 +100,8 @@ END
     for t in decisions alerts dead-letters journal; do receive "$p-$t" >"$dir/found/$t.topic"; done
     receive "$p-labels" | grep '"analysts"' >"$dir/found/labels.topic" # those that we wrote
     pg_dump -d "$DATABASE" >"$dir/found/dump.sql" 2>"$dir/out" || fail "no dump"
-    for file in "$dir"/state/*; do
+    for file in "$dir"/state/* "$dir"/state/*/*; do
+        [ -f "$file" ] || continue
         "$numbers" unpack "$file" >"$dir/found/$(basename "$file").unpacked" 2>>"$dir/frames"
     done
 
