@@ -240,42 +240,41 @@ static enum err unary(struct compiler *c, struct part *out)
     return emit_arithmetic(c, RULE_NEGATE, 1);
 }
 
-static enum err product(struct compiler *c, struct part *out)
+/* Two operators of one rank between parts of a higher one. */
+struct rank {
+    enum err (*part)(struct compiler *c, struct part *out);
+    const char *sign[2];
+    enum rule_code code[2];
+};
+
+/* part, or part SIGN part SIGN part .., from the left. */
+static enum err chain(struct compiler *c, const struct rank *r, struct part *out)
 {
-    TRY(unary(c, out));
+    TRY(r->part(c, out));
     for (;;) {
-        const enum rule_code code = rule_token_is(&c->token, "*")   ? RULE_MULTIPLY
-                                    : rule_token_is(&c->token, "/") ? RULE_DIVIDE
-                                                                    : RULE_CONST;
         struct part right = {TYPE_NUMBER, RULE_CARD};
-        if (code == RULE_CONST) {
+        const bool second = rule_token_is(&c->token, r->sign[1]);
+        if (!second && !rule_token_is(&c->token, r->sign[0])) {
             return ERR_OK;
         }
         TRY(as_number(c, out));
         advance(c);
-        TRY(unary(c, &right));
+        TRY(r->part(c, &right));
         TRY(as_number(c, &right));
-        TRY(emit_arithmetic(c, code, 2));
+        TRY(emit_arithmetic(c, r->code[second], 2));
     }
+}
+
+static enum err product(struct compiler *c, struct part *out)
+{
+    static const struct rank RANK = {unary, {"*", "/"}, {RULE_MULTIPLY, RULE_DIVIDE}};
+    return chain(c, &RANK, out);
 }
 
 static enum err sum(struct compiler *c, struct part *out)
 {
-    TRY(product(c, out));
-    for (;;) {
-        const enum rule_code code = rule_token_is(&c->token, "+")   ? RULE_ADD
-                                    : rule_token_is(&c->token, "-") ? RULE_SUBTRACT
-                                                                    : RULE_CONST;
-        struct part right = {TYPE_NUMBER, RULE_CARD};
-        if (code == RULE_CONST) {
-            return ERR_OK;
-        }
-        TRY(as_number(c, out));
-        advance(c);
-        TRY(product(c, &right));
-        TRY(as_number(c, &right));
-        TRY(emit_arithmetic(c, code, 2));
-    }
+    static const struct rank RANK = {product, {"+", "-"}, {RULE_ADD, RULE_SUBTRACT}};
+    return chain(c, &RANK, out);
 }
 
 /* The index of a word, from `first` on; 0: none. */
@@ -347,6 +346,14 @@ static enum err is(struct compiler *c, enum rule_id id)
     return emit(c, (struct rule_op){.code = RULE_IS, .arg = (uint8_t)id, .id = value}, 0);
 }
 
+/* Jumps of and, or and in end behind what is written by now. */
+static void land(struct compiler *c, const uint16_t *jumps, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        c->p->op[jumps[i]].to = c->p->count;
+    }
+}
+
 static enum err in_list(struct compiler *c, enum rule_id id)
 {
     uint16_t jumps[RULE_OPS_MAX];
@@ -360,9 +367,7 @@ static enum err in_list(struct compiler *c, enum rule_id id)
         jumps[n++] = c->p->count;
         TRY(emit_code(c, RULE_OR, 1));
     }
-    for (size_t i = 0; i < n; i++) {
-        c->p->op[jumps[i]].to = c->p->count;
-    }
+    land(c, jumps, n);
     return expect(c, ")", "a parenthesis is missing");
 }
 
@@ -504,9 +509,7 @@ static enum err conjunction(struct compiler *c, bool top, struct part *out)
         jumps[n++] = c->p->count;
         TRY(emit_code(c, RULE_AND, 1));
     }
-    for (size_t i = 0; i < n; i++) {
-        c->p->op[jumps[i]].to = c->p->count;
-    }
+    land(c, jumps, n);
     return ERR_OK;
 }
 
@@ -535,9 +538,7 @@ static enum err expression(struct compiler *c, struct part *out)
         jumps[n++] = c->p->count;
         TRY(emit_code(c, RULE_OR, 1));
     }
-    for (size_t i = 0; i < n; i++) {
-        c->p->op[jumps[i]].to = c->p->count;
-    }
+    land(c, jumps, n);
     c->nesting--;
     return ERR_OK;
 }

@@ -389,7 +389,7 @@ static size_t candidates_alike(const struct score_keep *k, size_t first)
 }
 
 /* Takes from one place those of the areas that are not found yet: into memory, or (look) only
- * whether they are there.  found: [count], of all.  Returns whether the file could be read. */
+ * whether they are there.  found: [count], of all.  Errors as checkpoint_load. */
 static enum err take_from(struct score *s, const struct candidate *at, bool *found, bool look,
                           struct checkpoint_loaded *l, struct errmsg *e)
 {
@@ -493,10 +493,8 @@ static bool read_newest(struct score *s, bool *out_spoilt)
 /* What of ours is newest stays until there are two newer ones: others may read it. */
 static void keep_own(struct score_keep *k)
 {
-    char dir[PATH_MAX];
     for (size_t i = k->candidate_count; i-- > 0;) {
-        state_folder_place(k->folder, k->candidate[i].place, dir);
-        if (strcmp(dir, k->folder->own) == 0 && k->candidate[i].position <= k->written) {
+        if (k->candidate[i].place == k->folder->place && k->candidate[i].position <= k->written) {
             k->kept_from = k->candidate[i].position;
             return;
         }

@@ -25,6 +25,7 @@ static enum err refused(const char *path, struct errmsg *e)
 static enum err try_place(struct state_folder *f, unsigned place, struct errmsg *e)
 {
     char path[PATH_MAX + 8];
+    f->place = place;
     state_folder_place(f, place, f->own);
     if (mkdir(f->own, 0750) != 0 && errno != EEXIST) {
         return refused(f->own, e);

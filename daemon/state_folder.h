@@ -12,7 +12,8 @@
 
 struct state_folder {
     char dir[PATH_MAX - 16];
-    char own[PATH_MAX]; /* our place */
+    unsigned place;     /* ours */
+    char own[PATH_MAX]; /* its path */
     int lock;           /* < 0: none */
 };
 
