@@ -8,6 +8,8 @@
 #   servers_lag GROUP             messages that a consumer group has not committed
 #   servers_sql SQL               one value
 #   servers_stop                  ends what this shell started (also done on exit)
+#   servers_scratch NAME          sets dir, a folder that goes at exit, and pids, what is ended then
+#   until_true SECONDS WHAT COMMAND..  polls; `fail` of the caller ends the test where it never is
 #
 # TEST_BROKERS and TEST_KAFKA_HOME are exported (a name with FRAUDD_ would be a setting), so that
 # programs started from here (tests/support/cluster.c) share the broker.
@@ -16,6 +18,33 @@ SERVERS_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 SERVERS_KAFKA_HOME=
 SERVERS_POSTGRES=
 SERVERS_POSTGRES_BIN=
+
+SERVERS_SCRATCH=
+
+servers_scratch() {
+    SERVERS_SCRATCH=$(mktemp -d "/tmp/fraudd-test-$1-XXXXXX") || return 1
+    dir=$SERVERS_SCRATCH
+    pids=()
+    trap servers_exit EXIT
+}
+
+servers_exit() {
+    if [ -n "$SERVERS_SCRATCH" ]; then
+        for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null; done
+    fi
+    servers_stop
+    [ -z "$SERVERS_SCRATCH" ] || rm -rf "$SERVERS_SCRATCH"
+}
+
+until_true() {
+    local left=$(($1 * 5)) what=$2
+    shift 2
+    until "$@"; do
+        left=$((left - 1))
+        [ $left -gt 0 ] || fail "never: $what"
+        sleep 0.2
+    done
+}
 
 servers_free_port() { # prints a port that, with the one after it, nobody listens on
     local port
@@ -33,7 +62,7 @@ servers_kafka() {
     [ -z "$BROKERS" ] || return 0
     "$SERVERS_ROOT/tests/kafka/kafka.sh" fetch || return 1
     SERVERS_KAFKA_HOME=$(mktemp -d "${SERVERS_DIR:-/tmp}"/fraudd-kafka-XXXXXX)
-    trap servers_stop EXIT
+    trap servers_exit EXIT
     trap 'exit 130' INT TERM
     BROKERS=$(KAFKA_HOME=$SERVERS_KAFKA_HOME "$SERVERS_ROOT/tests/kafka/kafka.sh" start \
         "$(servers_free_port)") || return 1
@@ -54,7 +83,7 @@ servers_postgres() {
     [ -z "$DATABASE" ] || return 0
     SERVERS_POSTGRES_BIN=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
     SERVERS_POSTGRES=$(mktemp -d "${SERVERS_DIR:-/tmp}"/fraudd-pg-XXXXXX)
-    trap servers_stop EXIT
+    trap servers_exit EXIT
     trap 'exit 130' INT TERM
     [ "$(id -u)" -ne 0 ] || chown postgres "$SERVERS_POSTGRES"
     port=$(servers_free_port)

@@ -10,26 +10,9 @@ program=$PWD/build/release/fraudd
 numbers=$PWD/tests/support/card_numbers.py
 for name in ${!FRAUDD_@}; do unset "$name"; done
 unset TEST_DATABASE # all of it is searched
-dir=$(mktemp -d /tmp/fraudd-test-card-numbers-XXXXXX)
-pids=()
-cleanup() {
-    for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null; done
-    servers_stop
-    rm -rf "$dir"
-}
-trap cleanup EXIT
+servers_scratch card-numbers
 servers_kafka && servers_postgres || { echo "no servers"; exit 1; }
-trap cleanup EXIT
 fail() { echo "FAIL: $*"; tail -n 5 "$dir"/found/*.log "$dir/out" 2>/dev/null | cut -c1-400; exit 1; }
-until_true() { # until_true SECONDS WHAT COMMAND..: polls
-    local left=$(($1 * 2)) what=$2
-    shift 2
-    until "$@"; do
-        left=$((left - 1))
-        [ $left -gt 0 ] || fail "never: $what"
-        sleep 0.5
-    done
-}
 
 "$program" simulate --cards 300 --days 60 --out "$dir/history.csv" 2>/dev/null &&
     OPENBLAS_NUM_THREADS=1 "$program" train --input "$dir/history.csv" --until 2026-02-25 --epochs 1 \

@@ -8,26 +8,9 @@ cd "$(dirname "$0")/../.." || exit 2
 program=$PWD/build/release/fraudd
 for name in ${!FRAUDD_@}; do unset "$name"; done
 unset TEST_DATABASE # roles are the server's
-dir=$(mktemp -d /tmp/fraudd-test-roles-XXXXXX)
-pids=()
-cleanup() {
-    for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null; done
-    servers_stop
-    rm -rf "$dir"
-}
-trap cleanup EXIT
+servers_scratch roles
 servers_kafka && servers_postgres || { echo "no servers"; exit 1; }
-trap cleanup EXIT
 fail() { echo "FAIL: $*"; tail -n 12 "$dir"/*.log "$dir/out" 2>/dev/null | cut -c1-300; exit 1; }
-until_true() { # until_true SECONDS WHAT COMMAND..: polls
-    local left=$(($1 * 5)) what=$2
-    shift 2
-    until "$@"; do
-        left=$((left - 1))
-        [ $left -gt 0 ] || fail "never: $what"
-        sleep 0.2
-    done
-}
 root=$DATABASE
 as() { echo "${root/user=fraudd dbname=postgres/user=$1 dbname=${2:-bank}}"; }
 sql() { psql -qtAX -v ON_ERROR_STOP=1 -d "$(as "$1")" -c "$2" 2>"$dir/out"; }

@@ -10,24 +10,8 @@ cd "$(dirname "$0")/../.." || exit 2
 program=$PWD/build/release/fraudd
 for name in ${!FRAUDD_@}; do unset "$name"; done
 unset TEST_DATABASE TEST_BROKERS
-dir=$(mktemp -d /tmp/fraudd-test-tls-XXXXXX)
-pids=()
-cleanup() {
-    for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null; done
-    servers_stop
-    rm -rf "$dir"
-}
-trap cleanup EXIT
+servers_scratch tls
 fail() { echo "FAIL: $*"; tail -n 40 "$dir"/*.log "$dir/out" 2>/dev/null; exit 1; }
-until_true() { # until_true SECONDS WHAT COMMAND..: polls
-    local left=$(($1 * 10)) what=$2
-    shift 2
-    until "$@"; do
-        left=$((left - 1))
-        [ $left -gt 0 ] || fail "never: $what"
-        sleep 0.1
-    done
-}
 
 # ---- authorities and certificates ----
 authority() { # authority NAME
@@ -68,7 +52,6 @@ export KAFKA_VERSION=3.9.1 KAFKA_PROPERTIES=$dir/properties
 export KAFKA_LISTENERS=SECURE://127.0.0.1:$secure,EXPIRED://127.0.0.1:$expired,ELSEWHERE://127.0.0.1:$elsewhere
 export KAFKA_FORMAT="--add-scram SCRAM-SHA-256=[name=daemon,password=right]"
 servers_kafka && servers_postgres || { echo "no servers"; exit 1; }
-trap cleanup EXIT
 data=$SERVERS_POSTGRES/data
 serve_certificate() { # serve_certificate NAME: PostgreSQL's from now on
     cat "$dir/$1.pem" >"$data/server.crt" && cat "$dir/$1.key" >"$data/server.key" &&

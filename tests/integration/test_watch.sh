@@ -7,24 +7,8 @@ cd "$(dirname "$0")/../.." || exit 2
 . tests/integration/servers.sh
 program=$PWD/build/release/fraudd
 for name in ${!FRAUDD_@}; do unset "$name"; done
-dir=$(mktemp -d /tmp/fraudd-test-watch-XXXXXX)
-pids=()
-cleanup() {
-    for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null; done
-    servers_stop
-    rm -rf "$dir"
-}
-trap cleanup EXIT
+servers_scratch watch
 fail() { echo "FAIL: $*"; tail -n 12 "$dir"/*.log "$dir/out" 2>/dev/null | cut -c1-300; exit 1; }
-until_true() { # until_true SECONDS WHAT COMMAND..: polls
-    local left=$(($1 * 5)) what=$2
-    shift 2
-    until "$@"; do
-        left=$((left - 1))
-        [ $left -gt 0 ] || fail "never: $what"
-        sleep 0.2
-    done
-}
 
 # ---- without daemons ----
 promtool check rules etc/prometheus/fraudd.rules.yml >"$dir/out" 2>&1 || fail "the rules"
@@ -33,7 +17,6 @@ promtool test rules "$dir/rules.test.yml" >"$dir/out" 2>&1 || fail "the tests of
 
 # ---- daemons, load, Prometheus ----
 servers_kafka && servers_postgres || { echo "no servers"; exit 1; }
-trap cleanup EXIT
 unset TEST_DATABASE
 "$program" simulate --cards 200 --days 60 --out "$dir/history.csv" 2>/dev/null &&
     OPENBLAS_NUM_THREADS=1 "$program" train --input "$dir/history.csv" --until 2026-02-25 --epochs 1 \
