@@ -41,10 +41,10 @@ void rule_set_free(struct rule_set *s)
 
 bool rule_set_room(void **array, size_t *room, size_t need, size_t size)
 {
-    if (need <= *room) {
+    if (*array != NULL && need <= *room) {
         return true;
     }
-    const size_t wanted = need > 2 * *room ? need : 2 * *room;
+    const size_t wanted = 1 + (need > 2 * *room ? need : 2 * *room);
     void *grown = realloc(*array, wanted * size);
     if (grown == NULL) {
         return false;
@@ -261,28 +261,34 @@ static enum err read_rules(struct rule_set *s, size_t len, struct rule_program *
     return ERR_OK;
 }
 
+struct named {
+    const char *name;
+    uint32_t line;
+};
+
 static int by_name(const void *a, const void *b)
 {
-    const struct rule *const *x = a;
-    const struct rule *const *y = b;
-    return strcmp((*x)->name, (*y)->name);
+    const struct named *x = a;
+    const struct named *y = b;
+    return strcmp(x->name, y->name);
 }
 
 static enum err check_names(const struct rule_set *s, struct errmsg *e)
 {
-    const struct rule **sorted = malloc((s->count + 1) * sizeof *sorted);
-    enum err err = sorted != NULL ? ERR_OK : rule_set_no_memory(e);
-    for (size_t i = 0; sorted != NULL && i < s->count; i++) {
-        sorted[i] = &s->rules[i];
+    struct named *sorted = malloc((s->count + 1) * sizeof *sorted);
+    if (sorted == NULL) {
+        return rule_set_no_memory(e);
     }
-    if (sorted != NULL) {
-        qsort(sorted, s->count, sizeof(const struct rule *), by_name);
+    for (size_t i = 0; i < s->count; i++) {
+        sorted[i] = (struct named){s->rules[i].name, s->rules[i].line};
     }
+    qsort(sorted, s->count, sizeof *sorted, by_name);
+    enum err err = ERR_OK;
     for (size_t i = 1; err == ERR_OK && i < s->count; i++) {
-        if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0) {
+        if (strcmp(sorted[i - 1].name, sorted[i].name) == 0) {
             err = err_set(e, ERR_INVALID,
                           "two rules are called %s (lines %" PRIu32 " and %" PRIu32 ")",
-                          sorted[i]->name, sorted[i - 1]->line, sorted[i]->line);
+                          sorted[i].name, sorted[i - 1].line, sorted[i].line);
         }
     }
     free(sorted);
