@@ -121,6 +121,8 @@ void sink_decision_line(struct sink_line *l, const struct bus_message *m, const 
     put_text(l, d->repeat ? "t" : "f");
     put_real(l, (double)d->amount_ratio);
     put_evidence(l, m);
+    put_slice(l, d->control);
+    put_optional(l, d->observed ? decision_outcome_name(d->would) : "");
 }
 
 void sink_alert_line(struct sink_line *l, struct slice body, const struct decision *d,

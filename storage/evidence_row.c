@@ -6,11 +6,12 @@
 #include <string.h>
 
 /* its columns come last */
-enum { JOURNAL = 9, LABELS, NOTICES, COUNT, FEATURES };
+enum { JOURNAL = 11, LABELS, NOTICES, COUNT, FEATURES };
 static const char FIELDS[] =
     "SELECT tx_id AS transaction, to_char(event_time AT TIME ZONE 'UTC', "
-    "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS event_time, score, threshold, outcome, model, "
-    "schema_hash AS schema, revision, repeated AS repeat, journal_offset, labels_next, "
+    "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS event_time, score, threshold, outcome, "
+    "control, would, model, schema_hash AS schema, revision, repeated AS repeat, journal_offset, "
+    "labels_next, "
     "notices_next, cardinality(features), array_to_string(features, ' ') "
     "FROM decisions WHERE log = $1 AND part = $2::integer AND log_offset = $3::bigint LIMIT 1";
 static const char REASONS[] =

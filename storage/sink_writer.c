@@ -12,7 +12,9 @@ static const char *const COLUMNS[SINK_TABLES] = {
     "event_time, log, part, log_offset, tx_id, card, type, amount_minor, currency, exponent, "
     "amount_ref, merchant, terminal, mcc, country, channel, entry, device, ip, lat, lon",
     "event_time, log, part, log_offset, tx_id, score, threshold, outcome, model, schema_hash, "
-    "revision, repeated, amount_ratio, journal_offset, labels_next, notices_next, features",
+    "revision, repeated, amount_ratio, journal_offset, labels_next, notices_next, features, "
+    "control, "
+    "would",
     "log, part, log_offset, event_time, tx_id, card, amount_minor, currency, exponent, amount_ref, "
     "score, outcome, model, body",
     "source, number, tx_id, verdict, event_time, known_time, card, body",

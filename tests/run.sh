@@ -9,7 +9,7 @@ passed=0
 failed=0
 
 run_one() { # run_one PROGRAM: adds to passed and failed
-    local log name status good bad
+    local log name status good bad began=$SECONDS
     name=$(basename "$1")
     log=$(mktemp)
     env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1 CMOCKA_MESSAGE_OUTPUT=stdout "$1" >"$log" 2>&1
@@ -30,7 +30,7 @@ run_one() { # run_one PROGRAM: adds to passed and failed
         cat "$log"
         echo "$name: FAILED (exit status $status)"
     else
-        echo "$name: $good passed"
+        echo "$name: $good passed ($((SECONDS - began)) s)"
     fi
     rm -f "$log"
 }

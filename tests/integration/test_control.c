@@ -1,7 +1,8 @@
 /* Controls on a real Kafka and a real PostgreSQL, with the daemons as processes: what is put on a
  * list decides the next payment that is read after it in each of two processes that share the
  * partitions; a third one that decides everything again by the journal writes the same bytes; the
- * audit has who did it. */
+ * audit has who did it, the tables which control decided. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -314,11 +315,11 @@ static int with_why(const char *verb, const char *action, const char *argument)
                                      "--config", settings[0], NULL});
 }
 
+static const char RULES[] = "small: decline when amount < 50 and card = 'ruled' because 'small'\n";
+
 static void test_rules_decide_and_are_refused_with_their_cost(void **state)
 {
     (void)state;
-    static const char RULES[] =
-        "small: decline when amount < 50 and card = 'ruled' because 'small'\n";
     struct errmsg e = {""};
     char path[96];
     char line[64];
@@ -394,6 +395,35 @@ static void test_lists_are_shown_and_the_audit_has_who_did_it(void **state)
                      0);
 }
 
+/* What `sink` writes of them, and the rules tried on that day of the tables. */
+static void test_tables_name_the_control_and_rules_are_tried_on_them(void **state)
+{
+    (void)state;
+    struct errmsg e = {""};
+    char path[96];
+    char line[96];
+    snprintf(path, sizeof path, "%s/rules", folder);
+    database_must(file_write(path, RULES, sizeof RULES - 1, &e), &e);
+    assert_int_equal(
+        run((const char *const[]){"sink", "--config", settings[0], "--until-idle", "2s", NULL}), 0);
+    assert_int_equal(database_count(server.db, "SELECT count(*) FROM decisions"), sent);
+    assert_int_equal(database_count(server.db, "SELECT count(*) FROM decisions WHERE would = "
+                                               "'decline' AND outcome = 'approve' AND control "
+                                               "LIKE 'rule/small@%'"),
+                     2);
+    assert_true(database_count(server.db, "SELECT count(*) FROM decisions WHERE control IS NULL "
+                                          "AND would IS NULL") > 0);
+    const int64_t held =
+        database_count(server.db, "SELECT count(*) FROM transactions WHERE card = 'ruled'");
+    assert_int_equal(run((const char *const[]){"rules", "test", path, "--from", "2026-04-01",
+                                               "--config", settings[0], NULL}),
+                     0);
+    snprintf(line, sizeof line, "small\tdecline\t%" PRId64 "\t%" PRId64 "\t0\n", held, held);
+    assert_true(said(line));
+    snprintf(line, sizeof line, "%d payments, 0 of them frauds", sent);
+    assert_true(said(line));
+}
+
 static void test_decided_again_by_the_journal_it_is_the_same_bytes(void **state)
 {
     (void)state;
@@ -431,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_rules_decide_and_are_refused_with_their_cost),
         cmocka_unit_test(test_observing_and_the_kill_switch),
         cmocka_unit_test(test_lists_are_shown_and_the_audit_has_who_did_it),
+        cmocka_unit_test(test_tables_name_the_control_and_rules_are_tried_on_them),
         cmocka_unit_test(test_decided_again_by_the_journal_it_is_the_same_bytes),
     };
     return cmocka_run_group_tests(tests, start, stop);
