@@ -84,5 +84,7 @@ void backtest_print_json(const struct backtest *b, FILE *f);
 /* "AUC", "CP@100": the figure's name for people. */
 #define BACKTEST_TEXT_MAX 32
 void backtest_figure_text(const struct figures *g, enum figure f, char out[BACKTEST_TEXT_MAX]);
+/* A JSON object of a model's figures with their intervals. */
+void backtest_json_figures(FILE *f, const struct figures *g);
 
 #endif

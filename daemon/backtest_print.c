@@ -152,7 +152,7 @@ static void json_interval(FILE *f, struct interval i, bool has)
     }
 }
 
-static void json_figures(FILE *f, const struct figures *g)
+void backtest_json_figures(FILE *f, const struct figures *g)
 {
     fprintf(f, "{\"alerts\":%zu,\"caught\":%zu", g->alerts, g->caught);
     json_number(f, "expected", g->expected);
@@ -187,10 +187,10 @@ static void json_sides(FILE *f, const struct figures *g, size_t sides)
     fprintf(f,
             ",\"payments\":%zu,\"cards\":%zu,\"frauds\":%zu,\"days\":%zu,\"model\":", g->payments,
             g->cards, g->frauds, g->days);
-    json_figures(f, &g[0]);
+    backtest_json_figures(f, &g[0]);
     if (sides == 2) {
         fputs(",\"against\":", f);
-        json_figures(f, &g[1]);
+        backtest_json_figures(f, &g[1]);
         fputs(",\"difference\":", f);
         json_difference(f, g);
     }

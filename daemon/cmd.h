@@ -38,6 +38,7 @@ int cmd_sink(int argc, char **argv);
 int cmd_alerts(int argc, char **argv);
 int cmd_audit(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
+int cmd_outcomes(int argc, char **argv);
 int cmd_model(int argc, char **argv);
 int cmd_console(int argc, char **argv);
 int cmd_lists(int argc, char **argv);

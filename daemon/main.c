@@ -17,6 +17,7 @@ static const struct cmd COMMANDS[] = {
     {"alerts", "the analysts' queue: list, show, claim, resolve, snooze, release", cmd_alerts},
     {"audit", "who did what, and whether that record is intact", cmd_audit},
     {"explain", "derives a past decision again, and shows what it came from", cmd_explain},
+    {"outcomes", "what decisions were worth, by the verdicts that came since", cmd_outcomes},
     {"console", "the analysts' page over the queue, for browsers", cmd_console},
     {"lists", "allow, block and watch lists: add, remove, import, list", cmd_lists},
     {"rules", "rules beside the model: test, diff, apply, list; observing, kill switch", cmd_rules},

@@ -6,7 +6,6 @@
 #include "base/hash.h"
 #include "base/progress.h"
 #include "daemon/decode_fields.h"
-#include "storage/payments.h"
 
 struct reading {
     struct past *past;
@@ -58,11 +57,11 @@ static enum err take_words(const struct payment_row *row, struct tx *t, struct e
     return err;
 }
 
-static enum err take_money(const struct reading *r, const struct payment_row *row, struct tx *t,
-                           struct errmsg *e)
+static enum err take_money(const struct rates *rates, const struct rate *reference,
+                           const struct payment_row *row, struct tx *t, struct errmsg *e)
 {
     const char *code = row->text[PAYMENT_CURRENCY];
-    const struct rate *rate = row->len[PAYMENT_CURRENCY] == 3 ? rates_find(r->rates, code) : NULL;
+    const struct rate *rate = row->len[PAYMENT_CURRENCY] == 3 ? rates_find(rates, code) : NULL;
     if (rate == NULL) {
         return err_set(e, ERR_MISMATCH,
                        "a stored payment is in \"%.3s\", which is not in the exchange-rate table",
@@ -70,13 +69,13 @@ static enum err take_money(const struct reading *r, const struct payment_row *ro
     }
     t->amount_minor = number(row, PAYMENT_AMOUNT_MINOR);
     t->amount_ref = rates_convert(rate, t->amount_minor, (uint8_t)number(row, PAYMENT_EXPONENT));
-    t->foreign_currency = rate != r->reference;
+    t->foreign_currency = rate != reference;
     memcpy(t->currency, rate->code, sizeof t->currency);
     return ERR_OK;
 }
 
-static enum err take_tx(const struct reading *r, const struct payment_row *row, struct tx *t,
-                        struct errmsg *e)
+enum err past_db_tx(const struct rates *rates, const struct rate *reference,
+                    const struct payment_row *row, struct tx *t, struct errmsg *e)
 {
     const char *country = row->text[PAYMENT_COUNTRY];
     memset(t, 0, sizeof *t);
@@ -97,14 +96,14 @@ static enum err take_tx(const struct reading *r, const struct payment_row *row, 
         t->lon = strtof(row->text[PAYMENT_LON], NULL);
     }
     enum err err = take_words(row, t, e);
-    return err == ERR_OK ? take_money(r, row, t, e) : err;
+    return err == ERR_OK ? take_money(rates, reference, row, t, e) : err;
 }
 
 static enum err on_row(void *ctx, const struct payment_row *row, struct errmsg *e)
 {
     struct reading *r = ctx;
     struct tx t;
-    enum err err = take_tx(r, row, &t, e);
+    enum err err = past_db_tx(r->rates, r->reference, row, &t, e);
     if (err != ERR_OK) {
         return err;
     }

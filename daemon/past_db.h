@@ -8,6 +8,7 @@
 #include "daemon/past.h"
 #include "daemon/rates.h"
 #include "storage/db.h"
+#include "storage/payments.h"
 
 /* Adds payments with from_us <= event time < until_us, in order.  A payment without a verdict
  * becomes legitimate maturity_us after it, as in `score`; one that was declined has none at all.
@@ -16,5 +17,9 @@
 FD_MUSTCHECK enum err past_read_db(struct past *p, struct db *d, const struct rates *rates,
                                    int64_t from_us, int64_t until_us, int64_t maturity_us,
                                    struct errmsg *e);
+
+/* One stored payment as the columns see it.  reference: of rates.  ERR_MISMATCH as above. */
+FD_MUSTCHECK enum err past_db_tx(const struct rates *rates, const struct rate *reference,
+                                 const struct payment_row *row, struct tx *out, struct errmsg *e);
 
 #endif

@@ -9,6 +9,7 @@
 #include "daemon/card_guard.h"
 #include "daemon/cmd.h"
 #include "daemon/http.h"
+#include "daemon/outcomes.h"
 #include "daemon/update.h"
 #include "daemon/wire.h"
 
@@ -89,6 +90,7 @@ const struct conf_option SETTINGS[] = {
     {"train.seed", CONF_INT, 0, "1", 0, 9e15, "of every random number in training"},
     UPDATE_OPTIONS,
     GATE_OPTIONS,
+    OUTCOMES_OPTIONS,
     {"http.listen", CONF_TEXT, 0, "127.0.0.1:9464", 0, 0,
      "address of score's /metrics, /healthz and /readyz; empty: none"},
     {"http.sink-listen", CONF_TEXT, 0, "127.0.0.1:9465", 0, 0, "the same of the sink"},

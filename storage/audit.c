@@ -41,6 +41,16 @@ enum err audit_note(struct db *d, const struct audit_notice *n, struct errmsg *e
                    6, params, NULL, e);
 }
 
+enum err audit_words(struct db *d, const char *who, const char *what, const char *object,
+                     const char *words, struct errmsg *e)
+{
+    const char *const params[] = {who, what, object, words};
+    return db_exec(d,
+                   "INSERT INTO audit (who, what, object, detail) VALUES ($1, $2, $3, "
+                   "jsonb_build_object('words', $4::text))",
+                   4, params, NULL, e);
+}
+
 enum err audit_seal(struct db *d, bool wait, int64_t *out_count, struct errmsg *e)
 {
     struct db_rows *rows = NULL;

@@ -62,6 +62,10 @@ struct audit_notice {
 /* Adds a row in the transaction that is open, or one of its own. */
 FD_MUSTCHECK enum err audit_note(struct db *d, const struct audit_notice *n, struct errmsg *e);
 
+/* The same for what no notice carried, in words. */
+FD_MUSTCHECK enum err audit_words(struct db *d, const char *who, const char *what,
+                                  const char *object, const char *words, struct errmsg *e);
+
 /* The newest first: seq (NULL: not yet chained), id, at, who, role, what, object, detail. */
 FD_MUSTCHECK enum err audit_list(struct db *d, const struct audit_filter *f, struct db_rows **out,
                                  struct errmsg *e);

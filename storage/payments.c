@@ -11,8 +11,29 @@
 #define LOCK_HIGH "116" /* its halves, as pg_locks shows them */
 #define LOCK_LOW "1918986606"
 
+#define COLUMNS                                                                                    \
+    "(extract(epoch FROM h.event_time) * 1000000)::bigint, h.tx_id, h.card, h.type, "              \
+    "h.amount_minor, h.currency, h.exponent, h.merchant, h.terminal, h.mcc, h.country, "           \
+    "h.channel, h.entry, h.device, h.ip, h.lat, h.lon, h.verdict, "                                \
+    "(extract(epoch FROM h.known_time) * 1000000)::bigint, h.declined"
+#define FROM_HISTORY                                                                               \
+    " FROM history(current_setting('fraudd.from')::timestamptz, "                                  \
+    "current_setting('fraudd.until')::timestamptz) h "
+#define IN_ORDER "ORDER BY h.event_time, h.log, h.part, h.log_offset"
+
+/* The bounds stand twice: a join by event time does not leave the partitions' months out. */
+static const char PAYMENTS[] = "COPY (SELECT " COLUMNS FROM_HISTORY IN_ORDER ") TO STDOUT";
+static const char DECIDED[] =
+    "COPY (SELECT " COLUMNS ", d.model, d.score, d.outcome, d.control, d.would" FROM_HISTORY
+    "JOIN decisions d ON d.log = h.log AND d.part = h.part AND d.log_offset = h.log_offset "
+    "AND d.event_time = h.event_time "
+    "WHERE d.event_time >= current_setting('fraudd.from')::timestamptz "
+    "AND d.event_time < current_setting('fraudd.until')::timestamptz " IN_ORDER ") TO STDOUT";
+
 struct reading {
-    enum err (*visit)(void *ctx, const struct payment_row *row, struct errmsg *e);
+    const char *query;
+    int columns;
+    payments_visit visit;
     void *ctx;
 };
 
@@ -37,10 +58,10 @@ static char unescaped(char c)
     }
 }
 
-bool payments_split(char *line, struct payment_row *out)
+bool payments_split(char *line, int columns, struct payment_row *out)
 {
     char *from = line;
-    for (int c = 0; c < PAYMENT_COLUMNS; c++) {
+    for (int c = 0; c < columns; c++) {
         char *start = from;
         char *to = from;
         bool null = from[0] == '\\' && from[1] == 'N';
@@ -53,7 +74,7 @@ bool payments_split(char *line, struct payment_row *out)
             }
         }
         bool last = *from == '\0';
-        if (last != (c + 1 == PAYMENT_COLUMNS)) {
+        if (last != (c + 1 == columns)) {
             return false;
         }
         *to = '\0'; /* never behind `from` */
@@ -68,11 +89,11 @@ static enum err on_line(void *ctx, char *text, size_t len, struct errmsg *e)
 {
     const struct reading *r = ctx;
     struct payment_row row;
-    if (!payments_split(text, &row)) {
+    if (!payments_split(text, r->columns, &row)) {
         return err_set(e, ERR_CORRUPT,
                        "PostgreSQL sent a payment of %zu bytes with another number "
                        "of columns than %d",
-                       len, PAYMENT_COLUMNS);
+                       len, r->columns);
     }
     return r->visit(r->ctx, &row, e);
 }
@@ -99,15 +120,7 @@ static enum err read_month(struct db *d, const struct reading *r, int64_t from_u
     if (err != ERR_OK) {
         return err;
     }
-    return db_copy_out(d,
-                       "COPY (SELECT (extract(epoch FROM event_time) * 1000000)::bigint, tx_id, "
-                       "card, type, amount_minor, currency, exponent, merchant, terminal, mcc, "
-                       "country, channel, entry, device, ip, lat, lon, verdict, "
-                       "(extract(epoch FROM known_time) * 1000000)::bigint, declined "
-                       "FROM history(current_setting('fraudd.from')::timestamptz, "
-                       "current_setting('fraudd.until')::timestamptz) "
-                       "ORDER BY event_time, log, part, log_offset) TO STDOUT",
-                       on_line, &copy, e);
+    return db_copy_out(d, r->query, on_line, &copy, e);
 }
 
 /* The first instant of the month after this one: partitions are months. */
@@ -123,23 +136,34 @@ static int64_t next_month(int64_t us)
     return next - (day - 1) * TIME_DAY;
 }
 
-enum err payments_read(struct db *d, int64_t from_us, int64_t until_us,
-                       enum err (*visit)(void *ctx, const struct payment_row *row,
-                                         struct errmsg *e),
-                       void *ctx, struct errmsg *e)
+static enum err read_all(struct db *d, const struct reading *r, int64_t from_us, int64_t until_us,
+                         struct errmsg *e)
 {
-    const struct reading r = {visit, ctx};
     enum err err = db_script(d,
                              "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
                              "SET LOCAL work_mem = '128MB'",
                              e);
     for (int64_t at = from_us; err == ERR_OK && at < until_us;) {
         int64_t end = next_month(at) < until_us ? next_month(at) : until_us;
-        err = read_month(d, &r, at, end, e);
+        err = read_month(d, r, at, end, e);
         at = end;
     }
     enum err ended = db_script(d, err == ERR_OK ? "COMMIT" : "ROLLBACK", err == ERR_OK ? e : NULL);
     return err == ERR_OK ? ended : err;
+}
+
+enum err payments_read(struct db *d, int64_t from_us, int64_t until_us, payments_visit visit,
+                       void *ctx, struct errmsg *e)
+{
+    const struct reading r = {PAYMENTS, PAYMENT_COLUMNS, visit, ctx};
+    return read_all(d, &r, from_us, until_us, e);
+}
+
+enum err payments_read_decided(struct db *d, int64_t from_us, int64_t until_us,
+                               payments_visit visit, void *ctx, struct errmsg *e)
+{
+    const struct reading r = {DECIDED, PAYMENT_DECIDED_COLUMNS, visit, ctx};
+    return read_all(d, &r, from_us, until_us, e);
 }
 
 static enum err refuse_lock(struct db *d, struct errmsg *e)

@@ -31,27 +31,37 @@ enum payment_column {
     PAYMENT_VERDICT,  /* "fraud", "legitimate", or none */
     PAYMENT_KNOWN_US, /* when it became known */
     PAYMENT_DECLINED, /* "t" or "f" */
-    PAYMENT_COLUMNS
+    PAYMENT_COLUMNS,
+    /* and, where what was decided is read too: */
+    PAYMENT_MODEL = PAYMENT_COLUMNS, /* version */
+    PAYMENT_SCORE,                   /* none: could not be computed */
+    PAYMENT_OUTCOME,                 /* "approve", "review" or "decline" */
+    PAYMENT_CONTROL,                 /* the list, rule or mode that decided */
+    PAYMENT_WOULD,                   /* the outcome but for mode `observe` */
+    PAYMENT_DECIDED_COLUMNS
 };
 
 /* A row as text; NULL where there is no value. */
 struct payment_row {
-    const char *text[PAYMENT_COLUMNS]; /* zero-terminated; valid for the call */
-    size_t len[PAYMENT_COLUMNS];
+    const char *text[PAYMENT_DECIDED_COLUMNS]; /* zero-terminated; valid for the call */
+    size_t len[PAYMENT_DECIDED_COLUMNS];
 };
+
+typedef enum err (*payments_visit)(void *ctx, const struct payment_row *row, struct errmsg *e);
 
 /* Visits payments with from_us <= event time < until_us; stops at the first error of `visit`. */
 FD_MUSTCHECK enum err payments_read(struct db *d, int64_t from_us, int64_t until_us,
-                                    enum err (*visit)(void *ctx, const struct payment_row *row,
-                                                      struct errmsg *e),
-                                    void *ctx, struct errmsg *e);
+                                    payments_visit visit, void *ctx, struct errmsg *e);
+/* The same of those that were decided, with what was. */
+FD_MUSTCHECK enum err payments_read_decided(struct db *d, int64_t from_us, int64_t until_us,
+                                            payments_visit visit, void *ctx, struct errmsg *e);
 
 /* Takes the lock that only one training holds, for the life of the connection.
  * ERR_REFUSED another one runs (told since when). */
 FD_MUSTCHECK enum err payments_lock(struct db *d, struct errmsg *e);
 
-/* Cuts a line of COPY's text format into a row, in place.  False: it has another number of columns.
- */
-bool payments_split(char *line, struct payment_row *out);
+/* Cuts a line of COPY's text format into a row of so many columns, in place.  False: it has another
+ * number of them. */
+bool payments_split(char *line, int columns, struct payment_row *out);
 
 #endif

@@ -80,10 +80,11 @@ export function picture(rows) {
   const dayFrom = mine.time - DAY_MS;
   const dayTo = end + (end - dayFrom) * 0.04;
   const days = (end - start) / DAY_MS;
+  const hours = Math.round((end - dayFrom) / 3600000); // a day before it, and what came after
   const parts = [
-    ...frame(WIDE, `Amounts, ${Math.round(days)} days`), ...frame(NARROW, "Last 24 hours"),
+    ...frame(WIDE, `Amounts, ${Math.round(days)} days`), ...frame(NARROW, `${hours} hours`),
     ...ticksX(WIDE, start, end + pad, (days > 20 ? 7 : days > 8 ? 2 : 1) * DAY_MS, day),
-    ...ticksX(NARROW, dayFrom, dayTo, DAY_MS / 4, clock)];
+    ...ticksX(NARROW, dayFrom, dayTo, hours > 30 ? DAY_MS / 2 : DAY_MS / 4, clock)];
   for (const v of ticks) {
     for (const p of [WIDE, NARROW]) {
       parts.push(svg("line.grid", { x1: p.from, x2: p.to, y1: y(v), y2: y(v) }));

@@ -386,6 +386,35 @@ static void test_declined_payments_are_unknown_and_repeats_left_out(void **state
                      "'s'; DELETE FROM decisions; DELETE FROM alerts");
 }
 
+/* `fraudd outcomes` on stored decisions: a missed bound is told, fails the verb, is in the audit.
+ */
+static void test_decisions_are_judged_by_verdicts(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) { /* each with probability .5, frauds not alerted */
+        add_payment(i, i == 7, i == 6);
+        if (i < 2) {
+            add_label(i, 1, "fraud 3");
+        }
+    }
+    assert_int_equal(capture_run(&said, cmd_outcomes,
+                                 "outcomes --from 2020-03-01 --to 2020-03-02 --outcomes.frauds 2 "
+                                 "--as ada"),
+                     EXIT_FAILED);
+    assert_non_null(strstr(said.out, "model m: 6 payments of 1 cards, 2 frauds, 3.0 expected; 0 "
+                                     "alerts, 0 of them frauds\n"));
+    assert_non_null(strstr(said.out, "  MISSED: share of the fraud value found is 0.0000; "
+                                     "outcomes.value asks for at least 0.2\n"));
+    assert_non_null(strstr(said.out, "left out: 1 declined without a verdict"));
+    assert_int_equal(
+        database_count(db,
+                       "SELECT count(*) FROM audit WHERE who = 'ada' AND what = 'outcomes missed' "
+                       "AND object = 'm' AND detail ->> 'words' LIKE '%outcomes.value%'"),
+        1);
+    database_run(db, "DELETE FROM transactions WHERE log = 'x'; DELETE FROM labels WHERE source = "
+                     "'s'; DELETE FROM decisions; DELETE FROM alerts");
+}
+
 static void test_a_currency_without_rate_is_refused(void **state)
 {
     (void)state;
@@ -482,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_bounds_are_kept_across_months),
         cmocka_unit_test(test_labels_are_known_as_score_knew_them),
         cmocka_unit_test(test_declined_payments_are_unknown_and_repeats_left_out),
+        cmocka_unit_test(test_decisions_are_judged_by_verdicts),
         cmocka_unit_test(test_a_currency_without_rate_is_refused),
         cmocka_unit_test(test_train_gives_the_model_of_the_file_and_registers_it),
         cmocka_unit_test(test_train_refuses_a_second_run),

@@ -29,7 +29,7 @@ static void test_payments_split_finds_every_column(void **state)
     char line[400];
     struct payment_row row;
     make_line(line, sizeof line, PAYMENT_COLUMNS, 0, "0");
-    assert_true(payments_split(line, &row));
+    assert_true(payments_split(line, PAYMENT_COLUMNS, &row));
     for (int c = 0; c < PAYMENT_COLUMNS; c++) {
         char number[12];
         snprintf(number, sizeof number, "%d", c);
@@ -51,7 +51,7 @@ static void test_payments_split_undoes_escapes(void **state)
             char line[400];
             struct payment_row row;
             make_line(line, sizeof line, PAYMENT_COLUMNS, at, CASES[i][0]);
-            assert_true(payments_split(line, &row));
+            assert_true(payments_split(line, PAYMENT_COLUMNS, &row));
             assert_string_equal(row.text[at], CASES[i][1]);
             assert_int_equal(row.len[at], strlen(CASES[i][1]));
         }
@@ -64,7 +64,7 @@ static void test_payments_split_knows_null(void **state)
     char line[400];
     struct payment_row row;
     make_line(line, sizeof line, PAYMENT_COLUMNS, PAYMENT_MERCHANT, "\\N");
-    assert_true(payments_split(line, &row));
+    assert_true(payments_split(line, PAYMENT_COLUMNS, &row));
     assert_null(row.text[PAYMENT_MERCHANT]);
     assert_int_equal(row.len[PAYMENT_MERCHANT], 0);
     assert_string_equal(row.text[PAYMENT_MERCHANT + 1], "8");
@@ -77,7 +77,7 @@ static void test_payments_split_refuses_another_number_of_columns(void **state)
     for (int n = 1; n <= PAYMENT_COLUMNS + 2; n++) {
         char line[400];
         make_line(line, sizeof line, n, -1, "");
-        assert_int_equal(payments_split(line, &row), n == PAYMENT_COLUMNS);
+        assert_int_equal(payments_split(line, PAYMENT_COLUMNS, &row), n == PAYMENT_COLUMNS);
     }
 }
 
@@ -93,7 +93,7 @@ static void test_payments_split_reads_what_copy_text_writes(void **state)
         len = copy_text(line, len, TEXT, sizeof TEXT - 1);
     }
     line[len] = '\0';
-    assert_true(payments_split(line, &row));
+    assert_true(payments_split(line, PAYMENT_COLUMNS, &row));
     for (int c = 0; c < PAYMENT_COLUMNS; c++) {
         assert_string_equal(row.text[c], TEXT);
     }
