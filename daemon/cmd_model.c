@@ -8,6 +8,7 @@
 #include "daemon/actions.h"
 #include "daemon/cmd.h"
 #include "daemon/deliver.h"
+#include "daemon/model_document.h"
 #include "daemon/model_view.h"
 
 #define VERSION                                                                                    \
@@ -53,31 +54,56 @@ static const struct conf_option SHOW_OPTIONS[] = {{"version", CONF_TEXT,
                                                   ACTION_JSON,
                                                   ACTION_END};
 
-static enum err show(const struct conf *c, int *exit_code, struct errmsg *e)
+/* A model file, or a version of the registry and then its row. */
+static enum err look(const struct conf *c, struct model_view *out, struct db_rows **row,
+                     struct errmsg *e)
 {
     const char *what = conf_text(c, "version");
-    struct model_view v = {0};
     struct db *db = NULL;
-    struct db_rows *row = NULL;
-    enum err err = ERR_OK;
-    (void)exit_code;
     if (access(what, F_OK) == 0 || strchr(what, '/') != NULL) {
-        err = model_view_file(what, &v, e);
-    } else {
-        err = open_database(c, &db, e);
-        if (err == ERR_OK) {
-            err = registry_row(db, what, &row, e);
-        }
-        if (err == ERR_OK) {
-            err = model_view_registry(db, what, &v, e);
-        }
+        return model_view_file(what, out, e);
     }
+    enum err err = open_database(c, &db, e);
+    if (err == ERR_OK) {
+        err = registry_row(db, what, row, e);
+    }
+    if (err == ERR_OK) {
+        err = model_view_registry(db, what, out, e);
+    }
+    db_close(db);
+    return err;
+}
+
+static enum err show(const struct conf *c, int *exit_code, struct errmsg *e)
+{
+    struct model_view v = {0};
+    struct db_rows *row = NULL;
+    enum err err = look(c, &v, &row, e);
+    (void)exit_code;
     if (err == ERR_OK) {
         model_view_print(stdout, &v, row, actions_form(c));
     }
     model_view_done(&v);
     db_rows_free(row);
-    db_close(db);
+    return err;
+}
+
+static const struct conf_option DOCUMENT_OPTIONS[] = {
+    {"version", CONF_TEXT, CONF_REQUIRED | CONF_OPERAND, NULL, 0, 0,
+     "a version of the registry, or a model file"},
+    ACTION_END};
+
+static enum err document(const struct conf *c, int *exit_code, struct errmsg *e)
+{
+    struct model_view v = {0};
+    struct db_rows *row = NULL;
+    enum err err = look(c, &v, &row, e);
+    (void)exit_code;
+    if (err == ERR_OK) {
+        model_document_print(stdout, v.model);
+    }
+    model_view_done(&v);
+    db_rows_free(row);
     return err;
 }
 
@@ -238,6 +264,9 @@ static const struct action ACTIONS[] = {
      "fraudd model list --database 'host=localhost dbname=fraudd'", LIST_OPTIONS, DATABASE, list},
     {"show", "lineage, measures and sizes of a model", "VERSION|FILE [OPTIONS]", NULL,
      "fraudd model show model.fraudd", SHOW_OPTIONS, DATABASE, show},
+    {"document", "purpose, data, limits, columns and tests of a model, in Markdown",
+     "VERSION|FILE [OPTIONS]", NULL, "fraudd model document model.fraudd >model.md",
+     DOCUMENT_OPTIONS, DATABASE, document},
     {"import", "takes a model file into the registry, as a candidate", "FILE [OPTIONS]", NULL,
      "fraudd model import model.fraudd --as ada", IMPORT_OPTIONS, DATABASE, import},
     {"export", "writes a model of the registry to a file", "VERSION FILE [OPTIONS]", NULL,

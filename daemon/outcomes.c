@@ -5,9 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Three a decade or so, as scores of rare frauds lie. */
-static const double BAND_END[OUTCOMES_BANDS] = {.001, .003, .01, .03, .1, .3, .6, 1};
-
 static const struct {
     const char *setting, *words;
     enum figure figure;
@@ -28,11 +25,6 @@ void outcomes_bounds(const struct conf *c, struct outcomes_conf *out)
         out->bound[b] = conf_real(c, BOUND[b].setting);
     }
     out->frauds_min = (size_t)conf_int(c, "outcomes.frauds");
-}
-
-double outcomes_band_end(size_t band)
-{
-    return BAND_END[band];
 }
 
 enum err outcomes_init(struct outcomes *o, const struct outcomes_conf *c, struct errmsg *e)
@@ -118,11 +110,7 @@ static enum err judge(struct outcomes *o, const struct outcome_row *row, struct 
                                         .segment = (uint16_t)version,
                                         .fraud = row->fraud,
                                         .alert = row->alerted};
-    size_t band = 0;
-    while (band + 1 < OUTCOMES_BANDS && row->probability >= BAND_END[band]) {
-        band++;
-    }
-    sums_add(&o->band[band], row);
+    sums_add(&o->band[score_band((float)row->probability)], row);
     sums_add(&o->by_segment[segment_of(o->conf.segment, row->tx)], row);
     return ERR_OK;
 }

@@ -14,10 +14,10 @@
 #include "daemon/judged.h"
 #include "daemon/segments.h"
 #include "features/tx.h"
+#include "model/stability.h"
 
 #define OUTCOMES_VERSIONS 16 /* model versions of one stretch at most */
 #define OUTCOMES_SEGMENTS 24 /* with more, those with the fewest payments become "other" */
-#define OUTCOMES_BANDS 8     /* of score */
 #define OUTCOMES_VERSION_MAX 64
 
 /* Bounds that every model version with enough frauds has to keep. */
@@ -72,7 +72,7 @@ struct outcomes {
     struct outcomes_version version[OUTCOMES_VERSIONS];
     size_t segments;
     struct outcomes_segment segment[OUTCOMES_SEGMENTS];
-    struct outcome_sums band[OUTCOMES_BANDS];
+    struct outcome_sums band[SCORE_BANDS];
     struct outcome_sums controlled; /* decided by people: no model is judged by them */
     size_t unscored;                /* probability could not be computed: reviewed, not judged */
     size_t unknown;                 /* declined and without a verdict: neither fraud nor not */
@@ -131,9 +131,6 @@ size_t outcomes_breaches(const struct outcomes *o);
 #define OUTCOMES_TEXT_MAX 160
 void outcomes_breach_text(const struct outcomes *o, const struct outcomes_version *v,
                           enum outcomes_bound b, char out[OUTCOMES_TEXT_MAX]);
-
-/* Upper end of a band of score; the last one's is 1. */
-double outcomes_band_end(size_t band);
 
 /* outcomes_print.c */
 void outcomes_print(const struct outcomes *o, FILE *f);

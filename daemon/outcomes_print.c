@@ -16,6 +16,11 @@ static void print_ratio(FILE *f, double part, double whole)
     }
 }
 
+static double band_top(size_t band)
+{
+    return band + 1 < SCORE_BANDS ? (double)SCORE_BAND_TOP[band] : 1;
+}
+
 static void print_figure(FILE *f, const struct figures *g, enum figure k)
 {
     char text[BACKTEST_TEXT_MAX];
@@ -81,10 +86,10 @@ void outcomes_print(const struct outcomes *o, FILE *f)
         print_version(f, o, &o->version[v]);
     }
     print_sums_heading(f, "by score");
-    for (size_t b = 0; b < OUTCOMES_BANDS; b++) {
+    for (size_t b = 0; b < SCORE_BANDS; b++) {
         char name[40];
-        snprintf(name, sizeof name, "%g to %g", b > 0 ? outcomes_band_end(b - 1) : 0,
-                 outcomes_band_end(b));
+        snprintf(name, sizeof name, "%g to %g", b > 0 ? (double)SCORE_BAND_TOP[b - 1] : 0,
+                 band_top(b));
         print_sums(f, name, &o->band[b]);
     }
     print_sums_heading(f, SEGMENT_KIND[o->conf.segment]);
@@ -140,8 +145,8 @@ void outcomes_print_json(const struct outcomes *o, FILE *f)
         json_version(f, &o->version[v]);
     }
     fputs("],\"bands\":[", f);
-    for (size_t b = 0; b < OUTCOMES_BANDS; b++) {
-        fprintf(f, "%s{\"below\":%.9g,", b > 0 ? "," : "", outcomes_band_end(b));
+    for (size_t b = 0; b < SCORE_BANDS; b++) {
+        fprintf(f, "%s{\"below\":%.9g,", b > 0 ? "," : "", band_top(b));
         json_sums(f, &o->band[b]);
     }
     fprintf(f, "],\"segment\":\"%s\",\"segments\":[", SEGMENT_KIND[o->conf.segment]);

