@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,27 @@ static ssize_t read_whole(int fd, uint8_t *out, size_t len)
         at += (size_t)n;
     }
     return (ssize_t)at;
+}
+
+enum err file_check_private(int fd, const char *path, struct errmsg *e)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        return file_errno(e, errno, "read", path);
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return err_set(e, ERR_CORRUPT, "%s is no file", path);
+    }
+    bool ours = st.st_uid == geteuid();
+    bool good = (ours && (st.st_mode & 077) == 0) || (st.st_uid == 0 && (st.st_mode & 037) == 0);
+    if (!good) {
+        return err_set(e, ERR_REFUSED,
+                       "%s: mode %03o of user %u lets others at it; `chmod 600` it and give it "
+                       "to user %u, who runs this",
+                       path, (unsigned)(st.st_mode & 0777), (unsigned)st.st_uid,
+                       (unsigned)geteuid());
+    }
+    return ERR_OK;
 }
 
 enum err file_read(const char *path, size_t max_bytes, uint8_t **out, size_t *out_len_bytes,

@@ -19,6 +19,11 @@ FD_MUSTCHECK enum err file_read(const char *path, size_t max_bytes, uint8_t **ou
 FD_MUSTCHECK enum err file_write(const char *path, const void *bytes, size_t len_bytes,
                                  struct errmsg *e);
 
+/* Whether an open file is one that holds a secret well: a plain file of our user that nobody else
+ * may read, or root's that our group may (systemd's credentials).  ERR_CORRUPT no file; ERR_REFUSED
+ * others may read it. */
+FD_MUSTCHECK enum err file_check_private(int fd, const char *path, struct errmsg *e);
+
 /* Text of errno for messages: "No such file or directory". */
 enum err file_errno(struct errmsg *e, int errnum, const char *did, const char *path);
 

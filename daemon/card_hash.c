@@ -74,28 +74,6 @@ static bool mac_make(EVP_MAC_CTX *mac, const char *text, size_t len, uint8_t out
            EVP_MAC_final(mac, out, &n, MAC_BYTES) == 1 && n == MAC_BYTES;
 }
 
-/* Whether nobody reads the file who should not; see the header. */
-static enum err check_rights(int fd, const char *path, struct errmsg *e)
-{
-    struct stat st;
-    if (fstat(fd, &st) != 0) {
-        return file_errno(e, errno, "read", path);
-    }
-    if (!S_ISREG(st.st_mode)) {
-        return err_set(e, ERR_CORRUPT, "%s is no file", path);
-    }
-    bool ours = st.st_uid == geteuid();
-    bool good = (ours && (st.st_mode & 077) == 0) || (st.st_uid == 0 && (st.st_mode & 037) == 0);
-    if (!good) {
-        return err_set(
-            e, ERR_REFUSED,
-            "%s: mode %03o of user %u lets others at the key; `chmod 600` it and give it "
-            "to user %u, who runs this",
-            path, (unsigned)(st.st_mode & 0777), (unsigned)st.st_uid, (unsigned)geteuid());
-    }
-    return ERR_OK;
-}
-
 /* The line's digits as bytes. */
 static enum err parse_key(const char *text, size_t len, const char *path, struct card_key *k,
                           struct errmsg *e)
@@ -148,7 +126,7 @@ enum err card_key_read(const char *path, struct card_key **out, struct errmsg *e
         err = file_errno(e, errno, "open", path);
         goto out;
     }
-    err = check_rights(fd, path, e);
+    err = file_check_private(fd, path, e);
     if (err != ERR_OK) {
         goto out;
     }
