@@ -14,13 +14,13 @@ MANDIR ?= $(PREFIX)/share/man
 # vendor-completions for a distribution's package
 ZSHDIR ?= site-functions
 PKGS   := rdkafka libpq libconfig openblas simdjson libmicrohttpd libzstd zlib liblzma libxxhash \
-          libsystemd libcrypto
+          libsystemd libcrypto libcurl jansson
 
 # Debian packages.  BUILD_DEBS: what building and `make demo` need; TEST_DEBS: `make test` besides.
 BUILD_DEBS := gcc g++ libc6-dev pkg-config librdkafka-dev libpq-dev libconfig-dev libopenblas-dev \
               libsimdjson-dev libmicrohttpd-dev libzstd-dev zlib1g-dev liblzma-dev libxxhash-dev \
-              libsleef-dev libsystemd-dev libssl-dev postgresql
-TEST_DEBS  := libcmocka-dev curl openssl python3-minimal python3-jsonschema openjdk-17-jre-headless maven \
+              libsleef-dev libsystemd-dev libssl-dev libcurl4-openssl-dev libjansson-dev postgresql
+TEST_DEBS  := libcmocka-dev libavro-dev curl openssl python3-minimal python3-jsonschema openjdk-17-jre-headless maven \
               mandoc zsh prometheus chromium chromium-driver
 LINT_DEBS  := clang-format-14 clang-tidy-14 cppcheck
 DEB_DEBS   := dpkg-dev binutils
@@ -122,6 +122,7 @@ endif
 $(B)/daemon/version.o: CFLAGS += -DFD_REVISION='"$(REVISION)"'
 $(B)/storage/migrate.o: $(wildcard sql/*.sql)
 $(B)/daemon/console_files.o: $(wildcard daemon/console/*)
+$(B)/daemon/avro_write.o: etc/wire/transaction.avsc
 $(B)/libfraud.a: $(LIB_OBJ)
 	@rm -f $@
 	$(call say,AR,$@)
@@ -157,6 +158,8 @@ $(PLANTED): $(B)/daemon/main.o $(B)/tests/plant/plant.o $(B)/libfraud.a
 	$(call say,LD,$@)
 	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
 $(B)/tests/integration/test_crash: | $(PLANTED)
+# The other side of the wire: Avro's own library writes what ours reads.
+$(B)/tests/unit/test_avro: LDLIBS += -lavro
 $(BENCH): %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(call say,LD,$@)
 	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
@@ -250,7 +253,7 @@ install: all man completion             ## PREFIX (/usr/local), SYSCONFDIR (/etc
 	for u in etc/systemd/fraudd-*; do \
 	  sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $$u \
 	    >$(DESTDIR)$(UNITDIR)/$$(basename $$u) && chmod 644 $(DESTDIR)$(UNITDIR)/$$(basename $$u) || exit 1; done
-	install -m 644 etc/wire/*.json $(DESTDIR)$(PREFIX)/share/fraudd/wire
+	install -m 644 etc/wire/*.json etc/wire/*.avsc $(DESTDIR)$(PREFIX)/share/fraudd/wire
 	install -m 644 etc/rates.conf etc/rules.conf etc/fraudd.conf $(DESTDIR)$(PREFIX)/share/fraudd
 	install -m 644 etc/grafana/fraudd.json etc/prometheus/fraudd.rules.yml $(DESTDIR)$(PREFIX)/share/fraudd
 	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 \

@@ -15,3 +15,15 @@ void bus_metrics_fill(const struct bus_counters *c, bool produces, struct metric
         metrics_put(page, METRIC_PRODUCE_ERRORS, (double)c->produce_errors);
     }
 }
+
+void bus_metrics_schemas(const struct schemas *s, struct metrics_page *page)
+{
+    struct schemas_stats t = {0};
+    if (s != NULL) {
+        schemas_stats(s, &t);
+    }
+    metrics_put(page, METRIC_SCHEMAS, (double)t.known);
+    metrics_put(page, METRIC_REGISTRY_ANSWERS, (double)t.answers);
+    metrics_put(page, METRIC_REGISTRY_FAILURES, (double)t.failures);
+    metrics_put(page, METRIC_REGISTRY_WAITS, t.waiting);
+}

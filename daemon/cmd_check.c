@@ -4,12 +4,14 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "base/progress.h"
 #include "daemon/bus_admin.h"
 #include "daemon/card_guard.h"
 #include "daemon/check.h"
 #include "daemon/cmd.h"
 #include "daemon/pipeline.h"
 #include "daemon/rates.h"
+#include "daemon/schemas.h"
 #include "daemon/service.h"
 #include "daemon/settings.h"
 #include "storage/inspect.h"
@@ -204,6 +206,48 @@ static void check_brokers(struct check *c, const struct conf *conf)
     bus_admin_close(admin);
 }
 
+/* With the payments' format: whether the registry answers, and what it says of the topic. */
+static void check_registry(struct check *c, const struct conf *conf)
+{
+    struct errmsg e = {""};
+    struct schemas *s = NULL;
+    char subject[SCHEMAS_SUBJECT_MAX];
+    uint32_t id = 0;
+    const char *url = conf_text(conf, "registry.url");
+    const char *format = conf_text(conf, "transactions.format");
+    schemas_subject(settings_topic(conf, TOPIC_TRANSACTIONS), subject);
+    enum err err = schemas_create(conf, progress_now_us, &s, &e);
+    if (err == ERR_OK && s == NULL) {
+        check_ok(c, "format: transactions are JSON");
+        return;
+    }
+    if (err == ERR_OK) {
+        err = schemas_latest(s, subject, &id, &e);
+    }
+    if (err == ERR_OK) {
+        check_ok(c, "format: %s; the latest schema of %s at %s has id %" PRIu32 " and fits", format,
+                 subject, url, id);
+    } else if (err == ERR_MISMATCH) {
+        check_wrong(c, EXIT_DATA, "format: the latest schema of %s, id %" PRIu32 ": %s", subject,
+                    id, e.text);
+        check_remedy(
+            c, "register one in which that field is as in share/fraudd/wire/transaction.avsc");
+    } else {
+        check_wrong(c, service_exit_code(err), "format: %s", e.text);
+    }
+    if (err == ERR_NOTFOUND) {
+        check_remedy(c,
+                     "jq -Rs '{schema: .}' share/fraudd/wire/transaction.avsc | curl -d @- -H "
+                     "'Content-Type: application/vnd.schemaregistry.v1+json' "
+                     "'%s/subjects/%s/versions'",
+                     url, subject);
+    } else if (err == ERR_UNAVAILABLE) {
+        check_remedy(c, "start the registry, or set registry.url (with /apis/ccompat/v7 for "
+                        "Apicurio)");
+    }
+    schemas_free(s);
+}
+
 int cmd_check(int argc, char **argv)
 {
     struct conf *conf = NULL;
@@ -225,6 +269,7 @@ int cmd_check(int argc, char **argv)
     tell_settings(&c, conf);
     check_model(&c, conf);
     check_cards(&c, conf);
+    check_registry(&c, conf);
     check_database(&c, conf);
     check_brokers(&c, conf);
     conf_free(conf);

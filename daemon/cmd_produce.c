@@ -13,6 +13,7 @@
 #include "daemon/card_guard.h"
 #include "daemon/cmd.h"
 #include "daemon/produce.h"
+#include "daemon/schemas.h"
 #include "daemon/settings.h"
 
 #define BROKER_WAIT_MS 10000
@@ -55,16 +56,18 @@ static void print_help(void)
 {
     puts("usage: fraudd produce [--config FILE] [OPTIONS] FILE\n\n"
          "Pushes payments of a CSV history or of JSON lines to the transactions topic, keyed by\n"
-         "card.  The clock is open loop: a payment that is late is sent at once.  Waits until the\n"
+         "card, in the format of transactions.format, whose schema is registered where it is not\n"
+         "yet.  The clock is open loop: a payment that is late is sent at once.  Waits until the\n"
          "brokers have acknowledged everything.  The first interrupt sends no more, the second\n"
          "does not wait either.\n\noptions:");
     conf_print_help(stdout, SHOWN);
     puts(
-        "and brokers, topics.transactions, topics.labels, card.* and kafka.* as in the settings "
-        "file\n\n"
+        "and brokers, topics.transactions, topics.labels, transactions.format, registry.*, card.*\n"
+        "and kafka.* as in the settings file\n\n"
         "examples:\n"
         "  fraudd produce --rate 5000 --labels --shift history.csv.zst\n"
-        "  fraudd simulate --format jsonl --transactions 100000 | fraudd produce --format jsonl -");
+        "  fraudd simulate --format jsonl --transactions 100000 | fraudd produce --format jsonl -\n"
+        "  fraudd produce --transactions.format avro --registry.url http://registry:8081 day.csv");
 }
 
 static int64_t now_us(void *ctx)
@@ -219,6 +222,21 @@ static enum err run(const struct conf *c, const struct feed_conf *fc, const stru
     return err;
 }
 
+/* The id of our schema, registered where it is not yet. */
+static enum err find_schema(const struct conf *c, struct produce_conf *pc, struct errmsg *e)
+{
+    struct schemas *schemas = NULL;
+    char subject[SCHEMAS_SUBJECT_MAX];
+    (void)schemas_format(conf_text(c, "transactions.format"), &pc->format);
+    enum err err = schemas_create(c, progress_now_us, &schemas, e);
+    if (err == ERR_OK && schemas != NULL) {
+        schemas_subject(settings_topic(c, TOPIC_TRANSACTIONS), subject);
+        err = schemas_register(schemas, subject, &pc->schema, e);
+    }
+    schemas_free(schemas);
+    return err;
+}
+
 static enum err produce(const struct conf *c, struct errmsg *e)
 {
     struct rates *rates = NULL;
@@ -237,6 +255,9 @@ static enum err produce(const struct conf *c, struct errmsg *e)
     }
     if (err == ERR_OK) {
         err = check_topics(c, fc.need_label, e);
+    }
+    if (err == ERR_OK) {
+        err = find_schema(c, &pc, e);
     }
     if (err == ERR_OK && conf_bool(c, "shift")) {
         uint64_t count = 0;

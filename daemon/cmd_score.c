@@ -6,10 +6,13 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/progress.h"
 #include "base/timefmt.h"
+#include "daemon/bus_metrics.h"
 #include "daemon/card_guard.h"
 #include "daemon/cmd.h"
 #include "daemon/hand.h"
+#include "daemon/schemas.h"
 #include "daemon/score.h"
 #include "daemon/score_metrics.h"
 #include "daemon/score_setup.h"
@@ -36,6 +39,7 @@ struct running {
     struct model *model; /* of the file; a notice may have put another in its place */
     uint64_t model_hash; /* of the file's bytes that were used last */
     struct card_rules cards;
+    struct schemas *schemas; /* NULL: payments are JSON */
     struct hand hand;
     struct state_folder folder;
 };
@@ -73,6 +77,8 @@ static struct score_conf make_conf(struct running *r, const struct rates *rates)
 {
     struct score_conf s = score_setup_conf(r->conf, r->model, rates, &r->cards, wall_us);
     s.hand = r->hand.page;
+    s.schemas = r->schemas;
+    s.pipeline.schemas = r->schemas;
     s.go_on = wait_on;
     s.ctx = r;
     return s;
@@ -82,6 +88,7 @@ static void fill(void *ctx, struct metrics_page *page)
 {
     const struct running *r = ctx;
     score_metrics_fill(r->score, page);
+    bus_metrics_schemas(r->schemas, page);
 }
 
 static void status(void *ctx, char *out, size_t size)
@@ -186,6 +193,9 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
                                      conf_text(c, "log"), NULL};
         hand_open_for(&r.hand, conf_text(c, "state.dir"), "score", which);
         hand_watch(&r.hand);
+        err = schemas_create(c, progress_now_us, &r.schemas, e);
+    }
+    if (err == ERR_OK) {
         const struct score_conf sc = make_conf(&r, rates);
         err = score_create(&sc, mono_ns, &r.score, e);
     }
@@ -210,6 +220,7 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
     }
     service_free(r.service);
     score_free(r.score);
+    schemas_free(r.schemas);
     hand_close(&r.hand);
     state_folder_leave(&r.folder);
     card_rules_done(&r.cards);

@@ -9,6 +9,7 @@
 #include "daemon/card_guard.h"
 #include "daemon/cmd.h"
 #include "daemon/hand.h"
+#include "daemon/schemas.h"
 #include "daemon/service.h"
 #include "daemon/settings.h"
 #include "daemon/sink.h"
@@ -35,6 +36,7 @@ struct running {
     struct conf *conf;
     struct service *service;
     struct sink *sink;
+    struct schemas *schemas; /* NULL: payments are JSON */
     struct hand hand;
 };
 
@@ -53,6 +55,7 @@ static void fill(void *ctx, struct metrics_page *page)
     snprintf(page->why, sizeof page->why, "%s",
              t.database_up ? "" : "PostgreSQL is away; waiting for it");
     bus_metrics_fill(&t.bus, true, page);
+    bus_metrics_schemas(r->schemas, page);
     metrics_put(page, METRIC_ROWS, (double)t.rows);
     metrics_put(page, METRIC_REJECTED, (double)t.rejected);
     metrics_put(page, METRIC_UNDECODABLE, (double)t.undecodable);
@@ -156,6 +159,10 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
         hand_watch(&r.hand);
         sc.hand = r.hand.page;
         sc.rates = rates;
+        err = schemas_create(c, progress_now_us, &r.schemas, e);
+    }
+    if (err == ERR_OK) {
+        sc.schemas = r.schemas;
         err = sink_create(&sc, &r.sink, e);
     }
     if (err == ERR_OK) {
@@ -171,6 +178,7 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
     }
     service_free(r.service);
     sink_free(r.sink);
+    schemas_free(r.schemas);
     hand_close(&r.hand);
     card_rules_done(&cards);
     rates_free(rates);

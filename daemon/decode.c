@@ -10,24 +10,13 @@
 
 #define SCORE_LIMIT 1e9 /* what a weight, threshold or ratio may be */
 
-#define TX_REQUIRED                                                                                \
-    (MEMBER_BIT(MEMBER_ID) | MEMBER_BIT(MEMBER_TS) | MEMBER_BIT(MEMBER_CARD) |                     \
-     MEMBER_BIT(MEMBER_TYPE) | MEMBER_BIT(MEMBER_AMOUNT) | MEMBER_BIT(MEMBER_CURRENCY))
-#define PLACE_NAMED                                                                                \
-    (MEMBER_BIT(MEMBER_EXPONENT) | MEMBER_BIT(MEMBER_MERCHANT) | MEMBER_BIT(MEMBER_TERMINAL) |     \
-     MEMBER_BIT(MEMBER_MCC) | MEMBER_BIT(MEMBER_COUNTRY) | MEMBER_BIT(MEMBER_DEVICE) |             \
-     MEMBER_BIT(MEMBER_IP))
-#define TX_NAMED                                                                                   \
-    (TX_REQUIRED | PLACE_NAMED | MEMBER_BIT(MEMBER_CHANNEL) | MEMBER_BIT(MEMBER_ENTRY) |           \
-     MEMBER_BIT(MEMBER_LAT) | MEMBER_BIT(MEMBER_LON))
-
 #define LABEL_REQUIRED                                                                             \
     (MEMBER_BIT(MEMBER_SOURCE) | MEMBER_BIT(MEMBER_NUMBER) | MEMBER_BIT(MEMBER_TX) |               \
      MEMBER_BIT(MEMBER_VERDICT) | MEMBER_BIT(MEMBER_TS) | MEMBER_BIT(MEMBER_KNOWN) |               \
      MEMBER_BIT(MEMBER_CARD))
 #define LABEL_NAMED                                                                                \
-    (LABEL_REQUIRED | PLACE_NAMED | MEMBER_BIT(MEMBER_AMOUNT) | MEMBER_BIT(MEMBER_CURRENCY) |      \
-     MEMBER_BIT(MEMBER_AMOUNT_RATIO))
+    (LABEL_REQUIRED | FIELD_PLACE_NAMED | MEMBER_BIT(MEMBER_AMOUNT) |                              \
+     MEMBER_BIT(MEMBER_CURRENCY) | MEMBER_BIT(MEMBER_AMOUNT_RATIO))
 
 #define DECISION_REQUIRED                                                                          \
     (MEMBER_BIT(MEMBER_ID) | MEMBER_BIT(MEMBER_TX) | MEMBER_BIT(MEMBER_TS) |                       \
@@ -120,14 +109,15 @@ static enum dead_reason check_future(struct decoder *d, const char *what, int64_
 }
 
 /* NOLINTNEXTLINE(readability-function-size): a message, its key, its time, two results */
-enum dead_reason decode_tx(struct decoder *d, const char *json, size_t len, const char *key,
+enum dead_reason decode_tx(struct decoder *d, const char *bytes, size_t len, const char *key,
                            size_t key_len, int64_t kafka_timestamp_us, int64_t max_future_us,
                            struct tx *out, struct tx_strings *out_strings)
 {
     struct tx t = {0};
     struct tx_strings s = {0};
     struct slice card;
-    FIELD_TRY(field_begin(d, json, len, TX_NAMED, TX_REQUIRED));
+    FIELD_TRY(d->schemas == NULL ? field_begin(d, bytes, len, FIELD_TX_NAMED, FIELD_TX_REQUIRED)
+                                 : field_begin_framed(d, bytes, len));
     FIELD_TRY(required_id(d, MEMBER_ID, &s.id, &t.id));
     FIELD_TRY(field_time(d, MEMBER_TS, &t.event_us));
     FIELD_TRY(take_payment(d, &t, &s, &card));
@@ -356,8 +346,8 @@ enum dead_reason decode_alert(struct decoder *d, const char *json, size_t len, s
     struct tx t = {0};
     struct tx_strings s = {0};
     struct slice card;
-    FIELD_TRY(
-        field_begin(d, json, len, DECISION_NAMED | TX_NAMED, DECISION_REQUIRED | TX_REQUIRED));
+    FIELD_TRY(field_begin(d, json, len, DECISION_NAMED | FIELD_TX_NAMED,
+                          DECISION_REQUIRED | FIELD_TX_REQUIRED));
     FIELD_TRY(take_decision(d, &decision));
     FIELD_TRY(take_payment(d, &t, &s, &card));
     s.id = decision.tx;

@@ -1,4 +1,4 @@
-/* JSON messages to plain values: simdjson (members.cpp) behind a C interface.
+/* Messages to plain values: JSON (members.h), and payments in other formats too (decode_schemas).
  *
  * Invariants
  *  1. Whatever the bytes, a call ends with a value inside its bounds or with a reason; on a reason
@@ -41,6 +41,8 @@ enum dead_reason {
     DEAD_ANSWER_LOST,      /* repeats a payment whose answer is gone (set by the pipeline) */
     DEAD_CRASH,            /* skipped: it ended the process (set by the worker, never by decode) */
     DEAD_CARD_NUMBER,      /* a full card number where none may be; see card_guard.h */
+    DEAD_SCHEMA,           /* its schema is unknown, or payments cannot be read with it */
+    DEAD_MALFORMED,        /* not what its schema says; no schema's id before it */
     DEAD_REASON_COUNT
 };
 
@@ -65,6 +67,13 @@ struct card_rules;
  * nothing of r.  ERR_NOMEM, ERR_MISMATCH as card_guard_create: nothing changed. */
 FD_MUSTCHECK enum err decode_guard(struct decoder *d, const struct card_rules *r, struct errmsg *e);
 
+struct schemas;
+
+/* From the next message on payments are read with these schemas (schemas.h) instead of as JSON;
+ * labels, decisions and alerts stay JSON.  Borrowed; schemas_ready has said yes to each message
+ * that is read. */
+void decode_schemas(struct decoder *d, const struct schemas *s);
+
 /* The key of what is written about a message with this key: the token where it is hashed, else as
  * it is.  Holds until the decoder's next call. */
 struct slice decode_key(struct decoder *d, const char *key, size_t len);
@@ -73,10 +82,10 @@ struct slice decode_key(struct decoder *d, const char *key, size_t len);
  * Empty after DEAD_NONE.  Holds until the next call. */
 const char *decode_detail(const struct decoder *d);
 
-/* A payment.  Borrows json and key.  key may be NULL: then it is not compared with the card.
+/* A payment.  Borrows bytes and key.  key may be NULL: then it is not compared with the card.
  * An event time above kafka_timestamp_us + max_future_us is DEAD_FUTURE; a negative max_future_us
  * turns that check off (history, files). */
-FD_MUSTCHECK enum dead_reason decode_tx(struct decoder *d, const char *json, size_t len,
+FD_MUSTCHECK enum dead_reason decode_tx(struct decoder *d, const char *bytes, size_t len,
                                         const char *key, size_t key_len, int64_t kafka_timestamp_us,
                                         int64_t max_future_us, struct tx *out,
                                         struct tx_strings *out_strings);

@@ -22,10 +22,10 @@ const char *const FIELD_OUTCOME[FIELD_OUTCOMES] = {"approve", "review", "decline
 const char *dead_reason_name(enum dead_reason r)
 {
     static const char *const NAMES[DEAD_REASON_COUNT] = {
-        "none",       "empty",         "too_large",        "not_utf8",     "not_json",
-        "wrong_type", "missing_field", "duplicate_field",  "out_of_range", "bad_time",
-        "future",     "key_mismatch",  "unknown_currency", "answer_lost",  "crash",
-        "card_number"};
+        "none",        "empty",         "too_large",        "not_utf8",     "not_json",
+        "wrong_type",  "missing_field", "duplicate_field",  "out_of_range", "bad_time",
+        "future",      "key_mismatch",  "unknown_currency", "answer_lost",  "crash",
+        "card_number", "schema",        "malformed"};
     return (unsigned)r < DEAD_REASON_COUNT ? NAMES[r] : "unknown";
 }
 
@@ -38,8 +38,10 @@ enum err decoder_create(const struct rates *rates, size_t message_max, struct de
     }
     struct decoder *d = calloc(1, sizeof *d);
     struct members_reader *reader = members_create(message_max);
-    if (d == NULL || reader == NULL) {
+    char *framed = malloc(message_max); /* untouched, and so no memory, where all is JSON */
+    if (d == NULL || reader == NULL || framed == NULL) {
         free(d);
+        free(framed);
         members_free(reader);
         return err_set(e, ERR_NOMEM, "no memory for a decoder of messages of %zu bytes",
                        message_max);
@@ -47,6 +49,7 @@ enum err decoder_create(const struct rates *rates, size_t message_max, struct de
     d->rates = rates;
     d->message_max = message_max;
     d->reader = reader;
+    d->framed = framed;
     *out = d;
     return ERR_OK;
 }
@@ -55,6 +58,7 @@ void decoder_free(struct decoder *d)
 {
     if (d != NULL) {
         members_free(d->reader);
+        free(d->framed);
         card_guard_free(d->guard);
         free(d);
     }
@@ -69,6 +73,11 @@ enum err decode_guard(struct decoder *d, const struct card_rules *r, struct errm
         d->guard = g;
     }
     return err;
+}
+
+void decode_schemas(struct decoder *d, const struct schemas *s)
+{
+    d->schemas = s;
 }
 
 struct slice decode_key(struct decoder *d, const char *key, size_t len)
@@ -125,8 +134,8 @@ static struct excerpt excerpt(struct slice s)
     return x;
 }
 
-static enum dead_reason explain(struct decoder *d, enum members_error error, enum member m,
-                                const char *text)
+enum dead_reason field_explain(struct decoder *d, enum members_error error, enum member m,
+                               const char *text)
 {
     switch (error) {
     case MEMBERS_OK:
@@ -143,6 +152,31 @@ static enum dead_reason explain(struct decoder *d, enum members_error error, enu
                             MEMBERS_REASONS_MAX);
     case MEMBERS_TOO_LARGE:
         return field_reject(d, DEAD_TOO_LARGE, "the message is above %zu bytes", d->message_max);
+    case MEMBERS_MALFORMED:
+        return field_reject(d, DEAD_MALFORMED, "%s: %s", member_name(m), text);
+    }
+    return DEAD_NONE;
+}
+
+enum dead_reason field_measure(struct decoder *d, const char *bytes, size_t len)
+{
+    d->detail[0] = '\0';
+    if (bytes == NULL || len == 0) {
+        return field_reject(d, DEAD_EMPTY, "the message has no bytes");
+    }
+    if (len > d->message_max) {
+        return field_reject(d, DEAD_TOO_LARGE, "the message of %zu bytes is above %zu", len,
+                            d->message_max);
+    }
+    return DEAD_NONE;
+}
+
+enum dead_reason field_complete(struct decoder *d, uint64_t required)
+{
+    uint64_t missing = required & ~d->m.present;
+    if (missing != 0) {
+        return field_reject(d, DEAD_MISSING_FIELD, "%s is missing",
+                            member_name((enum member)__builtin_ctzll(missing)));
     }
     return DEAD_NONE;
 }
@@ -152,22 +186,10 @@ enum dead_reason field_begin(struct decoder *d, const char *json, size_t len, ui
 {
     enum member about = MEMBER_COUNT;
     const char *text = "";
-    d->detail[0] = '\0';
-    if (json == NULL || len == 0) {
-        return field_reject(d, DEAD_EMPTY, "the message has no bytes");
-    }
-    if (len > d->message_max) {
-        return field_reject(d, DEAD_TOO_LARGE, "the message of %zu bytes is above %zu", len,
-                            d->message_max);
-    }
+    FIELD_TRY(field_measure(d, json, len));
     enum members_error error = members_read(d->reader, json, len, named, &d->m, &about, &text);
-    FIELD_TRY(explain(d, error, about, text));
-    uint64_t missing = required & ~d->m.present;
-    if (missing != 0) {
-        return field_reject(d, DEAD_MISSING_FIELD, "%s is missing",
-                            member_name((enum member)__builtin_ctzll(missing)));
-    }
-    return DEAD_NONE;
+    FIELD_TRY(field_explain(d, error, about, text));
+    return field_complete(d, required);
 }
 
 bool field_has(const struct decoder *d, enum member m)
@@ -320,6 +342,8 @@ enum dead_reason field_time(struct decoder *d, enum member m, int64_t *out_us)
     } else if (v->kind == KIND_INTEGER) {
         bool fits = v->integer >= 0 && v->integer < WIRE_TIME_END_US / 1000;
         us = fits ? v->integer * 1000 : -1;
+    } else if (v->kind == KIND_MICROS) {
+        us = v->integer;
     } else if (v->kind != KIND_HUGE) {
         return wrong_type(d, m, "a time as text or as integer milliseconds");
     }

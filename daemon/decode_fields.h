@@ -8,12 +8,28 @@
 
 #include <stdbool.h>
 
+#include "daemon/avro.h"
 #include "daemon/card_guard.h"
 #include "daemon/decode.h"
 #include "daemon/members.h"
 
+/* Members of a payment: those that must be there, and all. */
+#define FIELD_TX_REQUIRED                                                                          \
+    (MEMBER_BIT(MEMBER_ID) | MEMBER_BIT(MEMBER_TS) | MEMBER_BIT(MEMBER_CARD) |                     \
+     MEMBER_BIT(MEMBER_TYPE) | MEMBER_BIT(MEMBER_AMOUNT) | MEMBER_BIT(MEMBER_CURRENCY))
+#define FIELD_PLACE_NAMED                                                                          \
+    (MEMBER_BIT(MEMBER_EXPONENT) | MEMBER_BIT(MEMBER_MERCHANT) | MEMBER_BIT(MEMBER_TERMINAL) |     \
+     MEMBER_BIT(MEMBER_MCC) | MEMBER_BIT(MEMBER_COUNTRY) | MEMBER_BIT(MEMBER_DEVICE) |             \
+     MEMBER_BIT(MEMBER_IP))
+#define FIELD_TX_NAMED                                                                             \
+    (FIELD_TX_REQUIRED | FIELD_PLACE_NAMED | MEMBER_BIT(MEMBER_CHANNEL) |                          \
+     MEMBER_BIT(MEMBER_ENTRY) | MEMBER_BIT(MEMBER_LAT) | MEMBER_BIT(MEMBER_LON))
+
 struct decoder {
-    const struct rates *rates; /* borrowed */
+    const struct rates *rates;     /* borrowed */
+    const struct schemas *schemas; /* borrowed; NULL: payments are JSON */
+    char *framed;                  /* [message_max] the bytes that slices of a payment point to */
+    char decimal[AVRO_SCRATCH];
     size_t message_max;
     struct members_reader *reader;
     struct card_guard *guard; /* NULL: card numbers pass */
@@ -46,6 +62,16 @@ enum dead_reason field_reject(struct decoder *d, enum dead_reason reason, const 
 /* Reads the message; `required` is a subset of `named`. */
 enum dead_reason field_begin(struct decoder *d, const char *json, size_t len, uint64_t named,
                              uint64_t required);
+
+/* The same of a payment with a schema's id before it (decode_framed.c). */
+enum dead_reason field_begin_framed(struct decoder *d, const char *bytes, size_t len);
+/* What an error of a reader amounts to; text: its words about the member. */
+enum dead_reason field_explain(struct decoder *d, enum members_error error, enum member m,
+                               const char *text);
+/* Whether there is a message of bearable length; empties the detail. */
+enum dead_reason field_measure(struct decoder *d, const char *bytes, size_t len);
+/* Whether all those are there. */
+enum dead_reason field_complete(struct decoder *d, uint64_t required);
 
 bool field_has(const struct decoder *d, enum member m);
 

@@ -11,18 +11,21 @@
 #include "base/timefmt.h"
 #include "daemon/bus.h"
 #include "daemon/card_guard.h"
+#include "daemon/schemas.h"
 #include "daemon/score.h"
 #include "daemon/score_setup.h"
 #include "daemon/settings.h"
 
 #define BEGIN_PATIENCE_US (20 * TIME_S) /* for the brokers to answer at all */
 #define POLL_MS 100
+#define REGISTRY_TRIES 4
 
 struct again {
     const struct conf *conf;
     const struct decision_id *id;
     struct explanation *out;
     struct score *score;
+    struct schemas *schemas; /* NULL: payments are JSON */
     struct bus_events score_events;
     struct bus bus;
     struct bus_message *messages; /* [BUS_POLL_MAX] */
@@ -224,6 +227,23 @@ static enum err look(const struct again *a, int64_t began_us, struct errmsg *e)
 }
 
 /* Executes until the decision is there. */
+/* Somebody waits for the explanation: not for ever. */
+static enum err look_at_registry(const struct again *a, struct errmsg *e)
+{
+    struct schemas_stats t = {0};
+    struct score_stats now = {.schema_waits = false};
+    if (a->schemas != NULL) {
+        schemas_stats(a->schemas, &t);
+        score_stats(a->score, &now);
+    }
+    return t.failures < REGISTRY_TRIES || !now.schema_waits
+               ? ERR_OK
+               : err_set(e, ERR_UNAVAILABLE,
+                         "the schema registry at %s does not say how payments are to be read; "
+                         "`fraudd check` tells more",
+                         conf_text(a->conf, "registry.url"));
+}
+
 static enum err execute(struct again *a, struct errmsg *e)
 {
     const int64_t began_us = progress_now_us();
@@ -231,6 +251,7 @@ static enum err execute(struct again *a, struct errmsg *e)
     while (err == ERR_OK && !a->found) {
         (void)score_turn(a->score);
         err = a->found ? ERR_OK : look(a, began_us, e);
+        err = err == ERR_OK ? look_at_registry(a, e) : err;
     }
     return err;
 }
@@ -312,7 +333,12 @@ enum err explain_again(const struct conf *c, const struct decision_id *id, struc
         err = card_rules_read(c, &cards, e);
     }
     if (err == ERR_OK) {
+        err = schemas_create(c, progress_now_us, &a.schemas, e);
+    }
+    if (err == ERR_OK) {
         struct score_conf sc = score_setup_conf(c, model, rates, &cards, wall_us);
+        sc.schemas = a.schemas;
+        sc.pipeline.schemas = a.schemas;
         sc.warm_us = 0; /* from the journal's beginning */
         sc.watch = &to;
         err = score_create(&sc, NULL, &a.score, e);
@@ -328,6 +354,7 @@ enum err explain_again(const struct conf *c, const struct decision_id *id, struc
         a.bus.close(a.bus.self);
     }
     score_free(a.score);
+    schemas_free(a.schemas);
     card_rules_done(&cards);
     model_free(model);
     rates_free(rates);

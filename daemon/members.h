@@ -1,5 +1,5 @@
-/* The members of one JSON object, found and typed: the seam between simdjson (members.cpp, the only
- * C++ of the program) and the formats (decode*.c).
+/* The members of one message, found and typed: the seam between simdjson (members.cpp), the readers
+ * of Avro (avro.h), and the formats (decode*.c).
  *
  * Invariants
  *  1. After MEMBERS_OK every named member of the object was seen once at most, every string is
@@ -71,13 +71,14 @@ enum member_kind {
     KIND_REAL,    /* has a point or an exponent */
     KIND_HUGE,    /* a number beyond int64_t or double */
     KIND_BOOL,
-    KIND_OTHER /* an object, or an array where none is expected */
+    KIND_MICROS, /* a time, not from JSON */
+    KIND_OTHER   /* an object, or an array where none is expected */
 };
 
 struct member_value {
     enum member_kind kind;
     struct slice text; /* STRING */
-    int64_t integer;   /* INTEGER; BOOL: 0 or 1 */
+    int64_t integer;   /* INTEGER; BOOL: 0 or 1; MICROS: since 1970 */
     double real;       /* REAL: finite */
 };
 
@@ -101,7 +102,8 @@ enum members_error {
     MEMBERS_NOT_UTF8,
     MEMBERS_TWICE,       /* out->present tells nothing; *out_member is there twice */
     MEMBERS_BAD_REASONS, /* "reasons" is not an array of at most 4 {group, weight, text} */
-    MEMBERS_TOO_LARGE
+    MEMBERS_TOO_LARGE,
+    MEMBERS_MALFORMED /* not what its schema says (Avro, Protobuf) */
 };
 
 struct members_reader;

@@ -80,6 +80,9 @@ enum err pipeline_create(const struct pipeline_conf *c, const struct pipeline_ou
     if (err == ERR_OK && p->decoder != NULL && c->cards != NULL) {
         err = decode_guard(p->decoder, c->cards, e);
     }
+    if (err == ERR_OK && p->decoder != NULL) {
+        decode_schemas(p->decoder, c->schemas);
+    }
     if (err == ERR_OK && p->cache_bytes > 0 &&
         (p->orphan = aligned_alloc(CACHE_ALIGN, extra_bytes(p->cache_bytes))) == NULL) {
         err = err_set(e, ERR_NOMEM, "cannot start scoring: no memory");

@@ -39,6 +39,7 @@ struct pipeline_conf {
     const struct model *model;      /* borrowed; NULL: features only (training's replay) */
     const struct rates *rates;      /* borrowed */
     const struct card_rules *cards; /* for the creation; NULL: card numbers pass */
+    const struct schemas *schemas;  /* borrowed; NULL: payments are JSON */
     struct feature_params params;
     struct feat_limits limits;       /* of each lane; card_extra_bytes is filled in */
     struct threshold_conf threshold; /* of each lane */

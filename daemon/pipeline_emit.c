@@ -144,7 +144,9 @@ static const char *detail_of(const struct pipeline *p, enum dead_reason reason)
 {
     return reason == DEAD_CRASH         ? "it ended the process that looked into it"
            : reason == DEAD_ANSWER_LOST ? "the answer that it was to get again is gone"
-                                        : decode_detail(p->decoder);
+           : reason == DEAD_SCHEMA && decode_detail(p->decoder)[0] == '\0'
+               ? "the registry did not know its schema when it was looked at first"
+               : decode_detail(p->decoder);
 }
 
 void pipeline_dead_letter(struct pipeline *p, enum dead_reason reason, const struct bus_message *m)

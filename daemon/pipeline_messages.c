@@ -23,9 +23,10 @@ static enum dead_reason decode_as(struct pipeline *p, const struct bus_message *
         p->counters.diverged += *fate != JOURNAL_DEAD_LETTER && reason != DEAD_NONE;
         return reason;
     }
-    /* readable: so it was dated too far ahead, or refused by a setting that has changed since */
+    /* readable: so it was dated too far ahead, its schema unknown, or refused by a setting that has
+     * changed since */
     reason = decode(p, m, 0, t, strings);
-    return reason != DEAD_NONE ? reason : DEAD_CARD_NUMBER;
+    return reason != DEAD_NONE ? reason : p->conf.schemas != NULL ? DEAD_SCHEMA : DEAD_CARD_NUMBER;
 }
 
 /* Decodes the next few messages and has their cards and places fetched. */

@@ -6,6 +6,7 @@
 
 #include "base/progress.h"
 #include "base/timefmt.h"
+#include "daemon/encode.h"
 
 #define BATCH 64   /* payments that share one batch number of the bus */
 #define NAP_US 250 /* shorter sleeps cost more than they keep */
@@ -22,6 +23,7 @@ struct produce {
     int64_t start_us;      /* monotonic */
     int64_t start_wall_us; /* the same moment since 1970 */
     uint64_t acked_before;
+    char framed[ENCODE_MAX]; /* a payment that is no JSON */
 };
 
 int64_t produce_due(int64_t start_us, double rate, uint64_t i)
@@ -95,9 +97,30 @@ static int64_t await_due(struct produce *p)
     return due_us;
 }
 
+/* The message of a payment; JSON is sent as it came. */
+static enum err make_value(struct produce *p, const struct feed_item *item, struct slice *out,
+                           struct errmsg *e)
+{
+    *out = item->json;
+    if (p->c->format == FORMAT_JSON) {
+        return ERR_OK;
+    }
+    out->at = p->framed;
+    return schemas_write(p->c->format, p->c->schema, &item->tx, &item->strings, p->framed,
+                         sizeof p->framed, &out->len) == ERR_OK
+               ? ERR_OK
+               : err_set(e, ERR_INVALID, "line %" PRIu64 " gives more than %zu bytes",
+                         feed_line(p->feed), sizeof p->framed);
+}
+
 static enum err send_payment(struct produce *p, const struct feed_item *item, struct errmsg *e)
 {
     const struct produce_conf *c = p->c;
+    struct slice value;
+    enum err err = make_value(p, item, &value, e);
+    if (err != ERR_OK) {
+        return err;
+    }
     int64_t due_us = await_due(p);
     if (*p->stop != 0) {
         return ERR_END;
@@ -106,15 +129,15 @@ static enum err send_payment(struct produce *p, const struct feed_item *item, st
                            .partition = -1,
                            .key = item->strings.card.at,
                            .key_len = item->strings.card.len,
-                           .value = item->json.at,
-                           .value_len = item->json.len,
+                           .value = value.at,
+                           .value_len = value.len,
                            .batch = p->stats->sent / BATCH};
     if (c->rate > 0) {
         int64_t late_us = now_us(p) - due_us;
         latency_add(&p->stats->lateness, late_us > 0 ? (uint64_t)late_us * 1000 : 0);
         r.timestamp_us = c->stamp_due ? p->start_wall_us + due_us - p->start_us : 0;
     }
-    enum err err = send(p, &r, e);
+    err = send(p, &r, e);
     p->stats->sent += err == ERR_OK;
     return err;
 }

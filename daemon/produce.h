@@ -17,6 +17,7 @@
 #include "base/latency.h"
 #include "daemon/bus.h"
 #include "daemon/feed.h"
+#include "daemon/schemas.h"
 #include "daemon/verdicts.h"
 
 struct produce_clock {
@@ -27,15 +28,17 @@ struct produce_clock {
 };
 
 struct produce_conf {
-    double rate;       /* payments a second; 0: as fast as they are taken */
-    bool stamp_due;    /* Kafka timestamp: when it was due; else when it is sent */
-    int64_t from_us;   /* payments before it are not sent, labels known before it neither */
-    int64_t to_us;     /* payments from it on are not read; INT64_MAX: no end */
-    uint64_t limit;    /* payments to send at most; 0: all */
-    uint64_t expected; /* payments of the file, for the time left; 0: not known */
-    bool share_known;  /* the file's share read tells the time left */
-    int64_t future_us; /* a payment dated later than this after now is refused */
-    const char *job;   /* for the progress line */
+    double rate;             /* payments a second; 0: as fast as they are taken */
+    bool stamp_due;          /* Kafka timestamp: when it was due; else when it is sent */
+    int64_t from_us;         /* payments before it are not sent, labels known before it neither */
+    int64_t to_us;           /* payments from it on are not read; INT64_MAX: no end */
+    uint64_t limit;          /* payments to send at most; 0: all */
+    uint64_t expected;       /* payments of the file, for the time left; 0: not known */
+    bool share_known;        /* the file's share read tells the time left */
+    int64_t future_us;       /* a payment dated later than this after now is refused */
+    const char *job;         /* for the progress line */
+    enum wire_format format; /* of the payments sent; not JSON: with this schema's id */
+    uint32_t schema;
     struct produce_clock clock;
 };
 

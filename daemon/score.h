@@ -46,6 +46,7 @@ struct score_conf {
     int64_t (*wall_us)(void);     /* Unix time, for warm_us and latencies; NULL: neither */
     int64_t (*now_us)(void);      /* monotonic; NULL: the system's */
     struct journal_writer writer; /* this process's name in the journal; zero: drawn at random */
+    struct schemas *schemas;      /* as in pipeline (borrowed); NULL: payments are JSON */
     struct hand_page *hand;       /* notes of what is in hand (borrowed); NULL: none outlive it */
     /* Not NULL: nothing is written, neither claims nor entries; what is recorded is executed, and
      * what would be sent goes here (borrowed). */
@@ -75,8 +76,9 @@ struct score_stats {
     int64_t cards, places, state_bytes;
     uint64_t late, cards_evicted, places_evicted, labels_waiting;
     int partitions;
-    bool ready;   /* labels read, every partition owned and past its committed offset */
-    char why[96]; /* what it waits for, where it is not */
+    bool schema_waits; /* what is recorded waits for the schema registry */
+    bool ready;        /* labels read, every partition owned and past its committed offset */
+    char why[96];      /* what it waits for, where it is not */
 };
 
 /* What one partition shows. */

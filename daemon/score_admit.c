@@ -68,7 +68,8 @@ static bool has_messages(struct score *s, int32_t partition)
     }
     /* a claim may be older than the log: what is gone is absent */
     score_read_from(s, partition, next > o->low ? next : o->low);
-    return o->inbox.count > 0;
+    const struct bus_message *m = NULL;
+    return inbox_head(&o->inbox, &m) > 0 && score_readable(s, m, false);
 }
 
 static enum journal_fate look_at(struct score *s, const struct owned *o,
@@ -89,7 +90,7 @@ static void add_part(struct score *s, int32_t partition, size_t max)
     struct inbox_at at = {0};
     const struct bus_message *m = inbox_next(&o->inbox, &at);
     journal_part(s->writing, partition, s->order->turns[partition].next);
-    for (size_t i = 0; i < max && m != NULL; i++) {
+    for (size_t i = 0; i < max && m != NULL && score_readable(s, m, false); i++) {
         struct tx t;
         enum journal_fate fate = look_at(s, o, m, &t);
         if (!journal_add(s->writing, m->offset, fate, fate == JOURNAL_DECIDED ? &t : NULL)) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "daemon/schemas.h"
 #include "daemon/score_private.h"
 
 #define EXECUTE_MAX 512 /* messages handed to the pipeline at once */
@@ -130,6 +131,12 @@ void score_read_from(struct score *s, int32_t partition, int64_t offset)
     o->from = o->read = offset;
 }
 
+bool score_readable(struct score *s, const struct bus_message *m, bool decided)
+{
+    return s->conf.schemas == NULL ||
+           schemas_ready(s->conf.schemas, m->value, m->value_len, decided);
+}
+
 /* ---- one part ---- */
 
 static enum journal_fate fate_here(struct score *s, const struct journal_part *part)
@@ -232,7 +239,8 @@ static void pass_missing(struct score *s, const struct journal_part *part, int64
     }
 }
 
-/* Whether a message is the next one, has a fate, and does not end whoever looks into it. */
+/* Whether a message is the next one, has a fate, does not end whoever looks into it, and can be
+ * read. */
 static bool is_next(struct score *s, const struct journal_part *part, const struct bus_message *m,
                     uint8_t *fate)
 {
@@ -241,8 +249,14 @@ static bool is_next(struct score *s, const struct journal_part *part, const stru
         return false;
     }
     *fate = (uint8_t)fate_here(s, part);
-    return *fate != JOURNAL_ABSENT &&
-           !score_crashed(s, m->topic, m->partition, m->offset, HAND_LOOK);
+    if (*fate == JOURNAL_ABSENT || score_crashed(s, m->topic, m->partition, m->offset, HAND_LOOK)) {
+        return false;
+    }
+    /* what is known to be no payment waits only where its dead letter must say why */
+    const bool dead = *fate == JOURNAL_DEAD_LETTER;
+    const bool told = s->conf.watch == NULL && m->offset >= s->owned[part->partition].emit_from;
+    s->schema_waits = !score_readable(s, m, !dead) && (!dead || told);
+    return !s->schema_waits;
 }
 
 /* A message that its writer did not see, or that is passed by all. */
@@ -274,6 +288,7 @@ static bool run_part(struct score *s, const struct journal_part *part)
     while (a->offset <= part->last) {
         size_t n = inbox_head(&o->inbox, &m);
         size_t k = 0;
+        s->schema_waits = false;
         if (n == 0) {
             return false;
         }
@@ -283,6 +298,8 @@ static bool run_part(struct score *s, const struct journal_part *part)
         if (k > 0) {
             execute(s, o, m, fates, k);
             inbox_take(&o->inbox, k);
+        } else if (s->schema_waits) {
+            return false;
         } else if (m->offset == a->offset) {
             pass_one(s, o, part, m);
             inbox_take(&o->inbox, 1);
@@ -368,7 +385,7 @@ static bool apply_part(struct score *s, const struct journal_part *part,
 bool score_waits_for(const struct score *s, int32_t partition)
 {
     const struct applying *a = &s->applying;
-    return a->begun && a->part < s->entry->part_count &&
+    return a->begun && !s->schema_waits && a->part < s->entry->part_count &&
            s->entry->parts[a->part].partition == partition;
 }
 

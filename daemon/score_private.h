@@ -110,8 +110,9 @@ struct score {
     size_t under_way;                  /* entries of ours not read back yet */
     uint64_t sent_ns;                  /* of the latest of them */
     bool journal_begun, journal_paused, labels_paused;
-    bool rebuild;  /* partitions came: everything is learnt again */
-    bool from_low; /* ... from the journal's beginning */
+    bool schema_waits; /* the entry being applied, for the registry */
+    bool rebuild;      /* partitions came: everything is learnt again */
+    bool from_low;     /* ... from the journal's beginning */
 
     struct hand_page *hand, own_hand; /* the caller's, or our own */
     struct crash *crash;              /* [crash_room] rising: messages that are passed */
@@ -200,6 +201,9 @@ bool score_crash_waits(struct score *s);
 bool score_is_mine(const struct score *s, enum bus_topic topic, int32_t partition, int64_t offset);
 /* Makes a dead letter of a message that is passed. */
 void score_refuse_crashed(struct score *s, const struct bus_message *m);
+
+/* Whether a message can be read: see schemas_ready. */
+bool score_readable(struct score *s, const struct bus_message *m, bool decided);
 
 /* score_admit.c */
 /* Writes a claim or batch where there is reason to and none is under way. */

@@ -67,6 +67,7 @@ void score_stats(const struct score *s, struct score_stats *out)
     *out = s->stats;
     out->pipeline = *pipeline_counters(s->pipeline);
     s->bus.counters(s->bus.self, &out->bus);
+    out->schema_waits = s->schema_waits;
     judge_ready(s, out);
     out->journal_next = s->order->position;
     if (s->world != NULL) {

@@ -10,6 +10,7 @@
 #include "daemon/cmd.h"
 #include "daemon/http.h"
 #include "daemon/outcomes.h"
+#include "daemon/schemas.h"
 #include "daemon/update.h"
 #include "daemon/wire.h"
 
@@ -40,6 +41,15 @@ const struct conf_option SETTINGS[] = {
      "the order of everything that decisions depend on; one partition"},
     {"topics.alerts", CONF_TEXT, 0, "alerts", 0, 0, "decisions to review or declined"},
     {"topics.dead-letters", CONF_TEXT, 0, "dead-letters", 0, 0, "input that cannot be scored"},
+    {"transactions.format", CONF_TEXT, 0, "json", 0, 0,
+     "json, or avro: with a schema's id before each payment (etc/wire/README.md)"},
+    {"registry.url", CONF_TEXT, 0, "http://127.0.0.1:8081", 0, 0,
+     "address of the schema registry, as Confluent's clients take it (Apicurio: with "
+     "/apis/ccompat/v7)"},
+    {"registry.user-file", CONF_TEXT, 0, NULL, 0, 0,
+     "file with one line user:password for the registry, readable by the daemon's user alone"},
+    {"registry.ca-file", CONF_TEXT, 0, NULL, 0, 0,
+     "certificates that the registry's is checked against, in PEM; unset: the system's"},
     {"alert.budget", CONF_INT, CONF_RELOAD, "100", 0, 1e7, "alerts a day that analysts can work"},
     {"alert.day-offset", CONF_DURATION, 0, "0", 0, 86399,
      "when the analysts' day begins, after midnight UTC"},
@@ -278,6 +288,29 @@ static enum err check_cards(struct look *l)
     return err == ERR_OK ? ERR_OK : refuse(l, bad, "%s", e.text);
 }
 
+static enum err check_formats(struct look *l)
+{
+    const char *format = conf_text(l->c, "transactions.format");
+    const char *url = conf_text(l->c, "registry.url");
+    enum wire_format f = FORMAT_JSON;
+    if (!schemas_format(format, &f)) {
+        return refuse(l, "transactions.format",
+                      "transactions.format = \"%s\" is not allowed; give json or avro", format);
+    }
+    const char *host = strstr(url, "://");
+    const bool http = strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0;
+    if (!http || strcspn(host + 3, " /?#") == 0) {
+        return refuse(l, "registry.url",
+                      "registry.url = \"%s\" is no address such as https://registry:8081", url);
+    }
+    if (strpbrk(url, "@?# ") != NULL) {
+        return refuse(l, "registry.url",
+                      "registry.url holds one of @ ? # or a space; a password belongs in the file "
+                      "of registry.user-file");
+    }
+    return ERR_OK;
+}
+
 enum err settings_check(const struct conf *c, const char **out_bad, struct errmsg *e)
 {
     struct look l = {.c = c, .e = e};
@@ -293,6 +326,9 @@ enum err settings_check(const struct conf *c, const char **out_bad, struct errms
     }
     if (err == ERR_OK) {
         err = check_cards(&l);
+    }
+    if (err == ERR_OK) {
+        err = check_formats(&l);
     }
     if (err != ERR_OK && out_bad != NULL) {
         *out_bad = l.bad;

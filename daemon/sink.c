@@ -14,6 +14,7 @@
 #include "daemon/decode.h"
 #include "daemon/encode.h"
 #include "daemon/outbox.h"
+#include "daemon/schemas.h"
 #include "daemon/sink_lines.h"
 #include "daemon/upkeep.h"
 #include "storage/migrate.h"
@@ -69,6 +70,9 @@ enum err sink_create(const struct sink_conf *c, struct sink **out, struct errmsg
     err = decoder_create(c->rates, WIRE_MESSAGE_MAX, &s->decoder, e);
     if (err == ERR_OK && c->cards != NULL) {
         err = decode_guard(s->decoder, c->cards, e);
+    }
+    if (err == ERR_OK) {
+        decode_schemas(s->decoder, c->schemas);
     }
     if (err == ERR_OK) {
         err = db_open(c->conninfo, &s->db, e);
@@ -295,6 +299,18 @@ static bool pass_condemned(struct sink *s, const struct bus_message *m)
     return true;
 }
 
+/* Whether a payment can be read; `wait`: until it can or we are told to give up. */
+static bool readable(struct sink *s, const struct bus_message *m, bool wait)
+{
+    while (s->conf.schemas != NULL && m->topic == TOPIC_TRANSACTIONS &&
+           !schemas_ready(s->conf.schemas, m->value, m->value_len, false)) {
+        if (!wait || !pause_ms(s, 50)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void note_next(struct sink *s, const struct bus_message *m)
 {
     if (m->partition < PARTITIONS_MAX) {
@@ -311,6 +327,9 @@ static size_t make_rows(struct sink *s, size_t from, size_t n, size_t *out_rows)
     s->lines_len = 0;
     for (; i < n && s->lines_len + LINE_MAX_BYTES <= LINES_BYTES; i++) {
         const struct bus_message *m = &s->messages[i];
+        if (!readable(s, m, i == from)) {
+            break; /* what was made so far is written meanwhile */
+        }
         note_next(s, m);
         if (pass_condemned(s, m)) {
             i++;

@@ -22,6 +22,7 @@ struct sink_conf {
     const char *conninfo; /* borrowed */
     const struct rates *rates;
     const struct card_rules *cards; /* for the creation; NULL: card numbers pass */
+    struct schemas *schemas;        /* borrowed; NULL: payments are JSON */
     const char *topic_name[TOPIC_COUNT];
     struct slice log;
     int64_t max_future_us; /* as `score` has it: what is later is a dead letter and no history */
@@ -47,8 +48,8 @@ FD_MUSTCHECK enum err sink_create(const struct sink_conf *c, struct sink **out, 
 struct bus_events sink_events(struct sink *s);
 void sink_attach(struct sink *s, struct bus bus);
 
-/* Reads what is there and writes it.  Returns the rows written.  A database that is away is waited
- * for inside (backing off), until go_on says no. */
+/* Reads what is there and writes it.  Returns the rows written.  A database or schema registry
+ * that is away is waited for inside (backing off), until go_on says no. */
 size_t sink_turn(struct sink *s);
 /* Whether the bus told of a fatal trouble or a refusal: end. */
 bool sink_failed(const struct sink *s);

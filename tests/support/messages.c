@@ -161,6 +161,8 @@ static const char *bad_text(enum dead_reason reason)
     case DEAD_ANSWER_LOST:
     case DEAD_CRASH:
     case DEAD_CARD_NUMBER:
+    case DEAD_SCHEMA:
+    case DEAD_MALFORMED:
     case DEAD_REASON_COUNT:
         break;
     }
