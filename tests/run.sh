@@ -1,18 +1,20 @@
 #!/bin/bash
-# Runs test programs and scripts and counts what passed.
+# Runs test programs and scripts, as many at a time as there are cores, and counts what passed.
 #   run.sh programs PROGRAM...   cmocka programs; a .sh or .py counts as one test
 #   run.sh all                   what `make test` runs: unit, integration, sanitizer build
 # The last line says "N passed, N failed"; exit status 1 if anything failed.
 set -u
 cd "$(dirname "$0")/.." || exit 2
-passed=0
-failed=0
+lanes=${TEST_LANES:-$(nproc)}
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+trap 'trap - TERM; kill 0' INT TERM # lanes end with us
 
-run_one() { # run_one PROGRAM: adds to passed and failed
+run_one() { # run_one PROGRAM: a line "PASSED FAILED" more in results
     local log name status good bad began=$SECONDS
     name=$(basename "$1")
     log=$(mktemp)
-    env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1 CMOCKA_MESSAGE_OUTPUT=stdout "$1" >"$log" 2>&1
+    env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1 CMOCKA_MESSAGE_OUTPUT=stdout "$1" >"$log" 2>&1 7<&-
     status=$?
     if [[ $1 == *.sh || $1 == *.py ]]; then
         good=$((status == 0)); bad=$((status != 0))
@@ -24,29 +26,54 @@ run_one() { # run_one PROGRAM: adds to passed and failed
         [ "$status" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
         [ "$status" -ne 0 ] || [ "$good" -gt 0 ] || { bad=1; echo "$name ran no test"; }
     fi
-    passed=$((passed + good))
-    failed=$((failed + bad))
-    if [ "$bad" -gt 0 ]; then
-        cat "$log"
-        echo "$name: FAILED (exit status $status)"
-    else
-        echo "$name: $good passed ($((SECONDS - began)) s)"
-    fi
+    { flock 9
+      echo "$good $bad" >&9
+      if [ "$bad" -gt 0 ]; then
+          cat "$log"
+          echo "$name: FAILED (exit status $status)"
+      else
+          echo "$name: $good passed ($((SECONDS - began)) s)"
+      fi; } 9>>"$results/counts"
     rm -f "$log"
 }
 
-run_list() {
-    for program in "$@"; do
+# What is left is taken by whichever lane is free; reading is one lane's at a time.
+next() {
+    local program
+    { flock 8
+      read -r program <&7; } 8>>"$results/turn" && echo "$program"
+}
+
+lane() {
+    local program
+    while program=$(next); do
         run_one "$program"
     done
 }
 
-# Integration tests share one broker: starting it takes longer than most of them.
-run_integration() {
+# A broker a lane: starting one takes longer than most tests, and some stop theirs for a while.
+lane_with_broker() {
     . tests/integration/servers.sh
     servers_kafka || echo "no broker: each test tries to start its own"
-    run_list "$@"
+    lane
     servers_stop
+}
+
+run_lanes() { # run_lanes FUNCTION PROGRAM..
+    local run=$1
+    shift
+    for _ in $(seq "$lanes"); do
+        "$run" &
+    done 7< <(printf '%s\n' "$@")
+    wait
+}
+
+run_list() {
+    run_lanes lane "$@"
+}
+
+run_integration() {
+    run_lanes lane_with_broker "$@"
 }
 
 built() { # built VARIANT TARGET-VARIABLE-DIRECTORY: the programs of that build
@@ -79,5 +106,5 @@ all)
     exit 64
     ;;
 esac
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+awk '{ passed += $1; failed += $2 } END { print passed + 0 " passed, " failed + 0 " failed"; exit failed > 0 || NR == 0 }' \
+    "$results/counts"

@@ -68,7 +68,7 @@ END
     i=0
     until grep -q 'Kafka Server started' "$home/broker.log"; do
         i=$((i + 1))
-        [ $i -lt 300 ] && kill -0 "$(cat "$home/pid")" 2>/dev/null || { tail -20 "$home/broker.log" >&2; exit 1; }
+        [ $i -lt 900 ] && kill -0 "$(cat "$home/pid")" 2>/dev/null || { tail -20 "$home/broker.log" >&2; exit 1; }
         sleep 0.2
     done
     echo "127.0.0.1:$port"

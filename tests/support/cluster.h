@@ -1,6 +1,6 @@
-/* A real Kafka for tests in C: the broker that TEST_BROKERS names (tests/run.sh starts one
- * for all), or one of our own through tests/kafka/kafka.sh.  Programs run from the repository's
- * root.  Failures end the test by cmocka's fail(). */
+/* A real Kafka for tests in C: the broker that TEST_BROKERS names (tests/run.sh starts one a lane,
+ * shared by its tests), or one of our own through tests/kafka/kafka.sh.  Programs run from the
+ * repository's root.  Failures end the test by cmocka's fail(). */
 #ifndef FD_TESTS_SUPPORT_CLUSTER_H
 #define FD_TESTS_SUPPORT_CLUSTER_H
 
