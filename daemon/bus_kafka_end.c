@@ -21,12 +21,17 @@ struct leaver {
     rd_kafka_queue_t *queue; /* of a consumer that leaves its group, or NULL */
 };
 
-/* Leaves the group.  Destroying a handle that is in the middle of it makes the library spin. */
+/* Leaves the group.  The partitions' going away comes as an event, not to the callback, and the
+ * group is left only once it is answered: else the others wait until the session is over.
+ * Destroying a handle that is in the middle of it makes the library spin. */
 static void leave(const struct leaver *l)
 {
     while (!rd_kafka_consumer_closed(l->rk)) {
         rd_kafka_event_t *ev = rd_kafka_queue_poll(l->queue, 20); /* callbacks run inside */
         if (ev != NULL) {
+            if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_REBALANCE) {
+                (void)rd_kafka_assign(l->rk, NULL);
+            }
             rd_kafka_event_destroy(ev);
         }
     }

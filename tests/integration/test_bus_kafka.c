@@ -112,16 +112,21 @@ static struct user *make_user(void)
     return u;
 }
 
-/* A member of a group that shares `topic`. */
-static struct user *member(const char *topic, const char *group)
+/* A member of a group that shares `topic`.  settings: {name, value, .., NULL} or NULL. */
+static struct user *member_set(const char *topic, const char *group, const char *const *settings)
 {
     struct user *u = make_user();
     const struct bus_plan plan = {.client = "test",
                                   .group = group,
                                   .group_topic = {[TOPIC_TRANSACTIONS] = true},
                                   .topic_name = {[TOPIC_TRANSACTIONS] = topic}};
-    open_bus(u, &plan, NULL);
+    open_bus(u, &plan, settings);
     return u;
+}
+
+static struct user *member(const char *topic, const char *group)
+{
+    return member_set(topic, group, NULL);
 }
 
 static struct user *writer(const char *topic)
@@ -260,20 +265,22 @@ static int stop(void **state)
 
 static void test_group_shares_and_hands_over(void **state)
 {
+    /* twice the patience: one that is closed leaves the group, it is not waited for */
+    static const char *const LONG[] = {"kafka.session.timeout.ms", "120000", NULL};
     char topic[96];
     char group[96];
     (void)state;
     cluster_topic(&cluster, cluster_name(topic, "group"), PARTITIONS, NULL);
     cluster_name(group, "group-g");
     fill(topic, 0, 400);
-    struct user *a = member(topic, group);
+    struct user *a = member_set(topic, group, LONG);
     a->commit_on_revoke = true;
     UNTIL(a, NOBODY, a->taken == 400);
     assert_int_equal(owned(a), PARTITIONS);
     assert_int_equal(a->committed[0], -1);
     assert_int_equal(a->high[0], 100);
 
-    struct user *b = member(topic, group);
+    struct user *b = member_set(topic, group, LONG);
     b->commit_on_revoke = true;
     UNTIL(a, b, owned(a) == 2 && owned(b) == 2);
     for (int p = 0; p < PARTITIONS; p++) { /* they go on where the other committed */
