@@ -24,6 +24,7 @@
 /* a COPY line of the largest message, every byte escaped, and the message without card numbers */
 #define LINE_MAX_BYTES (3 * WIRE_MESSAGE_MAX + 4096)
 #define LINES_BYTES ((size_t)16 << 20)
+#define RETRY_MS_MAX 1600 /* between attempts: rows are written again soon after the return */
 
 struct sink {
     struct sink_conf conf;
@@ -142,7 +143,7 @@ static void reconnect(struct sink *s)
         if (!pause_ms(s, wait_ms)) {
             return;
         }
-        wait_ms = wait_ms < 6400 ? wait_ms * 2 : 6400;
+        wait_ms = wait_ms < RETRY_MS_MAX ? wait_ms * 2 : RETRY_MS_MAX;
     }
 }
 
@@ -397,7 +398,7 @@ static void write_rows(struct sink *s, size_t rows)
         if (!pause_ms(s, wait_ms)) {
             return;
         }
-        wait_ms = wait_ms < 6400 ? wait_ms * 2 : 6400;
+        wait_ms = wait_ms < RETRY_MS_MAX ? wait_ms * 2 : RETRY_MS_MAX;
         reconnect(s);
     }
     if (s->passes) {
