@@ -82,7 +82,7 @@ endif
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all chaos build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e torture bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-steps bench-streams bench-train bench-weekly bench-gate asan tsan coverage \
+.PHONY: all chaos build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e torture outages bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-steps bench-streams bench-train bench-weekly bench-gate asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format man completion install deb deb-check deb-try clean
 .SECONDARY:
 
@@ -204,11 +204,13 @@ bench-train: $(B)/fraudd $(B)/tests/bench/bench_train  ## training speed beside 
 	@tests/bench/train_speed.sh "$(DATA)" $(TRAIN)
 bench-steps: $(B)/fraudd $(B)/tests/bench/bench_train $(B)/tests/bench/bench_model  ## one step beside trees and ONNX Runtime: DATA=FILE
 	@tests/bench/step_peers.sh "$(DATA)" $(STEPS)
-$(B)/tests/bench/kafka_times: %: %.o $(SUPPORT) $(B)/libfraud.a
+$(B)/tests/bench/kafka_times $(B)/tests/bench/decided_once: %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(call say,LD,$@)
 	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
 bench-kafka: $(B)/fraudd $(B)/tests/bench/kafka_times  ## latency, throughput and idle CPU with a real Kafka and PostgreSQL
 	tests/bench/kafka.sh
+outages: $(B)/fraudd $(B)/tests/bench/decided_once  ## Kafka, PostgreSQL and the disk away under load: nothing lost, nothing doubled [OUTAGES="kafka-60 kafka-420 postgres-60 disk-full-60"]
+	tests/bench/outages.sh $(OUTAGES)
 # TSan runs unit tests only: it cannot follow the threads librdkafka makes.
 asan tsan coverage:                     ## unit tests of that build
 	@$(MAKE) --no-print-directory V=$@ unit

@@ -4,6 +4,8 @@
 #   . tests/integration/servers.sh
 #   servers_kafka                 sets BROKERS; starts a broker unless TEST_BROKERS names one
 #   servers_postgres              sets DATABASE; starts a server unless TEST_DATABASE names one
+#   servers_kafka_kill, servers_kafka_up; servers_postgres_kill, servers_postgres_up
+#                                 ends a server that this shell started at once; starts it again
 #   servers_topic NAME PARTITIONS [SETTING=VALUE..]
 #   servers_lag GROUP             messages that a consumer group has not committed
 #   servers_sql SQL               one value
@@ -18,6 +20,7 @@ SERVERS_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 SERVERS_KAFKA_HOME=
 SERVERS_POSTGRES=
 SERVERS_POSTGRES_BIN=
+SERVERS_POSTGRES_PORT=
 
 SERVERS_SCRATCH=
 
@@ -69,6 +72,15 @@ servers_kafka() {
     export TEST_BROKERS=$BROKERS TEST_KAFKA_HOME=$SERVERS_KAFKA_HOME
 }
 
+servers_kafka_kill() {
+    kill -9 "$(cat "$SERVERS_KAFKA_HOME/pid")"
+    KAFKA_HOME=$SERVERS_KAFKA_HOME "$SERVERS_ROOT/tests/kafka/kafka.sh" stop
+}
+
+servers_kafka_up() {
+    KAFKA_HOME=$SERVERS_KAFKA_HOME "$SERVERS_ROOT/tests/kafka/kafka.sh" start "${BROKERS##*:}" >/dev/null
+}
+
 servers_as_postgres() { # PostgreSQL refuses to run as root
     if [ "$(id -u)" -eq 0 ]; then
         (cd "$SERVERS_POSTGRES" && setpriv --reuid=postgres --regid=postgres --clear-groups "$@")
@@ -87,17 +99,29 @@ servers_postgres() {
     trap 'exit 130' INT TERM
     [ "$(id -u)" -ne 0 ] || chown postgres "$SERVERS_POSTGRES"
     port=$(servers_free_port)
+    SERVERS_POSTGRES_PORT=$port
     servers_as_postgres "$SERVERS_POSTGRES_BIN/initdb" -D "$SERVERS_POSTGRES/data" --auth=trust \
         --username=fraudd --encoding=UTF8 --locale=C --no-sync >"$SERVERS_POSTGRES/initdb.log" 2>&1 &&
-        servers_as_postgres "$SERVERS_POSTGRES_BIN/pg_ctl" start -w -s -D "$SERVERS_POSTGRES/data" \
-            -l "$SERVERS_POSTGRES/data/server.log" -o "-c listen_addresses=127.0.0.1 -c port=$port \
-            -c unix_socket_directories= -c fsync=off -c synchronous_commit=off \
-            -c full_page_writes=off -c max_wal_size=4GB" || {
+        servers_postgres_up || {
         cat "$SERVERS_POSTGRES/initdb.log" "$SERVERS_POSTGRES/data/server.log" >&2
         return 1
     }
     DATABASE="host=127.0.0.1 port=$port user=fraudd dbname=postgres"
     export TEST_DATABASE=$DATABASE
+}
+
+# Nothing is asked of the disk, so what is committed outlives the server, not the machine.  Without
+# SERVERS_POSTGRES_COMMITS=on not even the server: the last half second may be gone after a kill.
+servers_postgres_up() {
+    servers_as_postgres "$SERVERS_POSTGRES_BIN/pg_ctl" start -w -s -D "$SERVERS_POSTGRES/data" \
+        -l "$SERVERS_POSTGRES/data/server.log" -o "-c listen_addresses=127.0.0.1 \
+        -c port=$SERVERS_POSTGRES_PORT -c unix_socket_directories= -c fsync=off \
+        -c synchronous_commit=${SERVERS_POSTGRES_COMMITS:-off} -c full_page_writes=off \
+        -c max_wal_size=4GB"
+}
+
+servers_postgres_kill() {
+    servers_as_postgres "$SERVERS_POSTGRES_BIN/pg_ctl" stop -s -w -m immediate -D "$SERVERS_POSTGRES/data"
 }
 
 servers_tool() { # servers_tool CLASS ARGS..: one of Kafka's command-line classes
@@ -135,8 +159,7 @@ servers_stop() {
     fi
     if [ -n "$SERVERS_POSTGRES" ]; then
         [ ! -f "$SERVERS_POSTGRES/data/postmaster.pid" ] ||
-            servers_as_postgres "$SERVERS_POSTGRES_BIN/pg_ctl" stop -s -w -m immediate \
-                -D "$SERVERS_POSTGRES/data"
+            servers_postgres_kill
         rm -rf "$SERVERS_POSTGRES"
         unset TEST_DATABASE
         SERVERS_POSTGRES=
