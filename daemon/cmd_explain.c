@@ -26,7 +26,8 @@ static const struct verb VERB = {
     "score, threshold, reasons and model.  It compares them with the decision that was sent and\n"
     "with what PostgreSQL holds.  Where the logs do not reach back, it prints what is stored: the\n"
     "columns of every alert and of a sample of the others (explain.sample).  It says which of the\n"
-    "two it used.  Settings and model file as `score` has them; nothing is written anywhere.\n"
+    "two it used.  Settings and models are those that the notices tell; nothing is written "
+    "anywhere.\n"
     "Exit code 1: something differs.",
     "fraudd explain --config /etc/fraudd/fraudd.conf --decision transactions-1/3/918273"};
 
@@ -87,6 +88,13 @@ static void print_decision(const struct explanation *x)
         print_line("would", "%s", decision_outcome_name(d->would));
     }
     print_line("model", "%.*s", (int)d->model.len, d->model.at);
+    if (x->settings_notice >= 0) {
+        print_line("settings", "%016" PRIx64 ", told by notice %" PRId64, x->settings_hash,
+                   x->settings_notice);
+    } else {
+        print_line("settings", "%016" PRIx64 ", those given: no notice tells any",
+                   x->settings_hash);
+    }
     print_line("schema", "%016" PRIx64, d->schema_hash);
     print_line("revision", "%" PRIu32, d->revision);
     print_line("amount_ratio", "%.9g", (double)d->amount_ratio);

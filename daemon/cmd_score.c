@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/timefmt.h"
@@ -29,7 +30,8 @@ static const struct verb VERB = {
     "Reads transactions from Kafka, scores each and writes a decision for each, alerts for the\n"
     "suspicious ones and dead letters for what cannot be read.  SIGTERM finishes the batch, "
     "commits\n"
-    "and ends within 5 s.  SIGHUP reads the settings again.",
+    "and ends within 5 s.  SIGHUP reads the settings again: those that change decisions go to all\n"
+    "processes by the notices topic.",
     "fraudd score --brokers localhost:9092 --model model.fraudd --partitions 8"};
 
 struct running {
@@ -37,7 +39,9 @@ struct running {
     struct service *service;
     struct score *score;
     struct model *model; /* of the file; a notice may have put another in its place */
-    uint64_t model_hash; /* of the file's bytes that were used last */
+    uint8_t *model_bytes;
+    size_t model_len;
+    uint64_t model_seen; /* hash of the file's bytes at the last look */
     struct card_rules cards;
     struct schemas *schemas; /* NULL: payments are JSON */
     struct hand hand;
@@ -60,11 +64,13 @@ static int64_t wall_us(void)
 
 static enum err load_model(struct running *r, struct errmsg *e)
 {
-    enum err err = score_setup_model(r->conf, &r->model, e);
-    if (err == ERR_OK) {
-        r->model_hash = model_hash(r->model);
+    enum err err = score_setup_model_bytes(r->conf, &r->model_bytes, &r->model_len, e);
+    if (err != ERR_OK) {
+        return err;
     }
-    return err;
+    r->model_seen = hash_id(r->model_bytes, r->model_len);
+    err = model_load(r->model_bytes, r->model_len, &r->model, e);
+    return err == ERR_OK ? err : err_prefix(e, err, "model %s", conf_text(r->conf, "model"));
 }
 
 static bool wait_on(void *ctx)
@@ -79,6 +85,8 @@ static struct score_conf make_conf(struct running *r, const struct rates *rates)
     s.hand = r->hand.page;
     s.schemas = r->schemas;
     s.pipeline.schemas = r->schemas;
+    s.model_bytes = r->model_bytes;
+    s.model_len = r->model_len;
     s.go_on = wait_on;
     s.ctx = r;
     return s;
@@ -106,35 +114,24 @@ static void status(void *ctx, char *out, size_t size)
              t.warmed, t.followed, t.journal_next, t.bus.queued, t.cards, t.state_bytes);
 }
 
-/* SIGHUP: the model's file where its bytes have changed, then the bounds. */
+/* SIGHUP: what decisions depend on is told to all processes and comes back by the notices; the
+ * model's file only where its bytes are others than at the last look, so that a reload for another
+ * reason does not take a promoted model back. */
 static enum err apply(void *ctx, const struct conf *c, struct errmsg *e)
 {
     struct running *r = ctx;
     uint8_t *bytes = NULL;
     size_t len = 0;
-    struct model *m = NULL;
-    const struct threshold_conf rules = score_setup_rules(c);
-    struct threshold *trial = malloc(sizeof *trial);
-    enum err err = trial == NULL ? err_set(e, ERR_NOMEM, "cannot reload: no memory")
-                                 : threshold_init(trial, &rules, e);
-    free(trial);
-    if (err == ERR_OK) {
-        err = score_setup_model_bytes(c, &bytes, &len, e);
-    }
-    if (err == ERR_OK) {
-        err = model_load(bytes, len, &m, e);
-    }
-    if (err == ERR_OK && model_hash(m) != r->model_hash) {
-        err = score_use_model(r->score, bytes, len, e); /* changes nothing where it fails */
-        r->model_hash = err == ERR_OK ? model_hash(m) : r->model_hash;
-    }
-    free(bytes);
-    model_free(m);
+    const struct bounds b = score_setup_bounds(c);
+    enum err err = score_setup_model_bytes(c, &bytes, &len, e);
     if (err != ERR_OK) {
-        return err_prefix(e, err, "model %s",
-                          conf_text(c, "model") != NULL ? conf_text(c, "model") : "");
+        return err;
     }
-    return score_set_rules(r->score, &rules, conf_duration_us(c, "max-future"), e);
+    const uint64_t hash = hash_id(bytes, len);
+    err = score_tell(r->score, &b, hash != r->model_seen ? bytes : NULL, len, e);
+    r->model_seen = err == ERR_OK ? hash : r->model_seen;
+    free(bytes);
+    return err;
 }
 
 static enum err serve(struct running *r, struct errmsg *e)
@@ -226,6 +223,7 @@ static enum err run(struct conf *c, int argc, char **argv, struct errmsg *e)
     card_rules_done(&r.cards);
     rates_free(rates);
     model_free(r.model);
+    free(r.model_bytes);
     return err;
 }
 

@@ -88,6 +88,10 @@ static void on_explained(void *ctx, const struct explained *e)
     at = keep_slice(at, &out->decision.log);
     at = keep_slice(at, &out->decision.model);
     (void)keep_slice(at, &out->decision.control);
+    struct score_stats t;
+    score_stats(a->score, &t);
+    out->settings_hash = t.settings_hash;
+    out->settings_notice = t.settings_notice;
     out->at = e->at;
     out->has_x = e->x != NULL;
     if (out->has_x) {

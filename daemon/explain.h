@@ -38,7 +38,9 @@ struct explanation {
     bool has_x; /* a repeat has none */
     float x[FEAT_DIM];
     struct positions at;
-    char json[ENCODE_MAX]; /* the decision as it is sent */
+    uint64_t settings_hash;  /* in force */
+    int64_t settings_notice; /* that told them; -1: none did: those given */
+    char json[ENCODE_MAX];   /* the decision as it is sent */
     size_t json_len;
     enum emitted emitted;
     char emitted_json[ENCODE_MAX]; /* EMITTED_OTHER: as it was sent */

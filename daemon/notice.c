@@ -86,16 +86,24 @@ enum err notice_take(struct notice_reader *r, const char *kind, const struct bus
     if (!part_numbers(part, &number, &parts)) {
         return err_set(e, ERR_CORRUPT, "a %s notice has part \"%s\"", kind, part);
     }
+    const uint64_t whole = strtoull(hash, NULL, 16);
+    if (r->next > 0 && whole == r->hash && parts == r->parts && number < r->next &&
+        (number > 1 || r->next <= parts)) {
+        return ERR_OK; /* another process sends the same; once is enough */
+    }
     if (number == 1) {
         notice_done(r);
-        r->hash = strtoull(hash, NULL, 16);
+        r->hash = whole;
         r->parts = parts;
         r->next = 1;
     }
-    if (r->next != number || r->parts != parts) {
-        notice_done(r);
+    if (r->next != number || r->parts != parts || r->hash != whole) {
+        const uint32_t next = r->next;
+        if (r->hash == whole) {
+            notice_done(r);
+        }
         return err_set(e, ERR_CORRUPT, "part %s of a %s notice does not follow part %" PRIu32, part,
-                       kind, r->next);
+                       kind, next);
     }
     enum err err = add_part(r, m, e);
     if (err == ERR_OK && r->next > parts) {
@@ -114,8 +122,9 @@ enum err notice_take(struct notice_reader *r, const char *kind, const struct bus
     return err;
 }
 
-enum err notice_send(struct bus *bus, const char *kind, const uint8_t *bytes, size_t len,
-                     struct errmsg *e)
+enum err notice_send_by(enum err (*send)(void *self, const struct bus_record *r, struct errmsg *e),
+                        void *self, const char *kind, const uint8_t *bytes, size_t len,
+                        struct errmsg *e)
 {
     char hash[24];
     char part[32];
@@ -137,12 +146,18 @@ enum err notice_send(struct bus *bus, const char *kind, const uint8_t *bytes, si
                                      .headers = headers,
                                      .header_count = 3,
                                      .batch = i};
-        enum err err = bus->send(bus->self, &r, e);
+        enum err err = send(self, &r, e);
         if (err != ERR_OK) {
             return err;
         }
     }
     return ERR_OK;
+}
+
+enum err notice_send(struct bus *bus, const char *kind, const uint8_t *bytes, size_t len,
+                     struct errmsg *e)
+{
+    return notice_send_by(bus->send, bus->self, kind, bytes, len, e);
 }
 
 enum err notice_send_text(struct bus *bus, const char *kind, const char *text, size_t len,

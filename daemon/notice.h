@@ -1,8 +1,10 @@
 /* Notices: what changes decisions while `score` runs.  A model travels as parts of at most
  * NOTICE_PART_MAX bytes on the one-partition topic `notices`, with headers
  *   kind = "model", hash = 16 hex digits of the whole, part = "3/7"
- * and takes effect when the last part is there and its bytes have that hash.  A notice of kind
- * "control" (daemon/control.h) is one message of at most NOTICE_PART_MAX bytes. */
+ * and takes effect when the last part is there and its bytes have that hash.  Several processes may
+ * send one at the same time: of the same bytes the parts complete each other, of others the one
+ * begun last comes through.  Notices of kind "control" (daemon/control.h) and "settings"
+ * (daemon/bounds.h) are one message of at most NOTICE_PART_MAX bytes. */
 #ifndef FD_DAEMON_NOTICE_H
 #define FD_DAEMON_NOTICE_H
 
@@ -38,6 +40,10 @@ void notice_done(struct notice_reader *r);
  * given back. */
 FD_MUSTCHECK enum err notice_send(struct bus *bus, const char *kind, const uint8_t *bytes,
                                   size_t len, struct errmsg *e);
+/* The same through another function than the bus's, with its self and errors. */
+FD_MUSTCHECK enum err
+notice_send_by(enum err (*send)(void *self, const struct bus_record *r, struct errmsg *e),
+               void *self, const char *kind, const uint8_t *bytes, size_t len, struct errmsg *e);
 /* Sends one message of a kind; the caller waits for the acknowledgement.  batch: its number. */
 FD_MUSTCHECK enum err notice_send_text(struct bus *bus, const char *kind, const char *text,
                                        size_t len, uint64_t batch, struct errmsg *e);

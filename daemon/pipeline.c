@@ -32,15 +32,21 @@ static size_t extra_bytes(size_t cache_bytes)
     return cache_bytes + (sizeof(struct answers) + CACHE_ALIGN - 1) / CACHE_ALIGN * CACHE_ALIGN;
 }
 
-static enum err use_model(struct pipeline *p, const struct model *m, struct errmsg *e)
+enum err pipeline_fits_model(const struct pipeline *p, const struct model *m, struct errmsg *e)
 {
-    struct model_work *work = NULL;
     enum err err = pipeline_check_model(m, &p->conf.params, e);
     if (err == ERR_OK && p->cache_bytes != 0 && p->cache_bytes != model_cache_bytes(m)) {
         err = err_set(e, ERR_MISMATCH,
                       "model %s keeps %zu bytes a card, the one in service %zu: restart to use it",
                       model_lineage(m)->version, model_cache_bytes(m), p->cache_bytes);
     }
+    return err;
+}
+
+static enum err use_model(struct pipeline *p, const struct model *m, struct errmsg *e)
+{
+    struct model_work *work = NULL;
+    enum err err = pipeline_fits_model(p, m, e);
     if (err == ERR_OK) {
         err = model_work_create(m, WAVE_MAX, &work, e);
     }

@@ -115,6 +115,9 @@ const struct threshold *lane_threshold(const struct lane *l);
 size_t lane_areas(const struct lane *l, struct area *out);
 FD_MUSTCHECK enum err lane_restored(struct lane *l, struct errmsg *e);
 
+/* Whether pipeline_set_model would take it: ERR_MISMATCH. */
+FD_MUSTCHECK enum err pipeline_fits_model(const struct pipeline *p, const struct model *m,
+                                          struct errmsg *e);
 /* Another model from the next message on (flushes first).  The schema must be the same; cards'
  * latents start afresh. */
 FD_MUSTCHECK enum err pipeline_set_model(struct pipeline *p, const struct model *m,
@@ -155,9 +158,14 @@ void pipeline_prefetch(const struct lane *l, const struct tx *t, size_t n);
 void pipeline_flush(struct pipeline *p);
 
 /* Reads a message of the labels topic; a bad one becomes a dead letter if `emit`.  Returns whether
- * it was a label; out gets it then. */
+ * it was a label; out gets it then.  One dated too far ahead is dead-lettered by the max_future in
+ * force now and is a label all the same: whether it counts is found by the one in force where it is
+ * given (pipeline_label_ahead). */
 bool pipeline_label_message(struct pipeline *p, const struct bus_message *m, bool emit,
                             struct label *out);
+/* Whether a label is dated too far after its Kafka timestamp, by the max_future in force. */
+bool pipeline_label_ahead(const struct pipeline *p, const struct label *label,
+                          int64_t timestamp_us);
 /* Gives a label to a world; a full one is counted as lost. */
 void pipeline_label(struct pipeline *p, struct feat_world *w, const struct label *label);
 

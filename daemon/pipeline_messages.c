@@ -173,10 +173,17 @@ bool pipeline_label_message(struct pipeline *p, const struct bus_message *m, boo
         if (emit) {
             pipeline_dead_letter(p, reason, m);
         }
-        return false;
+        return decode_label(p->decoder, m->value, m->value_len, m->timestamp_us, -1, out,
+                            &strings) == DEAD_NONE;
     }
     p->counters.labels++;
     return true;
+}
+
+bool pipeline_label_ahead(const struct pipeline *p, const struct label *label, int64_t timestamp_us)
+{
+    const int64_t max_us = p->conf.max_future_us;
+    return max_us >= 0 && (timestamp_us < 0 || label->known_us - max_us > timestamp_us);
 }
 
 void pipeline_label(struct pipeline *p, struct feat_world *w, const struct label *label)

@@ -105,6 +105,9 @@ enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void), st
     s->hand = c->hand != NULL ? c->hand : &s->own_hand;
     s->clock_ns = clock_ns;
     s->in_force = c->pipeline.model;
+    s->own = (struct bounds){c->pipeline.threshold, c->pipeline.max_future_us};
+    s->stats.settings_hash = bounds_hash(&s->own);
+    s->stats.settings_notice = -1;
     s->label_max = c->world.label_queue_max;
     s->unsent = UINT64_MAX;
     s->quiet = (struct log_limit)LOG_LIMIT_INIT;
@@ -322,52 +325,6 @@ void score_attach(struct score *s, struct bus bus)
     s->bus = bus;
 }
 
-enum err score_use_model(struct score *s, const uint8_t *bytes, size_t len, struct errmsg *e)
-{
-    struct model *m = NULL;
-    enum err err = model_load(bytes, len, &m, e);
-    if (err == ERR_OK) {
-        err = pipeline_set_model(s->pipeline, m, e);
-    }
-    if (err != ERR_OK) {
-        model_free(m);
-        return err;
-    }
-    model_free(s->used);
-    s->used = m;
-    s->in_force = m;
-    s->stats.model_switches++;
-    log_line(FD_LOG_INFO, "model_switched", "version=%s", model_lineage(m)->version);
-    return ERR_OK;
-}
-
-/* The lanes of the partitions owned now: out [SCORE_PARTITIONS_MAX]. */
-static size_t lanes_of(const struct score *s, struct lane **out)
-{
-    size_t n = 0;
-    for (int32_t p = 0; p < s->partition_top; p++) {
-        if (s->owned[p].lane != NULL) {
-            out[n++] = s->owned[p].lane;
-        }
-    }
-    return n;
-}
-
-enum err score_set_rules(struct score *s, const struct threshold_conf *c, int64_t max_future_us,
-                         struct errmsg *e)
-{
-    struct lane *lanes[SCORE_PARTITIONS_MAX];
-    size_t n = lanes_of(s, lanes);
-    enum err err = pipeline_set_rules(s->pipeline, lanes, n, c, max_future_us, e);
-    for (int32_t p = 0; err == ERR_OK && p < s->partition_top; p++) {
-        if (s->owned[p].lane != NULL) { /* what a decision came from can be told afterwards */
-            log_line(FD_LOG_INFO, "rules_changed", "partition=%" PRId32 " from_offset=%" PRId64, p,
-                     s->owned[p].next);
-        }
-    }
-    return err;
-}
-
 void score_note_flight(struct score *s, int32_t partition, int64_t next)
 {
     if (next <= s->owned[partition].emit_from) {
@@ -543,7 +500,7 @@ void score_free(struct score *s)
     for (size_t i = 0; i < s->noticed_count; i++) {
         model_free(s->noticed[i].model);
     }
-    model_free(s->used);
+    free(s->told);
     free(s->crash);
     free(s->order);
     free(s->entry);

@@ -27,6 +27,7 @@
 
 #include "base/err.h"
 #include "base/latency.h"
+#include "daemon/bounds.h"
 #include "daemon/bus.h"
 #include "daemon/hand.h"
 #include "daemon/journal.h"
@@ -51,6 +52,11 @@ struct score_conf {
     /* Not NULL: nothing is written, neither claims nor entries; what is recorded is executed, and
      * what would be sent goes here (borrowed). */
     const struct pipeline_out *watch;
+    /* The model's file, borrowed.  Not NULL: where the notices have no model this one is told to
+     * all before anything is decided, and so are the settings of `pipeline` where they never were.
+     * NULL: nothing is told. */
+    const uint8_t *model_bytes;
+    size_t model_len;
     /* Asked every 50 ms or so while a turn waits for the brokers; false: give up waiting, nothing
      * further is committed.  NULL: wait for ever. */
     bool (*go_on)(void *ctx);
@@ -62,8 +68,11 @@ struct score_stats {
     struct bus_counters bus;
     uint64_t warmed; /* messages learnt from without emitting */
     uint64_t model_switches, notices_refused;
-    uint64_t labels_forgotten;             /* found no room to be remembered */
-    uint64_t entries;                      /* of the journal, applied */
+    uint64_t settings_hash;    /* bounds_hash of those in force */
+    int64_t settings_notice;   /* that told them; -1: none did, they are those of the start */
+    bool settings_differ;      /* from our file's, as it was read last */
+    uint64_t labels_forgotten; /* found no room to be remembered */
+    uint64_t entries;          /* of the journal, applied */
     uint64_t entries_damaged, not_counted; /* no entry; parts without effect */
     uint64_t followed;                     /* payments of other processes' partitions */
     uint64_t missing;                      /* to be decided, but the log lacks them */
@@ -117,12 +126,12 @@ const struct latency *score_journal_times(const struct score *s);
 /* From a transaction's Kafka timestamp to its decision being handed to the bus. */
 const struct latency *score_message_times(const struct score *s);
 
-/* Between two turns: another model (as a notice does; ERR_CORRUPT, ERR_MISMATCH) or other bounds.
- * On an error what was in force stays. */
-FD_MUSTCHECK enum err score_use_model(struct score *s, const uint8_t *bytes, size_t len,
-                                      struct errmsg *e);
-FD_MUSTCHECK enum err score_set_rules(struct score *s, const struct threshold_conf *c,
-                                      int64_t max_future_us, struct errmsg *e);
+/* Between two turns: tells all processes of other settings, and of another model where bytes is not
+ * NULL.  They are in force, here and everywhere, from the journal's first entry on that knows their
+ * notices.  What is in force or told last already is not told again.  ERR_INVALID, ERR_CORRUPT,
+ * ERR_MISMATCH: nothing was told; ERR_UNAVAILABLE the loop is ending. */
+FD_MUSTCHECK enum err score_tell(struct score *s, const struct bounds *b, const uint8_t *bytes,
+                                 size_t len, struct errmsg *e);
 /* The model in force. */
 const struct model *score_model(const struct score *s);
 

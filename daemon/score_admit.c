@@ -105,7 +105,7 @@ void score_admit(struct score *s)
     if (s->conf.watch != NULL || s->failed || s->under_way > 0 || s->unsent != UINT64_MAX ||
         s->rebuild || s->applying.begun || s->journal.count > 0 ||
         s->order->position < s->rebuilt_until || !followed(&s->labels) || !followed(&s->notices) ||
-        !claim(s)) {
+        !score_start_settled(s) || !claim(s)) {
         return;
     }
     size_t waiting = 0;

@@ -34,7 +34,7 @@ void score_take_label(struct score *s, const struct bus_message *m)
     hand_done(s->hand);
     if (good) {
         if (s->label_count < s->label_max) {
-            s->label[s->label_count++] = (struct known_label){m->offset, label};
+            s->label[s->label_count++] = (struct known_label){m->offset, m->timestamp_us, label};
         } else {
             s->stats.labels_forgotten++;
             tell_labels_full(s);
@@ -103,9 +103,12 @@ static enum err take_model(struct score *s, const struct bus_message *m, struct 
     enum err err = notice_take(&s->notice, "model", m, &bytes, &len, e);
     if (err == ERR_END) {
         err = model_load(bytes, len, &model, e);
+        err = err == ERR_OK ? pipeline_fits_model(s->pipeline, model, e) : err;
         if (err == ERR_OK) {
             keep_model(s, m->offset, model);
+            return ERR_OK;
         }
+        model_free(model);
     }
     return err;
 }
@@ -117,9 +120,10 @@ void score_take_notice(struct score *s, const struct bus_message *m)
     if (score_take_crash(s, m)) {
         return;
     }
-    enum err err = notice_is(m, "control") ? take_controls(s, m, &e)
-                   : notice_is(m, "rules") ? take_rules(s, m, &e)
-                                           : take_model(s, m, &e);
+    enum err err = notice_is(m, "control")    ? take_controls(s, m, &e)
+                   : notice_is(m, "rules")    ? take_rules(s, m, &e)
+                   : notice_is(m, "settings") ? score_take_settings(s, m, &e)
+                                              : take_model(s, m, &e);
     if (err != ERR_OK) {
         refuse_notice(s, m->offset, err, &e);
     }
@@ -151,10 +155,12 @@ bool score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next)
         score_fail(s, "no_memory", "%s", e.text);
         return false;
     }
+    score_settings_to(s, notices);
     while (s->label_given < s->label_count && s->label[s->label_given].offset < labels_next) {
         uint64_t lost = pipeline_counters(s->pipeline)->labels_lost;
         const struct known_label *l = &s->label[s->label_given++];
         if (l->offset >= s->labels_from &&
+            !pipeline_label_ahead(s->pipeline, &l->label, l->timestamp_us) &&
             !score_crashed(s, TOPIC_LABELS, 0, l->offset, HAND_FOLLOW)) {
             hand_take(s->hand, HAND_FOLLOW, TOPIC_LABELS, 0, l->offset, l->offset);
             pipeline_label(s->pipeline, s->world, &l->label);
@@ -176,7 +182,7 @@ enum err score_follow_again(struct score *s, struct errmsg *e)
     s->label_given = 0;
     s->labels_from = 0;
     s->noticed_given = 0;
-    const struct model *first = s->used != NULL ? s->used : s->conf.pipeline.model;
-    s->in_force = first;
-    return pipeline_set_model(s->pipeline, first, e);
+    s->in_force = s->conf.pipeline.model;
+    enum err err = pipeline_set_model(s->pipeline, s->in_force, e);
+    return err == ERR_OK ? score_settings_again(s, e) : err;
 }

@@ -250,7 +250,7 @@ static void on_refused(void *arg, const char *name, const char *why)
 /* The models that were in force by then. */
 static void restore_model(struct score *s)
 {
-    s->in_force = s->used != NULL ? s->used : s->conf.pipeline.model;
+    s->in_force = s->conf.pipeline.model;
     s->noticed_given = 0;
     while (s->noticed_given < s->noticed_count &&
            s->noticed[s->noticed_given].offset < s->order->notices_next) {
@@ -293,7 +293,7 @@ static enum err restored(struct score *s, struct errmsg *e)
             err = lane_restored(s->owned[p].lane, e);
         }
     }
-    return err;
+    return err == ERR_OK ? score_settings_restored(s, e) : err;
 }
 
 static void take_over(struct score *s)

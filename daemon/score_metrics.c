@@ -82,6 +82,14 @@ static void put_controls(const struct score *s, struct metrics_page *page)
     metrics_put(page, METRIC_RULES_COST, rules != NULL ? (double)rule_set_cost(rules) : 0);
 }
 
+static void put_settings(const struct score_stats *t, struct metrics_page *page)
+{
+    char hash[20];
+    snprintf(hash, sizeof hash, "%016" PRIx64, t->settings_hash);
+    metrics_put(page, METRIC_SETTINGS, (double)t->settings_notice, hash);
+    metrics_put(page, METRIC_SETTINGS_DIFFER, t->settings_differ);
+}
+
 static void put_lanes(const struct score *s, struct metrics_page *page)
 {
     struct score_lane lanes[SCORE_PARTITIONS_MAX];
@@ -110,6 +118,7 @@ void score_metrics_fill(const struct score *s, struct metrics_page *page)
                 score_metrics_drift(model_lineage(score_model(s))->score_share,
                                     pipeline_counters(score_pipeline(s))->by_score));
     put_lanes(s, page);
+    put_settings(&t, page);
     put_controls(s, page);
     metrics_put_latency(page, METRIC_MESSAGE_SECONDS, score_message_times(s));
     metrics_put(page, METRIC_PARTITIONS, t.partitions);

@@ -1,11 +1,12 @@
 /* The inside of the scoring loop: score.c (the bus's events, the turn, commits), score_follow.c
- * (labels and notices), score_keep.c (state on the disk), score_apply.c (entries of the journal, in
+ * (labels and notices), score_settings.c (settings told by notices), score_keep.c (state on the disk), score_apply.c (entries of the journal, in
  * order), score_admit.c (claims and batches of our own), score_crash.c (messages that end
  * processes), score_stats.c (what it shows).  Private to them. */
 #ifndef FD_DAEMON_SCORE_PRIVATE_H
 #define FD_DAEMON_SCORE_PRIVATE_H
 
 #include "base/log_limit.h"
+#include "daemon/bounds.h"
 #include "daemon/crash_notice.h"
 #include "daemon/inbox.h"
 #include "daemon/journal_order.h"
@@ -54,13 +55,20 @@ struct follow {
 
 /* A label, in force from the first entry on whose labels_next is above its offset. */
 struct known_label {
-    int64_t offset;
+    int64_t offset, timestamp_us; /* of its message */
     struct label label;
 };
 
 struct noticed {
     int64_t offset;      /* of its last part */
     struct model *model; /* owned */
+};
+
+/* Settings that came by a notice. */
+struct told_settings {
+    int64_t offset;
+    uint64_t hash;
+    struct bounds bounds;
 };
 
 /* The entry at the head of the journal's inbox, and how far it has been executed. */
@@ -93,8 +101,13 @@ struct score {
     struct controls *controls;
     struct noticed noticed[NOTICED_MAX];
     size_t noticed_count, noticed_given;
-    struct model *used; /* by score_use_model, owned; NULL: the configuration's */
     const struct model *in_force;
+    struct told_settings *told; /* [told_room] all that were told, rising */
+    size_t told_count, told_room, told_given;
+    struct bounds own; /* what our file says, as it was read last */
+    enum { START_OPEN, START_ASKED, START_SETTLED } start;
+    int64_t start_us;     /* monotonic: asked at */
+    uint64_t start_batch; /* the batch of those notices */
 
     struct journal_order *order;
     struct inbox journal;
@@ -153,6 +166,18 @@ void score_take_notice(struct score *s, const struct bus_message *m);
 bool score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next);
 /* The state of before the first label and notice. */
 FD_MUSTCHECK enum err score_follow_again(struct score *s, struct errmsg *e);
+
+/* score_settings.c */
+FD_MUSTCHECK enum err score_take_settings(struct score *s, const struct bus_message *m,
+                                          struct errmsg *e);
+/* Puts the settings told below this offset in force. */
+void score_settings_to(struct score *s, int64_t notices_next);
+/* Those of before the first notice. */
+FD_MUSTCHECK enum err score_settings_again(struct score *s, struct errmsg *e);
+/* Those in force where state that was read comes from. */
+FD_MUSTCHECK enum err score_settings_restored(struct score *s, struct errmsg *e);
+/* Whether model and settings of the start are in the notices: before that nothing is decided. */
+bool score_start_settled(struct score *s);
 
 /* score_apply.c */
 /* Makes everything new and begins at the start of the journal's stretch that is repeated. */

@@ -46,6 +46,11 @@ struct threshold_conf score_setup_rules(const struct conf *c)
         .decline_cost = conf_real(c, "decline.cost")};
 }
 
+struct bounds score_setup_bounds(const struct conf *c)
+{
+    return (struct bounds){score_setup_rules(c), conf_duration_us(c, "max-future")};
+}
+
 struct score_conf score_setup_conf(const struct conf *c, const struct model *m,
                                    const struct rates *rates, const struct card_rules *cards,
                                    int64_t (*wall_us)(void))

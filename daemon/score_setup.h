@@ -19,7 +19,10 @@ FD_MUSTCHECK enum err score_setup_model(const struct conf *c, struct model **out
 /* The alert settings, of one partition. */
 struct threshold_conf score_setup_rules(const struct conf *c);
 
-/* Everything but go_on, ctx and hand; borrows all it is given.  wall_us: Unix time. */
+/* All that a reload may change of what decisions depend on, but for the model. */
+struct bounds score_setup_bounds(const struct conf *c);
+
+/* Everything but go_on, ctx, hand and model_bytes; borrows all it is given.  wall_us: Unix time. */
 struct score_conf score_setup_conf(const struct conf *c, const struct model *m,
                                    const struct rates *rates, const struct card_rules *cards,
                                    int64_t (*wall_us)(void));

@@ -66,6 +66,7 @@ void score_stats(const struct score *s, struct score_stats *out)
 {
     *out = s->stats;
     out->pipeline = *pipeline_counters(s->pipeline);
+    out->settings_differ = bounds_hash(&s->own) != s->stats.settings_hash;
     s->bus.counters(s->bus.self, &out->bus);
     out->schema_waits = s->schema_waits;
     judge_ready(s, out);

@@ -34,8 +34,8 @@ static void print_tally(const struct chaos_tally *t, int64_t took_us)
            t->seeds, (double)took_us / 1e6, t->messages, t->decisions, t->repeated);
     printf("%" PRIu64 " starts, %" PRIu64 " ends, %" PRIu64 " deaths"
            " (%" PRIu64 " by planted messages), %" PRIu64 " stopped and woken, %" PRIu64
-           " partitions assigned, %" PRIu64 " commits\n",
-           t->starts, t->ends, t->deaths, t->faults, t->stops, t->moves, t->commits);
+           " reloads, %" PRIu64 " partitions assigned, %" PRIu64 " commits\n",
+           t->starts, t->ends, t->deaths, t->faults, t->stops, t->reloads, t->moves, t->commits);
     printf("%" PRIu64 " entries applied, %" PRIu64 " parts not counted, %" PRIu64
            " entries damaged; %" PRIu64 " seeds without the comparison (retention, short memory)\n",
            t->entries, t->not_counted, t->damaged, t->weak);

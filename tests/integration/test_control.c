@@ -1,7 +1,8 @@
 /* Controls on a real Kafka and a real PostgreSQL, with the daemons as processes: what is put on a
  * list decides the next payment that is read after it in each of two processes that share the
- * partitions; a third one that decides everything again by the journal writes the same bytes; the
- * audit has who did it, the tables which control decided. */
+ * partitions; settings that one of them reloads are in force in both, also after a restart with the
+ * old file; a third one that decides everything again by the journal, with other settings in its
+ * file, writes the same bytes; the audit has who did it, the tables which control decided. */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 
 #include <librdkafka/rdkafka.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,10 +36,11 @@
 static struct cluster cluster;
 static struct database server;
 static char folder[] = "/tmp/fraudd-control-XXXXXX";
-static char settings[2][64], model[64], entries[64];
+static char settings[2][64], model[64], entries[64], state_dir[64];
 static char topic[TOPIC_COUNT][96], again[TOPIC_COUNT][96];
 static struct child score[2], third;
 static int sent; /* payments */
+static int base; /* notice after those of the start */
 
 static void nap_ms(long ms)
 {
@@ -58,17 +61,21 @@ static void nap_ms(long ms)
         }                                                                                          \
     } while (0)
 
-static void write_settings(char out[64], const char *group, char topics[TOPIC_COUNT][96])
+/* Of a group's process, in a file of that name; state: in a folder. */
+static void write_settings(char out[64], const char *name, const char *group, const char *floor,
+                           bool state, char topics[TOPIC_COUNT][96])
 {
-    snprintf(out, 64, "%s/%s.conf", folder, group);
+    snprintf(out, 64, "%s/%s.conf", folder, name);
     FILE *f = fopen(out, "we");
     assert_non_null(f);
     fprintf(f,
             "brokers = \"%s\";\ndatabase = \"%s\";\nmodel = \"%s\";\npartitions = %d;\n"
             "group = \"%s-%s\";\n"
-            "alert = { budget = 0; floor = 1.0; };\ndecline = { probability = 1.0; };\nhttp = { "
+            "state = { dir = \"%s%s\"; every = \"1s\"; };\n"
+            "alert = { budget = 0; floor = %s; };\ndecline = { probability = 1.0; };\nhttp = { "
             "listen = \"\"; sink-listen = \"\"; };\ntopics = {\n",
-            cluster.brokers, server.server.conninfo, model, PARTITIONS, topic[0], group);
+            cluster.brokers, server.server.conninfo, model, PARTITIONS, topic[0], group,
+            state ? folder : "", state ? "/state" : "", floor);
     for (int t = 0; t < TOPIC_COUNT; t++) {
         fprintf(f, "  %s = \"%s\";\n", strchr(settings_topic_option((enum bus_topic)t), '.') + 1,
                 topics[t]);
@@ -103,9 +110,10 @@ static int start(void **state)
     uint8_t *bytes = random_model_bytes(1, "random", 0, &len);
     database_must(file_write(model, bytes, len, &e), &e);
     free(bytes);
-    write_settings(settings[0], "score", topic);
-    write_settings(settings[1], "again", again);
-    return 0;
+    write_settings(settings[0], "score", "score", "1.0", true, topic);
+    write_settings(settings[1], "again", "again", "0.7", false, again);
+    snprintf(state_dir, sizeof state_dir, "%s/state", folder);
+    return mkdir(state_dir, 0700);
 }
 
 static int stop(void **state)
@@ -229,10 +237,11 @@ static bool said(const char *text)
     return child_said(&c, text);
 }
 
+/* notice: counted from the start's on. */
 static void read_by_both(int notice)
 {
     char line[64];
-    snprintf(line, sizeof line, "event=controls_read notice=%d ", notice);
+    snprintf(line, sizeof line, "event=controls_read notice=%d ", base + notice);
     UNTIL(child_said(&score[0], line) && child_said(&score[1], line));
 }
 
@@ -241,6 +250,7 @@ static void read_by_both(int notice)
 static void test_a_list_decides_the_next_payment_in_each_process(void **state)
 {
     (void)state;
+    char line[64];
     start_score(&score[0], "score0", settings[0]);
     start_score(&score[1], "score1", settings[0]);
     UNTIL(child_said(&score[0], "event=claim partition=") &&
@@ -249,15 +259,19 @@ static void test_a_list_decides_the_next_payment_in_each_process(void **state)
         pay(p, p == 0 ? "even" : "odd");
         expect_latest(NULL);
     }
+    base = (int)cluster_end(&cluster, topic[TOPIC_NOTICES], 0);
+    assert_true(base >= 2); /* model and settings */
     assert_int_equal(change("add", "block", "card", "even"), 0);
     assert_int_equal(change("add", "block", "merchant", "m-odd"), 0);
     read_by_both(1);
     pay(0, "even");
     expect_latest("\"outcome\":\"decline\",\"model\":\"random\"");
     pay(0, "even");
-    expect_latest("\"control\":\"block/card@0\"");
+    snprintf(line, sizeof line, "\"control\":\"block/card@%d\"", base);
+    expect_latest(line);
     pay(1, "odd");
-    expect_latest("\"control\":\"block/merchant@1\"");
+    snprintf(line, sizeof line, "\"control\":\"block/merchant@%d\"", base + 1);
+    expect_latest(line);
     pay(1, "odd");
     expect_latest("the merchant is on the block list: reported stolen (ada)");
     pay(0, "other");
@@ -355,7 +369,7 @@ static void test_rules_decide_and_are_refused_with_their_cost(void **state)
 static void test_observing_and_the_kill_switch(void **state)
 {
     (void)state;
-    int notice = (int)cluster_end(&cluster, topic[TOPIC_NOTICES], 0);
+    int notice = (int)cluster_end(&cluster, topic[TOPIC_NOTICES], 0) - base;
     assert_int_equal(with_why("rules", "mode", "observe"), 0);
     read_by_both(notice);
     const int64_t alerts = cluster_end(&cluster, topic[TOPIC_ALERTS], 0);
@@ -364,12 +378,12 @@ static void test_observing_and_the_kill_switch(void **state)
     pay(0, "ruled");
     expect_latest("\"outcome\":\"approve\"");
     assert_int_equal(cluster_end(&cluster, topic[TOPIC_ALERTS], 0), alerts);
-    notice = (int)cluster_end(&cluster, topic[TOPIC_NOTICES], 0);
+    notice = (int)cluster_end(&cluster, topic[TOPIC_NOTICES], 0) - base;
     assert_int_equal(with_why("rules", "mode", "kill"), 0);
     read_by_both(notice);
     pay(1, "odd");
     expect_latest("everything is approved: a try (ada)");
-    notice = (int)cluster_end(&cluster, topic[TOPIC_NOTICES], 0);
+    notice = (int)cluster_end(&cluster, topic[TOPIC_NOTICES], 0) - base;
     assert_int_equal(with_why("rules", "mode", "live"), 0);
     read_by_both(notice);
     pay(1, "odd");
@@ -380,8 +394,11 @@ static void test_lists_are_shown_and_the_audit_has_who_did_it(void **state)
 {
     (void)state;
     assert_int_equal(run((const char *const[]){"lists", "list", "--config", settings[0], NULL}), 0);
-    assert_true(said("block,merchant,m-odd,,reported stolen,ada,1\n"));
-    assert_true(said("allow,card,\"good, card\",,a friend,bob,3\n"));
+    char line[96];
+    snprintf(line, sizeof line, "block,merchant,m-odd,,reported stolen,ada,%d\n", base + 1);
+    assert_true(said(line));
+    snprintf(line, sizeof line, "allow,card,\"good, card\",,a friend,bob,%d\n", base + 3);
+    assert_true(said(line));
     assert_false(said("even"));
     assert_int_equal(database_count(server.db, "SELECT count(*) FROM audit WHERE who = 'ada' AND "
                                                "what LIKE 'list %' AND detail ->> 'notice' LIKE "
@@ -424,6 +441,55 @@ static void test_tables_name_the_control_and_rules_are_tried_on_them(void **stat
     assert_true(said(line));
 }
 
+static void settings_read_by_both(int64_t notice)
+{
+    char line[64];
+    snprintf(line, sizeof line, "event=settings_read notice=%d ", (int)notice);
+    UNTIL(child_said(&score[0], line) && child_said(&score[1], line));
+}
+
+static void pay_on_both(const char *text)
+{
+    for (int32_t p = 0; p < PARTITIONS; p++) {
+        pay(p, p == 0 ? "first" : "second");
+        expect_latest(text);
+    }
+}
+
+static void test_what_one_process_reloads_is_in_force_in_both(void **state)
+{
+    (void)state;
+    char old[64];
+    pay_on_both("\"threshold\":0.5,");
+    const int64_t notice = cluster_end(&cluster, topic[TOPIC_NOTICES], 0);
+    write_settings(settings[0], "score", "score", "0.25", true, topic);
+    child_signal(&score[0], SIGHUP);
+    settings_read_by_both(notice);
+    pay_on_both("\"threshold\":0.25,");
+    UNTIL(child_said(&score[1], "event=settings_differ"));
+    assert_false(child_said(&score[0], "event=settings_differ"));
+    for (int i = 0; i < 6; i++) { /* checkpoints with the new ones in them */
+        nap_ms(500);
+        pay_on_both("\"threshold\":0.25,");
+    }
+
+    /* the other one comes back, with the old file */
+    child_signal(&score[1], SIGKILL);
+    child_end(&score[1]);
+    write_settings(old, "old", "score", "1.0", true, topic);
+    start_score(&score[1], "score1-again", old);
+    UNTIL(child_said(&score[1], "event=checkpoint_read") &&
+          child_said(&score[1], "event=claim partition="));
+    pay_on_both("\"threshold\":0.25,");
+    assert_false(child_said(&score[1], "event=settings_told"));
+    assert_int_equal(cluster_end(&cluster, topic[TOPIC_NOTICES], 0), notice + 1);
+
+    /* it is told to put them in force */
+    child_signal(&score[1], SIGHUP);
+    settings_read_by_both(notice + 1);
+    pay_on_both("\"threshold\":0.5,");
+}
+
 static void test_decided_again_by_the_journal_it_is_the_same_bytes(void **state)
 {
     (void)state;
@@ -462,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_observing_and_the_kill_switch),
         cmocka_unit_test(test_lists_are_shown_and_the_audit_has_who_did_it),
         cmocka_unit_test(test_tables_name_the_control_and_rules_are_tried_on_them),
+        cmocka_unit_test(test_what_one_process_reloads_is_in_force_in_both),
         cmocka_unit_test(test_decided_again_by_the_journal_it_is_the_same_bytes),
     };
     return cmocka_run_group_tests(tests, start, stop);

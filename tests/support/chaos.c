@@ -10,11 +10,13 @@
 #include "base/log.h"
 #include "daemon/score_private.h"
 #include "tests/support/chaos_private.h"
+#include "tests/support/random_model.h"
 
 #define REST_ROUNDS 600 /* turns after which all must be decided; most seeds need about 20 */
 
 int64_t chaos_now_us;
 
+static struct chaos_file files[FILES];
 static struct bus_mem *notices; /* [MODELS + CONTROLS] one message each */
 
 void chaos_open(void)
@@ -22,6 +24,13 @@ void chaos_open(void)
     /* tables are mapped anew a thousand times a second, and little of them is touched */
     (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     (void)scorer_setup(NULL);
+    for (size_t i = 0; i < FILES; i++) {
+        struct errmsg e;
+        files[i].bytes = random_model_bytes(24 + i, i == 0 ? "file" : "newer", 0, &files[i].len);
+        if (model_load(files[i].bytes, files[i].len, &files[i].model, &e) != ERR_OK) {
+            abort();
+        }
+    }
     notices = bus_mem_create();
     scorer_append_model(notices, 21, "first", 0);
     scorer_append_model(notices, 22, "second", 0);
@@ -37,12 +46,21 @@ void chaos_open(void)
 void chaos_close(void)
 {
     bus_mem_free(notices);
+    for (size_t i = 0; i < FILES; i++) {
+        free(files[i].bytes);
+        model_free(files[i].model);
+    }
     (void)scorer_teardown(NULL);
 }
 
 const struct mem_record *chaos_notice(size_t i)
 {
     return bus_mem_record(notices, TOPIC_NOTICES, 0, i);
+}
+
+const struct chaos_file *chaos_file(size_t i)
+{
+    return &files[i];
 }
 
 void chaos_fail(struct chaos *s, const char *fmt, ...)

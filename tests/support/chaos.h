@@ -7,8 +7,8 @@
  * in another order or never; commits that fail or come too late; polls that hand out little;
  * records of the journal that arrive late, twice or never, and damaged ones; payments that repeat,
  * hostile messages, and ones in which a fault of the program is planted; labels, models, lists and
- * modes meanwhile; retention; logs that do not begin at 0.  Batch sizes and max_future differ
- * between processes.
+ * modes meanwhile; files with other settings and models at each start, and reloads; retention; logs
+ * that do not begin at 0.  Batch sizes differ between processes.
  *
  * What is checked:
  *  1. At each commit: everything before the offset has an acknowledged decision or dead letter.
@@ -35,7 +35,7 @@ struct chaos_tally {
     uint64_t seeds, messages, decisions,
         repeated;    /* repeated: copies of decisions, the same bytes */
     uint64_t faults; /* deaths by what is planted */
-    uint64_t starts, ends, deaths, stops, moves, commits, entries, not_counted, damaged;
+    uint64_t starts, ends, deaths, stops, reloads, moves, commits, entries, not_counted, damaged;
     uint64_t weak; /* seeds without the comparison */
 };
 

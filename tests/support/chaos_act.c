@@ -7,7 +7,7 @@
 #include "daemon/score_private.h"
 #include "tests/support/chaos_private.h"
 
-static int number_of(const struct chaos *s, const struct member *one)
+int chaos_number_of(const struct chaos *s, const struct member *one)
 {
     return (int)(one - s->member);
 }
@@ -20,18 +20,36 @@ static bool go_on(void *ctx)
     return !one->stunned && !one->stops;
 }
 
+/* What a file says by now. */
+static struct bounds draw_bounds(struct chaos *s)
+{
+    struct bounds b = {s->conf.pipeline.threshold, 0};
+    b.alert.budget = 1 + (double)rng_below(&s->r, 4) * 5;
+    b.alert.floor = chaos_one_in(s, 2) ? .995 : .3;
+    b.alert.decline = chaos_one_in(s, 2) ? .99 : .9;
+    b.alert.decline_cost = chaos_one_in(s, 3) ? 100 : 0;
+    b.max_future_us = (int64_t)(100 + rng_below(&s->r, 300)) * TIME_S;
+    return b;
+}
+
 void chaos_start(struct chaos *s, struct member *one)
 {
     struct score_conf c = s->conf;
+    const struct bounds b = draw_bounds(s);
+    const struct chaos_file *file = chaos_file(rng_below(&s->r, FILES));
     *one = (struct member){.life = RUNS, .chaos = s};
     rng_init(&one->thin, rng_next(&s->r));
     c.batch_max = 1 + rng_below(&s->r, 32);
-    c.pipeline.max_future_us = (int64_t)(100 + rng_below(&s->r, 300)) * TIME_S;
+    c.pipeline.threshold = b.alert;
+    c.pipeline.max_future_us = b.max_future_us;
+    c.pipeline.model = file->model;
+    c.model_bytes = file->bytes;
+    c.model_len = file->len;
     for (size_t i = 0; i < sizeof c.writer.bytes; i++) {
         c.writer.bytes[i] = (uint8_t)rng_next(&s->r);
     }
-    hand_begin(&s->hand[number_of(s, one)]);
-    c.hand = &s->hand[number_of(s, one)];
+    hand_begin(&s->hand[chaos_number_of(s, one)]);
+    c.hand = &s->hand[chaos_number_of(s, one)];
     c.go_on = go_on;
     c.ctx = one;
     scorer_open(&one->process, s->m, &c);
@@ -41,7 +59,7 @@ void chaos_start(struct chaos *s, struct member *one)
         bus_mem_journal_travels(&one->process.bus, s->journal == TRAVELS);
     }
     s->tally->starts++;
-    chaos_trace(s, "%d starts, batches of %zu", number_of(s, one), c.batch_max);
+    chaos_trace(s, "%d starts, batches of %zu", chaos_number_of(s, one), c.batch_max);
     chaos_rebalance(s);
 }
 
@@ -49,7 +67,7 @@ static void forget(struct chaos *s, struct member *one)
 {
     one->life = GONE;
     for (int32_t p = 0; p < s->partitions; p++) {
-        if (s->owner[p] == number_of(s, one)) {
+        if (s->owner[p] == chaos_number_of(s, one)) {
             s->owner[p] = -1;
             s->revoking[p] = false;
         }
@@ -60,7 +78,7 @@ static void forget(struct chaos *s, struct member *one)
 void chaos_end(struct chaos *s, struct member *one)
 {
     struct errmsg e = {""};
-    chaos_trace(s, "%d ends", number_of(s, one));
+    chaos_trace(s, "%d ends", chaos_number_of(s, one));
     s->tally->ends++;
     one->life = INSIDE; /* its bus may stop it here, too */
     enum err err = score_finish(one->process.score, 200, &e);
@@ -79,10 +97,10 @@ void chaos_end(struct chaos *s, struct member *one)
 
 void chaos_die(struct chaos *s, struct member *one)
 {
-    chaos_trace(s, "%d dies", number_of(s, one));
+    chaos_trace(s, "%d dies", chaos_number_of(s, one));
     s->tally->deaths++;
     if (one->planted) { /* as it was then */
-        s->hand[number_of(s, one)] = s->dead_hand[number_of(s, one)];
+        s->hand[chaos_number_of(s, one)] = s->dead_hand[chaos_number_of(s, one)];
     }
     chaos_check_process(s, one);
     bus_mem_crash(&one->process.bus, &s->r);
@@ -94,14 +112,14 @@ void chaos_turn(struct chaos *s, struct member *one)
 {
     one->life = INSIDE;
     size_t n = score_turn(one->process.score);
-    chaos_trace(s, "%d turns: %zu messages", number_of(s, one), n);
+    chaos_trace(s, "%d turns: %zu messages", chaos_number_of(s, one), n);
     one->life = RUNS;
     one->stopped = false;
     if (one->stunned) {
         chaos_die(s, one);
     } else if (score_failed(one->process.score)) {
         if (!one->refused && !bus_mem_fell(&one->process.bus)) {
-            chaos_fail(s, "process %d gave up", number_of(s, one));
+            chaos_fail(s, "process %d gave up", chaos_number_of(s, one));
         }
         chaos_end(s, one);
     }
@@ -126,8 +144,7 @@ void chaos_rebalance(struct chaos *s)
     }
 }
 
-/* The owner answers no more: the group gives its partition away. */
-static void expel(struct chaos *s, int32_t p)
+void chaos_expel(struct chaos *s, int32_t p)
 {
     const struct bus *bus = &s->member[s->owner[p]].process.bus;
     chaos_trace(s, "%d loses partition %d", s->owner[p], (int)p);
@@ -145,10 +162,10 @@ static void take_back(struct chaos *s, int32_t p)
         s->owner[p] = -1;
         s->revoking[p] = false;
     } else if (one->stopped && chaos_one_in(s, 4)) {
-        expel(s, p);
+        chaos_expel(s, p);
     } else if (!s->revoking[p] && owned && !one->stopped) {
         if (chaos_one_in(s, 8)) {
-            expel(s, p); /* it was too slow */
+            chaos_expel(s, p); /* it was too slow */
         } else {
             bus_mem_revoke(&one->process.bus, TOPIC_TRANSACTIONS, p, false);
             s->revoking[p] = true;
@@ -180,7 +197,7 @@ static void stun(void *ctx)
     struct member *one = ctx;
     one->stunned = true;
     bus_mem_stun(&one->process.bus);
-    chaos_trace(one->chaos, "%d is dead from here on", number_of(one->chaos, one));
+    chaos_trace(one->chaos, "%d is dead from here on", chaos_number_of(one->chaos, one));
 }
 
 void chaos_fault(void *ctx, const void *of)
@@ -212,7 +229,7 @@ static void stop(void *ctx)
     if (s->calm || s->depth == DEPTH_MAX) {
         return;
     }
-    chaos_trace(s, "%d is stopped", number_of(s, one));
+    chaos_trace(s, "%d is stopped", chaos_number_of(s, one));
     s->tally->stops++;
     s->depth++;
     one->stopped = true;
@@ -224,7 +241,7 @@ static void stop(void *ctx)
     }
     one->stopped = false;
     s->depth--;
-    chaos_trace(s, "%d goes on", number_of(s, one));
+    chaos_trace(s, "%d goes on", chaos_number_of(s, one));
 }
 
 /* How the brokers are to a process during its next turn. */
@@ -241,8 +258,8 @@ static void draw_weather(struct chaos *s, struct member *one)
     }
     bus_mem_full(bus, chaos_one_in(s, 4) ? rng_below(&s->r, 5) : 0);
     bus_mem_fail_commits(bus, chaos_one_in(s, 5));
-    bus_mem_hold_topic(bus, TOPIC_LABELS, chaos_one_in(s, 3));
-    bus_mem_hold_topic(bus, TOPIC_NOTICES, chaos_one_in(s, 3));
+    bus_mem_hold_topic(bus, TOPIC_LABELS, one->late || chaos_one_in(s, 3));
+    bus_mem_hold_topic(bus, TOPIC_NOTICES, one->late || chaos_one_in(s, 3));
     if (chaos_one_in(s, 12)) {
         bus_mem_at_call(bus, rng_below(&s->r, 40), stun, one);
     } else if (chaos_one_in(s, 6)) {
@@ -250,10 +267,30 @@ static void draw_weather(struct chaos *s, struct member *one)
     }
 }
 
-static void turn_of_one(struct chaos *s, struct member *one)
+void chaos_turn_of_one(struct chaos *s, struct member *one)
 {
     draw_weather(s, one);
     chaos_turn(s, one);
+}
+
+/* Its file has changed, or another one's settings are to be taken back. */
+static void reload_one(struct chaos *s, struct member *one)
+{
+    struct errmsg e = {""};
+    const struct bounds b = draw_bounds(s);
+    const struct chaos_file *file = chaos_file(rng_below(&s->r, FILES));
+    one->life = INSIDE;
+    enum err err =
+        score_tell(one->process.score, &b, chaos_one_in(s, 3) ? file->bytes : NULL, file->len, &e);
+    one->life = RUNS;
+    one->stopped = false;
+    s->tally->reloads++;
+    chaos_trace(s, "%d reads its settings again: %s", chaos_number_of(s, one), err_name(err));
+    if (one->stunned) {
+        chaos_die(s, one);
+    } else if (err != ERR_OK && err != ERR_UNAVAILABLE) {
+        chaos_fail(s, "settings were refused: %s", e.text);
+    }
 }
 
 static void end_of_one(struct chaos *s, struct member *one)
@@ -303,7 +340,7 @@ static void append_bytes(struct chaos *s, enum bus_topic topic, const void *byte
     (void)bus_mem_append(s->m, topic, 0, &message);
 }
 
-static void append_label(struct chaos *s)
+void chaos_append_label(struct chaos *s)
 {
     static const char *const VERDICTS[] = {"fraud", "fraud", "fraud", "legitimate", "withdrawn"};
     struct rng *r = &s->r;
@@ -319,10 +356,16 @@ static void append_label(struct chaos *s)
                  s->labels, rng_below(r, s->all.n), VERDICTS[rng_below(r, 5)], rng_below(r, 3),
                  rng_below(r, 60), rng_below(r, s->cards), rng_below(r, 60), rng_below(r, 30),
                  chaos_one_in(s, 40) ? ",\"plant\":\"label\"" : "", chaos_one_in(s, 10) ? "" : "}");
-    append_bytes(s, TOPIC_LABELS, json, (size_t)n);
+    const struct bus_message message = {
+        /* now and then such that max_future decides whether it is one */
+        .timestamp_us = chaos_one_in(s, 6) ? MESSAGES_START_US - (int64_t)rng_below(r, 400) * TIME_S
+                                           : SCORER_WALL_US,
+        .value = json,
+        .value_len = (size_t)n};
+    (void)bus_mem_append(s->m, TOPIC_LABELS, 0, &message);
 }
 
-static void append_notice(struct chaos *s)
+void chaos_append_notice(struct chaos *s)
 {
     if (chaos_one_in(s, 4)) {
         append_bytes(s, TOPIC_NOTICES, "no notice", 9);
@@ -420,7 +463,7 @@ static void trim(struct chaos *s)
     }
 }
 
-static void move_journal(struct chaos *s)
+void chaos_move_journal(struct chaos *s)
 {
     for (size_t n = 1 + rng_below(&s->r, 3); n > 0 && bus_mem_travelling(s->m) > 0; n--) {
         size_t i = rng_below(&s->r, bus_mem_travelling(s->m));
@@ -445,9 +488,9 @@ void chaos_step(struct chaos *s)
     if (what < 12) {
         chaos_append(s, 1 + rng_below(&s->r, 12));
     } else if (what < 16) {
-        append_label(s);
+        chaos_append_label(s);
     } else if (what < 18) {
-        append_notice(s);
+        chaos_append_notice(s);
     } else if (what < 19) {
         append_damage(s);
     } else if (what < 21) {
@@ -455,15 +498,21 @@ void chaos_step(struct chaos *s)
     } else if (what < 23 && s->weak) {
         trim(s);
     } else if (what < 35) {
-        move_journal(s);
+        chaos_move_journal(s);
     } else if (what < 42) {
         pass_time(s);
     } else if (one->life == GONE) {
         chaos_start(s, one);
     } else if (one->life == RUNS && what < 44) {
         end_of_one(s, one);
+    } else if (one->life == RUNS && what < 46) {
+        reload_one(s, one);
+    } else if (one->life == RUNS && what < 47) {
+        chaos_read_late(s);
+    } else if (one->life == RUNS && what < 48) {
+        chaos_come_late(s);
     } else if (one->life == RUNS) {
-        turn_of_one(s, one);
+        chaos_turn_of_one(s, one);
     }
 }
 

@@ -1,5 +1,6 @@
 /* The inside of the simulation: chaos.c (a seed from its beginning to its end), chaos_act.c (what
- * happens), chaos_check.c (what must be true).  Private to them. */
+ * happens), chaos_scenes.c (what
+ * chance seldom brings together), chaos_check.c (what must be true).  Private to them. */
 #ifndef FD_TESTS_CHAOS_PRIVATE_H
 #define FD_TESTS_CHAOS_PRIVATE_H
 
@@ -14,6 +15,7 @@ enum {
     MESSAGES_MAX = 96,
     MODELS = 3,
     CONTROLS = 6,
+    FILES = 2,
     DEPTH_MAX = 2
 };
 
@@ -32,6 +34,7 @@ struct member {
     bool stops;   /* asked to end: does not wait for the brokers */
     bool refused; /* its records are: it may fail */
     bool planted; /* stunned by a message: its hand is marked */
+    bool late;    /* does not read labels and notices */
     bool stopped; /* by the hook: the group may take its partitions */
 };
 
@@ -100,6 +103,19 @@ void chaos_end(struct chaos *s, struct member *one);
 void chaos_die(struct chaos *s, struct member *one);
 /* From here on nothing goes wrong. */
 void chaos_calm(struct chaos *s);
+int chaos_number_of(const struct chaos *s, const struct member *one);
+/* One that runs: as chaos_turn, with brokers whose mood is drawn. */
+void chaos_turn_of_one(struct chaos *s, struct member *one);
+void chaos_append_label(struct chaos *s);
+void chaos_append_notice(struct chaos *s);
+/* Some entries of the journal arrive. */
+void chaos_move_journal(struct chaos *s);
+/* The owner answers no more: the group gives its partition away. */
+void chaos_expel(struct chaos *s, int32_t p);
+
+/* chaos_scenes.c */
+void chaos_read_late(struct chaos *s);
+void chaos_come_late(struct chaos *s);
 
 /* chaos_check.c */
 struct bus_mem_watch chaos_watch(struct chaos *s);
@@ -111,5 +127,13 @@ bool chaos_all_committed(const struct chaos *s);
 
 /* chaos.c */
 const struct mem_record *chaos_notice(size_t i);
+
+/* A model's file. */
+struct chaos_file {
+    uint8_t *bytes;
+    size_t len;
+    struct model *model;
+};
+const struct chaos_file *chaos_file(size_t i); /* below FILES */
 
 #endif

@@ -5,13 +5,14 @@
 #include "daemon/score_private.h"
 
 const char *const SAFEGUARD_NAMES[SAFE_COUNT] = {
-    [SAFE_ALL] = "none",        [SAFE_OWNER] = "owner",
-    [SAFE_NEXT] = "next",       [SAFE_POSITIONS] = "positions",
-    [SAFE_WAIT] = "wait",       [SAFE_REBUILD] = "rebuild",
-    [SAFE_AGAIN] = "again",     [SAFE_FOLLOW] = "follow",
-    [SAFE_FATES] = "fates",     [SAFE_REPEATS] = "repeats",
-    [SAFE_READ_ACKED] = "read", [SAFE_ACKS] = "acks",
-    [SAFE_QUEUE] = "queue",     [SAFE_SEEK] = "seek",
+    [SAFE_ALL] = "none",          [SAFE_OWNER] = "owner",
+    [SAFE_NEXT] = "next",         [SAFE_POSITIONS] = "positions",
+    [SAFE_WAIT] = "wait",         [SAFE_REBUILD] = "rebuild",
+    [SAFE_AGAIN] = "again",       [SAFE_FOLLOW] = "follow",
+    [SAFE_FATES] = "fates",       [SAFE_REPEATS] = "repeats",
+    [SAFE_READ_ACKED] = "read",   [SAFE_ACKS] = "acks",
+    [SAFE_QUEUE] = "queue",       [SAFE_SEEK] = "seek",
+    [SAFE_SETTINGS] = "settings", [SAFE_START] = "start",
     [SAFE_CRASH] = "crash",
 };
 
@@ -30,6 +31,8 @@ const char *const SAFEGUARD_TEXTS[SAFE_COUNT] = {
     [SAFE_ACKS] = "offsets are committed after acknowledgement",
     [SAFE_QUEUE] = "a record that finds the queue full waits, it is not dropped",
     [SAFE_SEEK] = "a partition is read from where the journal says it goes on",
+    [SAFE_SETTINGS] = "settings are in force from the recorded positions on",
+    [SAFE_START] = "nothing is decided before the start's settings and model are told",
     [SAFE_CRASH] = "a message that ended processes is passed by all",
 };
 
@@ -101,6 +104,11 @@ bool __real_score_known_crash(const struct score *s, enum bus_topic topic, int32
 bool __wrap_score_known_crash(const struct score *s, enum bus_topic topic, int32_t partition,
                               int64_t offset, enum hand_step step);
 
+void __real_score_settings_to(struct score *s, int64_t notices_next);
+void __wrap_score_settings_to(struct score *s, int64_t notices_next);
+bool __real_score_start_settled(struct score *s);
+bool __wrap_score_start_settled(struct score *s);
+
 /* A part's verdict is given up: it counts, and moves the partition's next offset. */
 static void count_anyway(struct journal_order *o, const struct journal_part *p,
                          enum journal_verdict *verdict)
@@ -141,6 +149,16 @@ bool __wrap_score_follow_to(struct score *s, int64_t labels_next, int64_t notice
 enum err __wrap_score_follow_again(struct score *s, struct errmsg *e)
 {
     return removed == SAFE_AGAIN ? ERR_OK : __real_score_follow_again(s, e);
+}
+
+void __wrap_score_settings_to(struct score *s, int64_t notices_next)
+{
+    __real_score_settings_to(s, removed == SAFE_SETTINGS ? s->notices.next : notices_next);
+}
+
+bool __wrap_score_start_settled(struct score *s)
+{
+    return removed == SAFE_START || __real_score_start_settled(s);
 }
 
 void __wrap_score_rebuild(struct score *s)

@@ -21,6 +21,8 @@ enum safeguard {
     SAFE_ACKS,       /* offsets are committed after acknowledgement */
     SAFE_QUEUE,      /* a record that finds the queue full waits, it is not dropped */
     SAFE_SEEK,       /* a partition is read from where the journal says it goes on */
+    SAFE_SETTINGS,   /* settings are in force from the recorded positions on */
+    SAFE_START,      /* nothing is decided before the start's settings and model are told */
     SAFE_CRASH,      /* a message that ended processes is passed by all */
     SAFE_COUNT
 };

@@ -564,43 +564,6 @@ static void test_commits_that_fail_are_made_up_for(void **state)
     bus_mem_free(m);
 }
 
-static void test_reload_between_turns(void **state)
-{
-    (void)state;
-    struct bus_mem *m = scorer_filled(0);
-    struct process p;
-    struct errmsg e = {""};
-    struct score_lane lanes[SCORE_PARTITIONS_MAX];
-    size_t len = 0;
-    scorer_start(&p, m);
-    scorer_assign_all(&p);
-    scorer_until_decided(&p, m, 0, 0);
-    scorer_until_decided(&p, m, 1, 0);
-    uint8_t *bytes = random_model_bytes(5, "second", 0, &len);
-    bytes[len / 2] ^= 1;
-    assert_int_equal(score_use_model(p.score, bytes, len, &e), ERR_CORRUPT);
-    assert_string_equal(model_lineage(score_model(p.score))->version, "random");
-    bytes[len / 2] ^= 1;
-    assert_int_equal(score_use_model(p.score, bytes, len, &e), ERR_OK);
-    assert_string_equal(model_lineage(score_model(p.score))->version, "second");
-    free(bytes);
-    struct threshold_conf rules = {.budget = 7, .burst = 1, .floor = .5, .decline = 2};
-    assert_int_equal(score_set_rules(p.score, &rules, -1, &e), ERR_OK);
-    size_t n = score_lanes(p.score, lanes, SCORE_PARTITIONS_MAX);
-    assert_int_equal(n, PARTITIONS);
-    for (size_t i = 0; i < n; i++) {
-        assert_int_equal(lanes[i].partition, i);
-        assert_true(lanes[i].budget_left >= 0 && lanes[i].budget_left <= 7);
-        assert_true(lanes[i].threshold <= .5);
-        assert_int_equal(lanes[i].next, lanes[i].committed);
-    }
-    rules.burst = 0;
-    assert_int_equal(score_set_rules(p.score, &rules, -1, &e), ERR_INVALID);
-    scorer_run_dry(&p);
-    scorer_end(&p);
-    bus_mem_free(m);
-}
-
 static void test_latencies_count_what_is_decided(void **state)
 {
     (void)state;
@@ -679,7 +642,6 @@ int main(void)
         cmocka_unit_test(test_trouble_ends_it_only_when_fatal),
         cmocka_unit_test(test_finish_waits_for_acknowledgements_and_commits),
         cmocka_unit_test(test_commits_that_fail_are_made_up_for),
-        cmocka_unit_test(test_reload_between_turns),
         cmocka_unit_test(test_latencies_count_what_is_decided),
         cmocka_unit_test(test_whatever_happens_the_decisions_are_the_same),
     };

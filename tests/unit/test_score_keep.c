@@ -229,6 +229,36 @@ static void test_a_partition_that_comes_brings_its_state(void **state)
     assert_true(learnt < 15 * SCORER_N * 2 / 3); /* from the journal alone it would be all of it */
 }
 
+/* A start whose file says something else goes on with the settings that were told, which the state
+ * that it reads was made by. */
+static void test_settings_told_outlast_a_start_with_another_file(void **state)
+{
+    (void)state;
+    struct bus_mem *m = scorer_filled(20);
+    struct keeper p;
+    struct errmsg e;
+    struct score_lane lanes[SCORE_PARTITIONS_MAX];
+    const struct bounds told = {{.budget = 3, .burst = 2, .floor = .3, .decline = 2}, 300 * TIME_S};
+    empty_folder();
+    start(&p, m, NULL, INT64_C(3600) * TIME_S);
+    scorer_until_decided(&p.p, m, 0, 50);
+    assert_int_equal(score_tell(p.p.score, &told, NULL, 0, &e), ERR_OK);
+    scorer_run_dry(&p.p);
+    end(&p);
+    append_more(m);
+    start(&p, m, NULL, INT64_C(3600) * TIME_S);
+    scorer_run_dry(&p.p);
+    assert_int_equal(stats_of(&p).checkpoints_read, 1);
+    assert_true(stats_of(&p).settings_hash == bounds_hash(&told));
+    assert_int_equal(score_lanes(p.p.score, lanes, SCORE_PARTITIONS_MAX), SCORER_PARTITIONS);
+    for (int32_t i = 0; i < SCORER_PARTITIONS; i++) {
+        assert_true(lanes[i].threshold <= .3);
+    }
+    end(&p);
+    (void)scorer_expect_as_recorded(m);
+    bus_mem_free(m);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -252,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_another_model_is_not_given_the_state),
         cmocka_unit_test(test_two_processes_do_not_share_a_place),
         cmocka_unit_test(test_after_any_crash_the_decisions_are_the_same),
+        cmocka_unit_test(test_settings_told_outlast_a_start_with_another_file),
         cmocka_unit_test(test_a_partition_that_comes_brings_its_state),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
