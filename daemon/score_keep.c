@@ -16,17 +16,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/checkpoint.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "daemon/score_private.h"
+#include "daemon/score_keep_private.h"
 #include "daemon/version.h"
 #include "features/schema.h"
 
 #define STEM "score"
-#define NAME_MAX_BYTES 44
-/* world and order, and of each lane its areas: what a checkpoint can name */
-#define LANES_MAX ((CHECKPOINT_AREAS_MAX - FEAT_AREAS_MAX - 1) / FEAT_AREAS_MAX)
 #define END_POLL_US 10000
 
 /* What must be the same at the start that uses it. */
@@ -34,25 +30,10 @@ struct facts {
     uint64_t log, schema, model, revision, cache_bytes;
 };
 
-/* Some of the state at this position. */
-struct candidate {
-    uint64_t position;
-    unsigned place; /* in the folder */
-};
-
-struct score_keep {
-    const struct state_folder *folder;
-    int64_t every_us;
-    int64_t looked_at, period; /* offset and period of the journal's latest entry; -1: none yet */
-    struct checkpoint *writer; /* NULL: none for these partitions */
-    uint64_t kept_from;
-    uint64_t written;            /* position of the latest one begun */
-    struct candidate *candidate; /* [candidate_count] what is to be had, newest first */
-    size_t candidate_count, candidate_room;
-    size_t count;
-    struct area area[CHECKPOINT_AREAS_MAX];
-    char name[LANES_MAX * FEAT_AREAS_MAX][NAME_MAX_BYTES];
-};
+static const struct disk *disk_of(const struct score_keep *k)
+{
+    return k->folder->disk != NULL ? k->folder->disk : &DISK_REAL;
+}
 
 enum err score_keep_open(struct score *s, const struct state_folder *folder, int64_t every_us,
                          struct errmsg *e)
@@ -118,14 +99,28 @@ static struct facts facts_of(const struct score *s)
 static enum err make_writer(struct score *s, struct errmsg *e)
 {
     struct score_keep *k = s->keep;
-    const struct checkpoint_conf c = {.disk = &DISK_REAL,
+    const struct checkpoint_conf c = {.disk = disk_of(k),
+                                      .in_process = k->folder->disk != NULL,
                                       .dir = k->folder->own,
                                       .stem = STEM,
                                       .increments_max = 20,
                                       .increments_share = 1,
                                       .kept_from = k->kept_from,
                                       .nice = 10};
+    k->writer_areas = k->count;
     return checkpoint_create(&c, k->area, k->count, &k->writer, e);
+}
+
+/* A partition has gone since the writer was made, and with it its areas. */
+static enum err make_writer_anew(struct score *s, struct errmsg *e)
+{
+    struct score_keep *k = s->keep;
+    checkpoint_free(k->writer);
+    k->writer = NULL;
+    if (s->stats.checkpoint_position > 0) {
+        k->kept_from = (uint64_t)s->stats.checkpoint_position;
+    }
+    return make_writer(s, e);
 }
 
 /* ---- writing ---- */
@@ -162,14 +157,6 @@ static void look_after(struct score *s)
     }
 }
 
-/* Whether state is that of between two entries, and there is news. */
-static bool may_write(const struct score *s)
-{
-    const struct score_keep *k = s->keep;
-    return k->writer != NULL && !s->rebuild && !s->applying.begun && !s->failed &&
-           s->order->position >= s->rebuilt_until && (uint64_t)s->order->position > k->written;
-}
-
 static void write_one(struct score *s)
 {
     struct score_keep *k = s->keep;
@@ -178,8 +165,13 @@ static void write_one(struct score *s)
     if (!list_areas(s)) {
         return;
     }
-    enum err err = checkpoint_begin(k->writer, (uint64_t)s->order->position, k->area, &facts,
-                                    sizeof facts, &e);
+    enum err err = k->count != k->writer_areas ? make_writer_anew(s, &e) : ERR_OK;
+    if (err != ERR_OK) {
+        tell_failed(s, &e);
+        return;
+    }
+    err = checkpoint_begin(k->writer, (uint64_t)s->order->position, k->area, &facts, sizeof facts,
+                           &e);
     if (err == ERR_OK) {
         k->written = (uint64_t)s->order->position;
     } else if (err != ERR_REFUSED) { /* one is under way */
@@ -204,7 +196,7 @@ void score_keep_between(struct score *s, const struct bus_message *next)
     const bool due = k->looked_at >= 0 && period > k->period;
     k->looked_at = next->offset;
     k->period = period;
-    if (due && may_write(s)) {
+    if (due && score_keep_may_write(s)) {
         write_one(s);
     }
 }
@@ -227,7 +219,7 @@ void score_keep_end(struct score *s, int timeout_ms)
 {
     struct score_keep *k = s->keep;
     const int64_t until_us = s->conf.now_us() + (int64_t)timeout_ms * 1000;
-    if (k == NULL || k->writer == NULL || !may_write(s) || s->flight_count > 0) {
+    if (k == NULL || k->writer == NULL || !score_keep_may_write(s) || s->flight_count > 0) {
         return;
     }
     if (wait_for_writer(s, until_us)) { /* the one before */
@@ -260,18 +252,6 @@ static void restore_model(struct score *s)
             s->in_force = m;
         }
     }
-}
-
-static bool is_committed(const struct score *s)
-{
-    for (int32_t p = 0; p < s->partition_top; p++) {
-        const struct owned *o = &s->owned[p];
-        if (o->lane != NULL &&
-            (s->order->turns[p].placed == 0 || s->order->turns[p].next > o->emit_from)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* Why what was read cannot be used; NULL: it can. */
@@ -309,7 +289,7 @@ static void take_over(struct score *s)
 static struct checkpoint_source source_of(struct score *s, const char *dir, uint64_t position,
                                           bool *found)
 {
-    return (struct checkpoint_source){.disk = &DISK_REAL,
+    return (struct checkpoint_source){.disk = disk_of(s->keep),
                                       .dir = dir,
                                       .stem = STEM,
                                       .position_max = position,
@@ -376,16 +356,6 @@ static void list_candidates(struct score *s, int64_t high)
     if (k->candidate_count > 0) {
         qsort(k->candidate, k->candidate_count, sizeof *k->candidate, newest_first);
     }
-}
-
-/* The end of those of one position that begin at `first`. */
-static size_t candidates_alike(const struct score_keep *k, size_t first)
-{
-    size_t end = first;
-    while (end < k->candidate_count && k->candidate[end].position == k->candidate[first].position) {
-        end++;
-    }
-    return end;
 }
 
 /* Takes from one place those of the areas that are not found yet: into memory, or (look) only
@@ -465,7 +435,7 @@ static bool read_newest(struct score *s, bool *out_spoilt)
     struct errmsg e;
     size_t end;
     for (size_t first = 0; first < k->candidate_count; first = end) {
-        end = candidates_alike(k, first);
+        end = score_keep_alike(k, first);
         if (k->candidate[first].position < (uint64_t)s->journal_low) {
             return false; /* the journal does not hold what comes next */
         }
@@ -473,7 +443,7 @@ static bool read_newest(struct score *s, bool *out_spoilt)
             continue;
         }
         *out_spoilt = true;
-        if (!have_all(s, first, end, false, &l) || !is_committed(s)) {
+        if (!have_all(s, first, end, false, &l) || !score_keep_is_committed(s)) {
             continue; /* not committed: some of it may not have reached the log */
         }
         const char *why = unfit(s, &l);

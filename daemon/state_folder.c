@@ -46,6 +46,7 @@ static enum err try_place(struct state_folder *f, unsigned place, struct errmsg 
 enum err state_folder_take(struct state_folder *f, const char *dir, struct errmsg *e)
 {
     f->lock = -1;
+    f->disk = NULL;
     if ((size_t)snprintf(f->dir, sizeof f->dir, "%s", dir) >= sizeof f->dir) {
         return err_set(e, ERR_INVALID, "state.dir is too long: %s", dir);
     }

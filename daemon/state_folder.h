@@ -6,6 +6,7 @@
 
 #include <limits.h>
 
+#include "base/disk.h"
 #include "base/err.h"
 
 #define STATE_PLACES_MAX 256
@@ -15,6 +16,8 @@ struct state_folder {
     unsigned place;     /* ours */
     char own[PATH_MAX]; /* its path */
     int lock;           /* < 0: none */
+    /* NULL: the machine's, written by a child.  Else this one, written at once: a simulation. */
+    const struct disk *disk;
 };
 
 /* Takes the first free place.  ERR_NOTFOUND, ERR_REFUSED the folder cannot be used; ERR_FULL all

@@ -259,6 +259,37 @@ static void test_settings_told_outlast_a_start_with_another_file(void **state)
     bus_mem_free(m);
 }
 
+/* A partition goes and none comes: what is written from then on has the others only. */
+static void test_a_partition_that_goes_is_written_no_more(void **state)
+{
+    (void)state;
+    struct bus_mem *m = scorer_filled(20);
+    struct keeper p;
+    empty_folder();
+    start(&p, m, NULL, INT64_C(3600) * TIME_S); /* only the last one */
+    scorer_run_dry(&p.p);
+    bus_mem_revoke(&p.p.bus, TOPIC_TRANSACTIONS, 0, false);
+    append_more(m);
+    scorer_run_dry(&p.p);
+    assert_int_equal(score_finish(p.p.score, 1000, &(struct errmsg){""}), ERR_OK);
+    score_keep_end(p.p.score, 5000);
+    assert_int_equal(stats_of(&p).checkpoints_failed, 0);
+    scorer_end(&p.p);
+    state_folder_leave(&p.place);
+
+    open_keeper(&p, m, NULL, INT64_C(3600) * TIME_S);
+    scorer_assign(&p.p, 1);
+    scorer_run_dry(&p.p);
+    assert_int_equal(stats_of(&p).checkpoints_read, 1);
+    assert_int_equal(stats_of(&p).warmed, 0);
+    scorer_assign(&p.p, 0); /* nobody has kept it: from the journal */
+    scorer_run_dry(&p.p);
+    assert_true(stats_of(&p).warmed > 0);
+    end(&p);
+    (void)scorer_expect_as_recorded(m);
+    bus_mem_free(m);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -283,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_two_processes_do_not_share_a_place),
         cmocka_unit_test(test_after_any_crash_the_decisions_are_the_same),
         cmocka_unit_test(test_settings_told_outlast_a_start_with_another_file),
+        cmocka_unit_test(test_a_partition_that_goes_is_written_no_more),
         cmocka_unit_test(test_a_partition_that_comes_brings_its_state),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
