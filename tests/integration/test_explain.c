@@ -188,9 +188,32 @@ static void test_what_differs_is_said(void **state)
 {
     struct child c;
     (void)state;
+    struct errmsg e = {""};
     struct db_rows *rows = choose("outcome <> 'approve' AND score < .9");
-    assert_int_equal(explain(db_rows_text(rows, 0, 0), "--alert.budget", "1", &c), 1);
-    expect_said(&c, "sent         DIFFERS");
+    const char *id = db_rows_text(rows, 0, 0);
+    for (int by = 1; by >= -1; by -= 2) { /* what is stored, and back */
+        char sql[300];
+        snprintf(sql, sizeof sql,
+                 "UPDATE decisions SET journal_offset = journal_offset %+d WHERE log || '/' || "
+                 "part || '/' || log_offset = '%.100s'",
+                 by, id);
+        if (db_exec(site.db, sql, 0, NULL, NULL, &e) != ERR_OK) {
+            fail_msg("%s", e.text);
+        }
+        assert_int_equal(explain(id, NULL, NULL, &c), by > 0);
+        expect_said(&c, by > 0 ? "stored       DIFFERS" : "stored       the same columns");
+    }
+    db_rows_free(rows);
+}
+
+static void test_settings_are_those_of_the_notices(void **state)
+{
+    struct child c;
+    (void)state;
+    struct db_rows *rows = choose("outcome <> 'approve' AND score < .9");
+    assert_int_equal(explain(db_rows_text(rows, 0, 0), "--alert.budget", "1", &c), 0);
+    expect_said(&c, "sent         the same bytes");
+    expect_said(&c, ", told by notice ");
     db_rows_free(rows);
 }
 
@@ -260,6 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decisions_are_derived_again),
         cmocka_unit_test(test_what_differs_is_said),
+        cmocka_unit_test(test_settings_are_those_of_the_notices),
         cmocka_unit_test(test_a_dead_letter_is_told_as_such),
         cmocka_unit_test(test_where_the_logs_are_gone_the_stored_is_shown),
         cmocka_unit_test(test_columns_are_stored_of_alerts_and_the_sample),
