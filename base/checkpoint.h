@@ -153,7 +153,8 @@ struct checkpoint_loaded {
  * ERR_MISMATCH  an intact one does not fit: another version, areas of other names, an area above
  *               its bytes_max.  An older one is not tried: nothing is broken that it could mend
  * ERR_IO, ERR_REFUSED, ERR_NOMEM
- * The areas are unchanged, except after ERR_IO "changed while it was read", where they are lost. */
+ * After an error the areas that a file had are empty (zeroed, no bytes), or as they were where none
+ * was begun to be read. */
 FD_MUSTCHECK enum err checkpoint_load(const struct checkpoint_source *from, struct area *areas,
                                       size_t count, struct checkpoint_loaded *out,
                                       struct errmsg *e);

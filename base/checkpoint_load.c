@@ -1,8 +1,8 @@
-/* Which files there are, which chain is whole, verify, apply.
+/* Which files there are, which chain is whole, and its content into the areas.
  *
- * Every file is read twice, by the same function: a first time to verify (checksums, unpacked
- * pages, the hash of the whole state it leaves), when all of the chain held a second time to copy.
- */
+ * Every file is unpacked once, into the areas, and verified on the way (checksums, unpacked pages,
+ * the hash of the whole state it leaves).  Where one fails, the chain before it is read over it;
+ * where none is left, the areas are emptied: they are never half of one checkpoint. */
 #include "base/checkpoint_reader.h"
 
 #include <stdio.h>
@@ -83,20 +83,23 @@ static enum err find_chain(struct checkpoint_loader *l, struct checkpoint_entry 
     }
 }
 
-static void forget(struct checkpoint_loader *l)
+/* Those that a failed attempt may have written to, and what is known of their pages. */
+static void empty_areas(struct checkpoint_loader *l)
 {
     for (size_t i = 0; i < l->count; i++) {
-        memset(l->table + l->first[i], 0, checkpoint_pages(l->bytes[i]) * sizeof *l->table);
-        l->bytes[i] = 0;
+        struct area *a = &l->areas[i];
+        if (l->from->found == NULL || l->from->found[i]) {
+            memset(l->table + l->first[i], 0, checkpoint_pages(a->bytes) * sizeof *l->table);
+            memset(a->at, 0, a->bytes);
+            a->bytes = 0;
+        }
     }
 }
 
-static enum err verify_chain(struct checkpoint_loader *l, struct checkpoint_entry **chain,
-                             uint32_t len, struct errmsg *e)
+static enum err read_chain(struct checkpoint_loader *l, struct checkpoint_entry **chain,
+                           uint32_t len, struct errmsg *e)
 {
     uint64_t sum = 0;
-    l->apply = false;
-    forget(l);
     for (uint32_t i = 0; i < len; i++) {
         enum err err = checkpoint_read_entry(l, chain[i], &sum, e);
         if (err == ERR_MISMATCH) {
@@ -110,22 +113,6 @@ static enum err verify_chain(struct checkpoint_loader *l, struct checkpoint_entr
             return ERR_CORRUPT;
         }
     }
-    return ERR_OK;
-}
-
-/* After verify_chain.  Checks again all that keeps it within bounds: the files may have changed. */
-static enum err apply_chain(struct checkpoint_loader *l, struct checkpoint_entry **chain,
-                            uint32_t len, struct errmsg *e)
-{
-    uint64_t sum = 0;
-    l->apply = true;
-    for (uint32_t i = 0; i < len; i++) {
-        enum err err = checkpoint_read_entry(l, chain[i], &sum, e);
-        if (err != ERR_OK) {
-            return err_prefix(e, ERR_IO, "a checkpoint at %llu changed while it was read",
-                              (unsigned long long)chain[i]->position);
-        }
-    }
     l->out->full_position = chain[0]->position;
     l->out->files = len;
     return ERR_OK;
@@ -137,13 +124,27 @@ static enum err load_tip(struct checkpoint_loader *l, struct checkpoint_entry *t
     struct checkpoint_entry *chain[CHECKPOINT_CHAIN_MAX];
     uint32_t len = 0;
     enum err err = find_chain(l, tip, chain, &len, e);
-    err = err == ERR_OK ? verify_chain(l, chain, len, e) : err;
+    if (err == ERR_OK && l->from->found != NULL) { /* what the tip lacks stays as it is */
+        l->take = false;
+        err = checkpoint_read_areas(l, tip, e);
+        if (err == ERR_CORRUPT || err == ERR_IO) {
+            refuse(l, tip, e->text);
+            err = ERR_CORRUPT;
+        }
+    }
+    if (err == ERR_OK) {
+        l->take = true;
+        err = read_chain(l, chain, len, e);
+        if (err != ERR_OK) {
+            empty_areas(l);
+        }
+    }
     if (err == ERR_MISMATCH) {
         char name[CHECKPOINT_FILE_NAME];
         checkpoint_name(name, l->from->stem, tip->position, tip->kind);
         return err_prefix(e, err, "cannot use checkpoint %s/%s", l->from->dir, name);
     }
-    return err == ERR_OK ? apply_chain(l, chain, len, e) : err;
+    return err;
 }
 
 static void note_entry(void *arg, const char *name)
@@ -197,7 +198,6 @@ static enum err list_entries(struct checkpoint_loader *l, struct errmsg *e)
 static enum err reserve(struct checkpoint_loader *l, struct errmsg *e)
 {
     size_t pages = 0;
-    l->bytes = calloc(l->count + 1, sizeof *l->bytes);
     l->first = calloc(l->count + 1, sizeof *l->first);
     for (size_t i = 0; l->first != NULL && i < l->count; i++) {
         l->first[i] = pages;
@@ -207,8 +207,8 @@ static enum err reserve(struct checkpoint_loader *l, struct errmsg *e)
     l->in = malloc(CHECKPOINT_IN_MAX);
     l->raw = malloc(CHECKPOINT_BLOCK);
     l->zstd = ZSTD_createDCtx();
-    if (l->bytes == NULL || l->first == NULL || l->table == NULL || l->in == NULL ||
-        l->raw == NULL || l->zstd == NULL) {
+    if (l->first == NULL || l->table == NULL || l->in == NULL || l->raw == NULL ||
+        l->zstd == NULL) {
         return err_set(e, ERR_NOMEM, "no memory to read checkpoints of %zu pages", pages);
     }
     return ERR_OK;
@@ -221,7 +221,6 @@ static void release(struct checkpoint_loader *l)
     free(l->in);
     free(l->table);
     free(l->first);
-    free(l->bytes);
     free(l->entries);
 }
 

@@ -46,7 +46,7 @@ static enum err find_area(const struct checkpoint_loader *l, const uint8_t *entr
                            "limit that it was made with",
                            l->areas[i].name, (unsigned long long)bytes, l->areas[i].bytes_max);
         }
-        bool skip = l->apply && l->from->found != NULL && !l->from->found[i]; /* not in the tip */
+        bool skip = l->take && l->from->found != NULL && !l->from->found[i]; /* not in the tip */
         *out = skip ? CHECKPOINT_NOT_ASKED : i;
         return ERR_OK;
     }
@@ -58,23 +58,19 @@ static enum err find_area(const struct checkpoint_loader *l, const uint8_t *entr
                    "it has an area that this program does not know: it is of another version");
 }
 
-/* Takes the sizes: pages that an area no longer has are forgotten. */
+/* Takes the size: what an area no longer has is forgotten. */
 static void resize(struct checkpoint_loader *l, uint32_t area, size_t bytes)
 {
     struct area *a = &l->areas[area];
-    if (l->apply) {
-        if (bytes < a->bytes) {
-            memset((uint8_t *)a->at + bytes, 0, a->bytes - bytes);
-        }
-        a->bytes = bytes;
-        return;
-    }
     size_t pages = checkpoint_pages(bytes);
-    size_t before = checkpoint_pages(l->bytes[area]);
+    size_t before = checkpoint_pages(a->bytes);
+    if (bytes < a->bytes) {
+        memset((uint8_t *)a->at + bytes, 0, a->bytes - bytes);
+    }
     if (pages < before) {
         memset(l->table + l->first[area] + pages, 0, (before - pages) * sizeof *l->table);
     }
-    l->bytes[area] = bytes;
+    a->bytes = bytes;
 }
 
 static enum err read_areas(struct checkpoint_loader *l, const struct checkpoint_prefix *h,
@@ -100,13 +96,13 @@ static enum err read_areas(struct checkpoint_loader *l, const struct checkpoint_
         }
         seen[l->area_of[i]] = true;
     }
-    for (uint32_t i = 0; i < h->areas; i++) {
+    for (uint32_t i = 0; l->take && i < h->areas; i++) {
         if (l->area_of[i] != CHECKPOINT_NOT_ASKED) {
             resize(l, l->area_of[i],
                    get_u64(l->in + i * CHECKPOINT_AREA_ENTRY + CHECKPOINT_NAME_MAX + 1));
         }
     }
-    if (l->from->found != NULL && !l->apply) {
+    if (l->from->found != NULL && !l->take) {
         memcpy(l->from->found, seen, l->count * sizeof *seen);
     }
     return ERR_OK;
@@ -131,7 +127,7 @@ static enum err read_head(struct checkpoint_loader *l, const struct checkpoint_e
     err = read_exact(l, 0, table + h.header_bytes + CHECKPOINT_SUM, e);
     err = err == ERR_OK ? check_sum(l, table + h.header_bytes, "its head", e) : err;
     err = err == ERR_OK ? read_areas(l, &h, e) : err;
-    if (err == ERR_OK && l->apply) {
+    if (err == ERR_OK && l->take) {
         l->out->position = h.position;
         l->out->header_bytes = h.header_bytes;
         memcpy(l->out->header, l->in + table, h.header_bytes);
@@ -146,16 +142,10 @@ struct block {
     uint32_t raw_bytes, packed_bytes;
 };
 
-/* Bytes of an area as the file being read has it. */
-static size_t in_use(const struct checkpoint_loader *l, uint32_t area)
-{
-    return l->apply ? l->areas[area].bytes : l->bytes[area];
-}
-
 /* Page numbers rise and lie within the area; their lengths add up. */
 static bool block_plausible(struct checkpoint_loader *l, const struct block *b)
 {
-    size_t bytes = in_use(l, b->area);
+    size_t bytes = l->areas[b->area].bytes;
     size_t sum = 0;
     for (uint32_t i = 0; i < b->pages; i++) {
         uint32_t page = get_u32(l->in + CHECKPOINT_BLOCK_PREFIX + (size_t)i * 4);
@@ -171,19 +161,33 @@ static bool block_plausible(struct checkpoint_loader *l, const struct block *b)
     return sum == b->raw_bytes;
 }
 
-static void take_pages(struct checkpoint_loader *l, const struct block *b)
+static uint32_t page_of(const struct checkpoint_loader *l, uint32_t i)
 {
-    const uint8_t *raw = l->raw;
+    return get_u32(l->in + CHECKPOINT_BLOCK_PREFIX + (size_t)i * 4);
+}
+
+/* Unpacks a plausible block into its area: at once where its pages are neighbours. */
+static bool take_pages(struct checkpoint_loader *l, const struct block *b)
+{
+    const struct area *a = &l->areas[b->area];
+    const bool neighbours = page_of(l, b->pages - 1) - page_of(l, 0) == b->pages - 1;
+    const size_t at = (size_t)page_of(l, 0) * CHECKPOINT_PAGE;
+    uint8_t *raw = neighbours ? (uint8_t *)a->at + at : l->raw;
+    if (ZSTD_decompressDCtx(l->zstd, raw, b->raw_bytes,
+                            l->in + CHECKPOINT_BLOCK_PREFIX + (size_t)b->pages * 4,
+                            b->packed_bytes) != b->raw_bytes) {
+        return false;
+    }
     for (uint32_t i = 0; i < b->pages; i++) {
-        uint32_t page = get_u32(l->in + CHECKPOINT_BLOCK_PREFIX + (size_t)i * 4);
-        size_t len = checkpoint_page_len(in_use(l, b->area), page);
-        if (l->apply) {
-            memcpy((uint8_t *)l->areas[b->area].at + (size_t)page * CHECKPOINT_PAGE, raw, len);
-        } else {
-            l->table[l->first[b->area] + page] = hash_id(raw, len);
+        uint32_t page = page_of(l, i);
+        size_t len = checkpoint_page_len(a->bytes, page);
+        l->table[l->first[b->area] + page] = hash_id(raw, len);
+        if (!neighbours) {
+            memcpy((uint8_t *)a->at + (size_t)page * CHECKPOINT_PAGE, raw, len);
         }
         raw += len;
     }
+    return true;
 }
 
 /* The block whose tag is in l->in. */
@@ -216,13 +220,10 @@ static enum err read_block(struct checkpoint_loader *l, struct errmsg *e)
         l->blocks++;
         return ERR_OK;
     }
-    if (!block_plausible(l, &b) ||
-        ZSTD_decompressDCtx(l->zstd, l->raw, CHECKPOINT_BLOCK, l->in + packed_at, b.packed_bytes) !=
-            b.raw_bytes) {
+    if (!block_plausible(l, &b) || !take_pages(l, &b)) {
         return err_set(e, ERR_CORRUPT, "block %llu is not what it says",
                        (unsigned long long)l->blocks);
     }
-    take_pages(l, &b);
     l->blocks++;
     return ERR_OK;
 }
@@ -238,13 +239,13 @@ static enum err check_state(const struct checkpoint_loader *l, uint64_t wanted, 
             continue;
         }
         const uint64_t *pages = l->table + l->first[area];
-        for (size_t p = 0; p < checkpoint_pages(l->bytes[area]); p++) {
+        for (size_t p = 0; p < checkpoint_pages(l->areas[area].bytes); p++) {
             if (pages[p] == 0) {
                 return err_set(e, ERR_CORRUPT, "page %zu of area %s is in no file of its chain", p,
                                l->areas[area].name);
             }
         }
-        hash = checkpoint_state_hash(hash, l->bytes[area], pages);
+        hash = checkpoint_state_hash(hash, l->areas[area].bytes, pages);
     }
     if (hash != wanted && l->from->found == NULL) {
         return err_set(e, ERR_CORRUPT,
@@ -266,7 +267,7 @@ static enum err read_end(struct checkpoint_loader *l, struct errmsg *e)
     if (get_u64(l->in + 4) != l->blocks || disk_read_all(l->from->disk, l->handle, &more, 1) != 0) {
         return err_set(e, ERR_CORRUPT, "it goes on behind its end");
     }
-    return l->apply ? ERR_OK : check_state(l, get_u64(l->in + 12), e);
+    return check_state(l, get_u64(l->in + 12), e);
 }
 
 static enum err read_content(struct checkpoint_loader *l, const struct checkpoint_entry *entry,

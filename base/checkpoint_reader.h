@@ -29,13 +29,12 @@ struct checkpoint_loader {
     size_t entry_count, entry_room;
     bool no_room; /* for an entry */
 
-    size_t *bytes;   /* [count]: in use, as of the last file verified */
     size_t *first;   /* [count]: where an area's page hashes lie in `table` */
-    uint64_t *table; /* page hashes as of the last file verified; 0: not seen yet */
+    uint64_t *table; /* page hashes as of the last file read; 0: not seen yet */
     uint8_t *in, *raw;
     ZSTD_DCtx *zstd;
 
-    bool apply; /* second reading: copy */
+    bool take; /* content goes into the areas; false: heads are looked at */
     struct checkpoint_loaded *out;
     char newest_why[sizeof((struct errmsg *)0)->text];
 
@@ -48,9 +47,9 @@ struct checkpoint_loader {
     uint32_t last_area, last_page;
 };
 
-/* Reads a file that builds on one of checksum *sum (0: a full one) and leaves its own there.
- * l->apply false: verifies, and l->bytes and l->table are then of the state it leaves; true:
- * copies. ERR_CORRUPT, ERR_MISMATCH, ERR_IO; e: only why ("it ends too early"). */
+/* Reads a file that builds on one of checksum *sum (0: a full one) into the areas, and leaves its
+ * own sum there; l->take must be set.  Verifies it on the way: after an error the areas are neither
+ * this nor that.  ERR_CORRUPT, ERR_MISMATCH, ERR_IO; e: only why ("it ends too early"). */
 FD_MUSTCHECK enum err checkpoint_read_entry(struct checkpoint_loader *l,
                                             const struct checkpoint_entry *entry, uint64_t *sum,
                                             struct errmsg *e);
