@@ -82,7 +82,7 @@ endif
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all chaos build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e torture outages bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-steps bench-streams bench-train bench-weekly bench-gate asan tsan coverage \
+.PHONY: all chaos build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e torture outages bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-recovery bench-steps bench-streams bench-train bench-weekly bench-gate asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format man completion install deb deb-check deb-try clean
 .SECONDARY:
 
@@ -211,6 +211,8 @@ bench-kafka: $(B)/fraudd $(B)/tests/bench/kafka_times  ## latency, throughput an
 	tests/bench/kafka.sh
 outages: $(B)/fraudd $(B)/tests/bench/decided_once  ## Kafka, PostgreSQL and the disk away under load: nothing lost, nothing doubled [OUTAGES="kafka-60 kafka-420 postgres-60 disk-full-60"]
 	tests/bench/outages.sh $(OUTAGES)
+bench-recovery: $(B)/fraudd $(B)/tests/bench/decided_once  ## from a start, or another's death, to decisions, by number of cards [CARDS="10000 100000 1000000"]
+	tests/bench/recovery.sh $(CARDS)
 # TSan runs unit tests only: it cannot follow the threads librdkafka makes.
 asan tsan coverage:                     ## unit tests of that build
 	@$(MAKE) --no-print-directory V=$@ unit

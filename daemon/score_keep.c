@@ -427,6 +427,21 @@ static bool have_all(struct score *s, size_t first, size_t end, bool look,
     return missing == 0;
 }
 
+static uint64_t clock_ns(const struct score *s)
+{
+    return s->clock_ns != NULL ? s->clock_ns() : 0;
+}
+
+/* Bytes of all areas. */
+static uint64_t state_bytes(const struct score_keep *k)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < k->count; i++) {
+        bytes += k->area[i].bytes;
+    }
+    return bytes;
+}
+
 /* Reads the newest position that has all and fits; false: there is none. */
 static bool read_newest(struct score *s, bool *out_spoilt)
 {
@@ -443,13 +458,17 @@ static bool read_newest(struct score *s, bool *out_spoilt)
             continue;
         }
         *out_spoilt = true;
+        const uint64_t begun_ns = clock_ns(s);
         if (!have_all(s, first, end, false, &l) || !score_keep_is_committed(s)) {
             continue; /* not committed: some of it may not have reached the log */
         }
+        const uint64_t unpacked_ns = clock_ns(s);
         const char *why = unfit(s, &l);
         if (why == NULL && restored(s, &e) != ERR_OK) {
             why = e.text;
         }
+        k->unpack_ns = unpacked_ns - begun_ns;
+        k->index_ns = clock_ns(s) - unpacked_ns;
         if (why != NULL) {
             on_refused(s, STEM, why);
             return false; /* what is older is of no other program */
@@ -493,7 +512,9 @@ enum keep_loaded score_keep_load(struct score *s, int64_t high)
         take_over(s);
         keep_own(k);
         s->stats.checkpoints_read++;
-        log_line(FD_LOG_INFO, "checkpoint_read", "journal=%" PRIu64, k->written);
+        log_line(FD_LOG_INFO, "checkpoint_read",
+                 "journal=%" PRIu64 " bytes=%" PRIu64 " unpack_ms=%" PRIu64 " index_ms=%" PRIu64,
+                 k->written, state_bytes(k), k->unpack_ns / 1000000, k->index_ns / 1000000);
         return KEEP_LOADED;
     }
     return spoilt ? KEEP_SPOILT : KEEP_NONE;

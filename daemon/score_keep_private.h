@@ -23,8 +23,9 @@ struct score_keep {
     struct checkpoint *writer; /* NULL: none for these partitions */
     size_t writer_areas;       /* it was made for */
     uint64_t kept_from;
-    uint64_t written;            /* position of the latest one begun */
-    struct candidate *candidate; /* [candidate_count] what is to be had, newest first */
+    uint64_t written;             /* position of the latest one begun */
+    uint64_t unpack_ns, index_ns; /* what the latest load took: the files; what finds cards */
+    struct candidate *candidate;  /* [candidate_count] what is to be had, newest first */
     size_t candidate_count, candidate_room;
     size_t count;
     struct area area[CHECKPOINT_AREAS_MAX];
