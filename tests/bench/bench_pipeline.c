@@ -1,6 +1,8 @@
 /* The whole way in process, on one core: JSON messages of simulated cards to encoded decisions,
  * with a network of random weights (speed does not depend on their values).  Prints time by stage
- * and what a card and the busiest merchant cost in memory.
+ * and what a card and the busiest merchant cost in memory; then stretches without and with a
+ * checkpoint of the state being written meanwhile (in $TMPDIR, by a child, as `score` does it), in
+ * turns: what one costs, and how long a batch takes while it is written.
  *
  *   bench_pipeline [CARDS [DAYS]] */
 #include <inttypes.h>
@@ -8,8 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "base/checkpoint.h"
 #include "base/hash.h"
+#include "base/latency.h"
+#include "base/progress.h"
 #include "daemon/pipeline.h"
 #include "daemon/rates.h"
 #include "daemon/simulate.h"
@@ -20,6 +26,8 @@
 #define BATCH 256
 #define BUDGET 100
 #define CARD_NAME_MAX SIM_ID_MAX
+#define TURNS 12      /* stretches, every second one with a checkpoint */
+#define EVERY_US 60e6 /* state.every */
 
 struct line {
     size_t at;
@@ -34,6 +42,7 @@ struct bench {
     char *text;
     size_t text_len, text_room;
     uint64_t records, bytes;
+    struct latency *batch; /* NULL, or gets the time that passes in each batch */
 };
 
 static void die(const char *what)
@@ -114,8 +123,12 @@ static uint64_t feed(struct bench *b, struct pipeline *p, struct lane *lane, siz
                                         .value_len = l->len};
         }
         uint64_t start = clock_ns();
+        int64_t from_us = progress_now_us();
         pipeline_messages(p, lane, m, NULL, n, 0);
         spent += clock_ns() - start;
+        if (b->batch != NULL) {
+            latency_add(b->batch, (uint64_t)(progress_now_us() - from_us) * 1000);
+        }
     }
     return spent;
 }
@@ -187,9 +200,117 @@ static void print_memory(const struct bench *b, const struct feat_world *world,
     free(payments);
 }
 
-static void run(struct bench *b, const struct model *m, const struct rates *rates, bool by_stage,
+/* ---- while checkpoints are written ---- */
+
+struct keeper {
+    char dir[256];
+    struct checkpoint *c;
+    struct area area[2 * FEAT_AREAS_MAX];
+    char name[FEAT_AREAS_MAX][CHECKPOINT_NAME_MAX + 1];
+};
+
+static size_t list_areas(struct keeper *k, const struct feat_world *world, const struct lane *lane)
+{
+    size_t n = feat_world_areas(world, k->area);
+    size_t lanes = lane_areas(lane, k->area + n);
+    for (size_t i = 0; i < lanes; i++) {
+        snprintf(k->name[i], sizeof k->name[i], "lane.%.32s", k->area[n + i].name);
+        k->area[n + i].name = k->name[i];
+    }
+    return n + lanes;
+}
+
+static void open_keeper(struct keeper *k, const struct feat_world *world, const struct lane *lane)
+{
+    const char *parent = getenv("TMPDIR");
+    struct errmsg e;
+    snprintf(k->dir, sizeof k->dir, "%s/bench-pipeline-XXXXXX", parent != NULL ? parent : "/tmp");
+    if (mkdtemp(k->dir) == NULL) {
+        die("cannot make a folder for checkpoints");
+    }
+    const struct checkpoint_conf c = {.disk = &DISK_REAL,
+                                      .dir = k->dir,
+                                      .stem = "bench",
+                                      .increments_max = 20,
+                                      .increments_share = 1,
+                                      .nice = 10};
+    size_t n = list_areas(k, world, lane);
+    if (checkpoint_create(&c, k->area, n, &k->c, &e) != ERR_OK) {
+        die(e.text);
+    }
+}
+
+static void remove_one(void *arg, const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", (const char *)arg, name);
+    unlink(path);
+}
+
+static void close_keeper(struct keeper *k)
+{
+    checkpoint_free(k->c);
+    (void)DISK_REAL.list(NULL, k->dir, remove_one, k->dir);
+    rmdir(k->dir);
+}
+
+/* One stretch; returns the CPU time of the thread that scores, the fork included. */
+static uint64_t stretch(struct bench *b, struct pipeline *p, struct lane *lane, size_t from,
+                        size_t to, struct keeper *k, const struct feat_world *world)
+{
+    struct checkpoint_result r;
+    struct errmsg e;
+    uint64_t start = clock_ns();
+    if (k != NULL) {
+        (void)list_areas(k, world, lane);
+        if (checkpoint_begin(k->c, from, k->area, NULL, 0, &e) != ERR_OK) {
+            die(e.text);
+        }
+    }
+    uint64_t spent = clock_ns() - start + feed(b, p, lane, from, to);
+    if (k != NULL && checkpoint_wait(k->c, &r, &e) != CHECKPOINT_DONE) {
+        die(e.text);
+    }
+    return spent;
+}
+
+static void run_turns(struct bench *b, struct pipeline *p, const struct feat_world *world,
+                      struct lane *lane, size_t warm)
+{
+    static struct latency batch[2];
+    struct keeper k = {.c = NULL};
+    uint64_t spent[2] = {0, 0};
+    size_t len = (b->n - warm) / TURNS;
+    open_keeper(&k, world, lane);
+    for (size_t t = 0; t < TURNS; t++) {
+        size_t from = warm + t * len;
+        b->batch = &batch[t % 2];
+        spent[t % 2] += stretch(b, p, lane, from, from + len, t % 2 == 1 ? &k : NULL, world);
+    }
+    b->batch = NULL;
+    close_keeper(&k);
+    double ns[2] = {(double)spent[0] / (double)(len * TURNS / 2),
+                    (double)spent[1] / (double)(len * TURNS / 2)};
+    double one_us = (ns[1] - ns[0]) * (double)len / 1e3;
+    printf(
+        "in turns: %.0f ns a message without, %.0f with a checkpoint every %zu messages: one costs "
+        "%.1f ms of the scoring thread, %.3f %% if there is one a minute\n",
+        ns[0], ns[1], len, one_us / 1e3, one_us / EVERY_US * 100);
+    for (int i = 0; i < 2; i++) {
+        printf("  time of a batch of %d %s: p50 %.1f, p99 %.1f, p99.9 %.1f ms\n", BATCH,
+               i == 0 ? "without" : "while one is written",
+               (double)latency_quantile(&batch[i], .5) / 1e6,
+               (double)latency_quantile(&batch[i], .99) / 1e6,
+               (double)latency_quantile(&batch[i], .999) / 1e6);
+    }
+}
+
+enum what { BY_STAGE, WHOLE, IN_TURNS };
+
+static void run(struct bench *b, const struct model *m, const struct rates *rates, enum what what,
                 uint32_t cards)
 {
+    const bool by_stage = what == BY_STAGE;
     struct pipeline_conf conf = {
         .model = m,
         .rates = rates,
@@ -221,8 +342,10 @@ static void run(struct bench *b, const struct model *m, const struct rates *rate
         sum[s] = h->sum_ns;
         count[s] = h->count;
     }
-    double ns = (double)feed(b, p, lane, warm, b->n) / (double)(b->n - warm);
-    if (by_stage) {
+    double ns = what == IN_TURNS ? 0 : (double)feed(b, p, lane, warm, b->n) / (double)(b->n - warm);
+    if (what == IN_TURNS) {
+        run_turns(b, p, world, lane, warm);
+    } else if (by_stage) {
         for (int s = 0; s < STAGE_COUNT; s++) {
             const struct latency *h = pipeline_stage_times(p, (enum pipeline_stage)s);
             printf("  %-10s %7.0f ns a message\n", PIPELINE_STAGE_NAMES[s],
@@ -255,8 +378,9 @@ int main(int argc, char **argv)
     printf("%zu messages of %.0f bytes, %" PRIu32 " cards, %" PRIu32
            " days; the second half is timed\n",
            b.n, (double)b.text_len / (double)b.n, cards, days);
-    run(&b, m, rates, true, cards);
-    run(&b, m, rates, false, cards);
+    run(&b, m, rates, BY_STAGE, cards);
+    run(&b, m, rates, WHOLE, cards);
+    run(&b, m, rates, IN_TURNS, cards);
     model_free(m);
     rates_free(rates);
     free(b.text);
