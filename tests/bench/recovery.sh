@@ -143,6 +143,7 @@ one() {
     await_checkpoint
     began=$(now_ms)
     kill -9 "$dies"
+    wait "$dies" 2>/dev/null
     row takeover "$began" 2
 
     kill "$producer" "$score" 2>/dev/null
