@@ -147,7 +147,8 @@ comma := ,
 CHAOS := $(B)/tests/chaos/chaos $(B)/tests/unit/test_chaos
 $(CHAOS): LDLIBS += $(addprefix -Wl$(comma)--wrap=,journal_order_apply \
   score_follow_to score_follow_again score_rebuild feat_world_follow pipeline_messages pipeline_admit \
-  pipeline_label_message score_known_crash score_settings_to score_start_settled)
+  pipeline_label_message score_known_crash score_settings_to score_start_settled \
+  score_keep_may_write score_keep_is_committed score_keep_alike)
 $(B)/tests/chaos/chaos: %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(call say,LD,$@)
 	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)

@@ -36,6 +36,8 @@ static void print_tally(const struct chaos_tally *t, int64_t took_us)
            " (%" PRIu64 " by planted messages), %" PRIu64 " stopped and woken, %" PRIu64
            " reloads, %" PRIu64 " partitions assigned, %" PRIu64 " commits\n",
            t->starts, t->ends, t->deaths, t->faults, t->stops, t->reloads, t->moves, t->commits);
+    printf("%" PRIu64 " checkpoints written, %" PRIu64 " read, %" PRIu64 " losses of power\n",
+           t->checkpoints, t->checkpoints_read, t->powers);
     printf("%" PRIu64 " entries applied, %" PRIu64 " parts not counted, %" PRIu64
            " entries damaged; %" PRIu64 " seeds without the comparison (retention, short memory)\n",
            t->entries, t->not_counted, t->damaged, t->weak);

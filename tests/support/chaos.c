@@ -146,12 +146,15 @@ static void draw_world(struct chaos *s)
     s->conf = scorer_conf();
     s->conf.now_us = now_us;
     s->conf.world.verdict_max = 1000;
+    s->conf.world.bytes_max = (size_t)64 << 20;
     s->conf.world.place_max = 64 + rng_below(r, 200);
     s->conf.pipeline.threshold.budget = 1 + (double)rng_below(r, 20);
     s->partitions = 1 + (int32_t)rng_below(r, PARTITIONS_MAX);
     s->member_count = 1 + (int)rng_below(r, MEMBERS);
     s->journal = rng_below(r, 3);
     s->weak = chaos_one_in(s, 6);
+    s->keeps = !chaos_one_in(s, 3);
+    s->keep_every_us = chaos_one_in(s, 2) ? 0 : TIME_S;
     if (s->weak && chaos_one_in(s, 2)) { /* the payments are 40 days old */
         s->conf.warm_us = 40 * TIME_DAY - (int64_t)rng_below(r, 7200) * TIME_S;
     }
@@ -227,7 +230,8 @@ static void come_to_rest(struct chaos *s)
 static void run(struct chaos *s)
 {
     draw_world(s);
-    bus_mem_now(s->m, SCORER_WALL_US - TIME_HOUR);
+    s->brokers_us = SCORER_WALL_US - TIME_HOUR;
+    bus_mem_now(s->m, s->brokers_us);
     for (size_t steps = 20 + rng_below(&s->r, 150); steps > 0 && !s->failed; steps--) {
         chaos_step(s);
     }
@@ -263,6 +267,7 @@ bool chaos_run(uint64_t seed, enum safeguard without, bool trace, struct chaos_t
     }
     log_set_level(trace ? FD_LOG_INFO : FD_LOG_ERROR + 1);
     rng_init(&s->r, seed);
+    chaos_disk_begin(s);
     chaos_now_us = (int64_t)rng_below(&s->r, 1000000000);
     const struct bus_mem_watch watch = chaos_watch(s);
     bus_mem_watch(s->m, &watch);
@@ -277,6 +282,7 @@ bool chaos_run(uint64_t seed, enum safeguard without, bool trace, struct chaos_t
     tally->weak += s->weak;
     tally->messages += s->all.n;
     messages_done(&s->all);
+    chaos_disk_end(s);
     bus_mem_free(s->m);
     free(s);
     return good;

@@ -53,6 +53,7 @@ void chaos_start(struct chaos *s, struct member *one)
     c.go_on = go_on;
     c.ctx = one;
     scorer_open(&one->process, s->m, &c);
+    chaos_keep(s, one);
     if (!s->calm) {
         bus_mem_thin(&one->process.bus, &one->thin);
         bus_mem_hold_journal(&one->process.bus, s->journal == HELD);
@@ -85,11 +86,16 @@ void chaos_end(struct chaos *s, struct member *one)
     if (s->calm && err != ERR_OK) {
         chaos_fail(s, "an end in peace: %s", e.text);
     }
+    if (!one->stunned && err == ERR_OK) {
+        score_keep_end(one->process.score, 0);
+        chaos_disk_look(s, one);
+    }
     if (one->stunned) {
         chaos_die(s, one);
         return;
     }
     chaos_check_process(s, one);
+    chaos_disk_dead(s, one);
     bus_mem_at_call(&one->process.bus, 0, NULL, NULL);
     scorer_end(&one->process);
     forget(s, one);
@@ -103,6 +109,7 @@ void chaos_die(struct chaos *s, struct member *one)
         s->hand[chaos_number_of(s, one)] = s->dead_hand[chaos_number_of(s, one)];
     }
     chaos_check_process(s, one);
+    chaos_disk_dead(s, one);
     bus_mem_crash(&one->process.bus, &s->r);
     score_free(one->process.score);
     forget(s, one);
@@ -112,6 +119,7 @@ void chaos_turn(struct chaos *s, struct member *one)
 {
     one->life = INSIDE;
     size_t n = score_turn(one->process.score);
+    chaos_disk_look(s, one);
     chaos_trace(s, "%d turns: %zu messages", chaos_number_of(s, one), n);
     one->life = RUNS;
     one->stopped = false;
@@ -196,6 +204,7 @@ static void stun(void *ctx)
 {
     struct member *one = ctx;
     one->stunned = true;
+    one->chaos->disk.crashed = true; /* nor does it write anything more */
     bus_mem_stun(&one->process.bus);
     chaos_trace(one->chaos, "%d is dead from here on", chaos_number_of(one->chaos, one));
 }
@@ -256,10 +265,11 @@ static void draw_weather(struct chaos *s, struct member *one)
                                              TOPIC_JOURNAL};
         bus_mem_ack_topic(bus, OUT[rng_below(&s->r, 4)]);
     }
+    chaos_disk_weather(s);
     bus_mem_full(bus, chaos_one_in(s, 4) ? rng_below(&s->r, 5) : 0);
     bus_mem_fail_commits(bus, chaos_one_in(s, 5));
-    bus_mem_hold_topic(bus, TOPIC_LABELS, one->late || chaos_one_in(s, 3));
-    bus_mem_hold_topic(bus, TOPIC_NOTICES, one->late || chaos_one_in(s, 3));
+    bus_mem_hold_topic(bus, TOPIC_LABELS, chaos_one_in(s, 3));
+    bus_mem_hold_topic(bus, TOPIC_NOTICES, chaos_one_in(s, 3));
     if (chaos_one_in(s, 12)) {
         bus_mem_at_call(bus, rng_below(&s->r, 40), stun, one);
     } else if (chaos_one_in(s, 6)) {
@@ -273,8 +283,7 @@ void chaos_turn_of_one(struct chaos *s, struct member *one)
     chaos_turn(s, one);
 }
 
-/* Its file has changed, or another one's settings are to be taken back. */
-static void reload_one(struct chaos *s, struct member *one)
+void chaos_reload_one(struct chaos *s, struct member *one)
 {
     struct errmsg e = {""};
     const struct bounds b = draw_bounds(s);
@@ -478,6 +487,8 @@ void chaos_move_journal(struct chaos *s)
 static void pass_time(struct chaos *s)
 {
     chaos_now_us += (int64_t)rng_below(&s->r, chaos_one_in(s, 4) ? 15000000 : 20000);
+    s->brokers_us += (int64_t)rng_below(&s->r, 2000000);
+    bus_mem_now(s->m, s->brokers_us);
 }
 
 void chaos_step(struct chaos *s)
@@ -493,24 +504,30 @@ void chaos_step(struct chaos *s)
         chaos_append_notice(s);
     } else if (what < 19) {
         append_damage(s);
-    } else if (what < 21) {
+    } else if (what < 20) {
         chaos_rebalance(s);
+    } else if (what < 21) {
+        if (chaos_one_in(s, 3)) {
+            chaos_power(s);
+        }
     } else if (what < 23 && s->weak) {
         trim(s);
     } else if (what < 35) {
         chaos_move_journal(s);
-    } else if (what < 42) {
+    } else if (what < 41) {
         pass_time(s);
     } else if (one->life == GONE) {
         chaos_start(s, one);
-    } else if (one->life == RUNS && what < 44) {
+    } else if (one->life == RUNS && what < 43) {
         end_of_one(s, one);
-    } else if (one->life == RUNS && what < 46) {
-        reload_one(s, one);
+    } else if (one->life == RUNS && what < 45) {
+        chaos_reload_one(s, one);
     } else if (one->life == RUNS && what < 47) {
         chaos_read_late(s);
-    } else if (one->life == RUNS && what < 48) {
+    } else if (one->life == RUNS && what < 49) {
         chaos_come_late(s);
+    } else if (one->life == RUNS && what < 51) {
+        chaos_inherit(s);
     } else if (one->life == RUNS) {
         chaos_turn_of_one(s, one);
     }
@@ -519,6 +536,8 @@ void chaos_step(struct chaos *s)
 void chaos_calm(struct chaos *s)
 {
     s->calm = true;
+    s->disk.fail_at = s->disk.crash_at = 0;
+    s->disk.room = UINT64_MAX;
     chaos_trace(s, "calm");
     chaos_append(s, SIZE_MAX);
     while (bus_mem_travelling(s->m) > 0) {

@@ -1,5 +1,5 @@
 /* The inside of the simulation: chaos.c (a seed from its beginning to its end), chaos_act.c (what
- * happens), chaos_scenes.c (what
+ * happens), chaos_disk.c (checkpoints), chaos_scenes.c (what
  * chance seldom brings together), chaos_check.c (what must be true).  Private to them. */
 #ifndef FD_TESTS_CHAOS_PRIVATE_H
 #define FD_TESTS_CHAOS_PRIVATE_H
@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/rng.h"
 #include "tests/support/chaos.h"
+#include "tests/support/faulty_disk.h"
 #include "tests/support/scorer.h"
 
 enum {
@@ -30,12 +31,12 @@ struct member {
     enum life life;
     struct chaos *chaos;
     struct rng thin;
-    bool stunned; /* dead within its turn */
-    bool stops;   /* asked to end: does not wait for the brokers */
-    bool refused; /* its records are: it may fail */
-    bool planted; /* stunned by a message: its hand is marked */
-    bool late;    /* does not read labels and notices */
-    bool stopped; /* by the hook: the group may take its partitions */
+    bool stunned;         /* dead within its turn */
+    bool stops;           /* asked to end: does not wait for the brokers */
+    bool refused;         /* its records are: it may fail */
+    bool planted;         /* stunned by a message: its hand is marked */
+    uint64_t checkpoints; /* reported so far */
+    bool stopped;         /* by the hook: the group may take its partitions */
 };
 
 /* What is known of a message's outcome. */
@@ -63,6 +64,11 @@ struct chaos {
     struct member member[MEMBERS];
     struct hand_page hand[MEMBERS], dead_hand[MEMBERS]; /* outlive the processes */
     int member_count;
+    bool keeps; /* state on the disk */
+    int64_t keep_every_us, brokers_us;
+    struct faulty_disk disk; /* of all processes */
+    struct state_folder folder[MEMBERS];
+    int64_t reported[MEMBERS]; /* position of the latest checkpoint reported; 0: none */
     enum { PROMPT, HELD, TRAVELS } journal;
     int32_t partitions;
     int owner[PARTITIONS_MAX], wanted[PARTITIONS_MAX]; /* member; -1: nobody */
@@ -106,6 +112,8 @@ void chaos_calm(struct chaos *s);
 int chaos_number_of(const struct chaos *s, const struct member *one);
 /* One that runs: as chaos_turn, with brokers whose mood is drawn. */
 void chaos_turn_of_one(struct chaos *s, struct member *one);
+/* One that runs: its file has changed, or another one's settings are to be taken back. */
+void chaos_reload_one(struct chaos *s, struct member *one);
 void chaos_append_label(struct chaos *s);
 void chaos_append_notice(struct chaos *s);
 /* Some entries of the journal arrive. */
@@ -113,9 +121,24 @@ void chaos_move_journal(struct chaos *s);
 /* The owner answers no more: the group gives its partition away. */
 void chaos_expel(struct chaos *s, int32_t p);
 
+/* chaos_disk.c */
+void chaos_disk_begin(struct chaos *s);
+void chaos_disk_end(struct chaos *s);
+/* A process that starts keeps its state, where this seed has it so. */
+void chaos_keep(struct chaos *s, struct member *one);
+/* What goes wrong with the disk in the next turn. */
+void chaos_disk_weather(struct chaos *s);
+/* After a turn or the end: what was written; whether the process died of it. */
+void chaos_disk_look(struct chaos *s, struct member *one);
+/* A process is gone; what it wrote is where it was. */
+void chaos_disk_dead(struct chaos *s, const struct member *one);
+/* All processes die, and what was not synced is lost or torn. */
+void chaos_power(struct chaos *s);
+
 /* chaos_scenes.c */
 void chaos_read_late(struct chaos *s);
 void chaos_come_late(struct chaos *s);
+void chaos_inherit(struct chaos *s);
 
 /* chaos_check.c */
 struct bus_mem_watch chaos_watch(struct chaos *s);

@@ -263,8 +263,9 @@ static int faulty_list(void *ctx, const char *dir, void (*visit)(void *arg, cons
     size_t len = strlen(dir);
     for (size_t i = 0; err == 0 && i < NAMES; i++) {
         char path[PATH];
-        memcpy(path, f->inside->live[i].path, sizeof path);
-        if (strncmp(path, dir, len) == 0 && path[len] == '/') {
+        if (strncmp(f->inside->live[i].path, dir, len) == 0 &&
+            f->inside->live[i].path[len] == '/') {
+            memcpy(path, f->inside->live[i].path, sizeof path); /* visit may unlink it */
             visit(arg, path + len + 1);
         }
     }
@@ -326,6 +327,15 @@ void faulty_disk_restart(struct faulty_disk *f)
     f->crashed = f->short_writes = false;
     f->crash_at = f->fail_at = 0;
     f->room = UINT64_MAX;
+}
+
+void faulty_disk_wake(struct faulty_disk *f)
+{
+    if (f->crashed) {
+        memset(f->inside->handles, 0, sizeof f->inside->handles);
+        f->crashed = false;
+        f->crash_at = 0;
+    }
 }
 
 uint8_t *faulty_disk_bytes(struct faulty_disk *f, const char *path, size_t *out_len_bytes)

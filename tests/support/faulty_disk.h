@@ -35,6 +35,9 @@ void faulty_disk_done(struct faulty_disk *f);
 /* The machine loses power (if it has not yet) and starts again: faults are off. */
 void faulty_disk_restart(struct faulty_disk *f);
 
+/* The process that crashed is gone, the machine went on: all that was done is there. */
+void faulty_disk_wake(struct faulty_disk *f);
+
 /* A file's bytes, to look at or to spoil; NULL: no such file.  Good until the next operation. */
 uint8_t *faulty_disk_bytes(struct faulty_disk *f, const char *path, size_t *out_len_bytes);
 /* Puts a file there, on the disk for good. */

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "daemon/score_private.h"
+#include "daemon/score_keep_private.h"
 
 const char *const SAFEGUARD_NAMES[SAFE_COUNT] = {
     [SAFE_ALL] = "none",          [SAFE_OWNER] = "owner",
@@ -13,7 +13,9 @@ const char *const SAFEGUARD_NAMES[SAFE_COUNT] = {
     [SAFE_READ_ACKED] = "read",   [SAFE_ACKS] = "acks",
     [SAFE_QUEUE] = "queue",       [SAFE_SEEK] = "seek",
     [SAFE_SETTINGS] = "settings", [SAFE_START] = "start",
-    [SAFE_CRASH] = "crash",
+    [SAFE_SYNC] = "sync",         [SAFE_SYNC_DIR] = "folder",
+    [SAFE_BETWEEN] = "between",   [SAFE_COMMITTED] = "committed",
+    [SAFE_ALIKE] = "alike",       [SAFE_CRASH] = "crash",
 };
 
 const char *const SAFEGUARD_TEXTS[SAFE_COUNT] = {
@@ -33,6 +35,11 @@ const char *const SAFEGUARD_TEXTS[SAFE_COUNT] = {
     [SAFE_SEEK] = "a partition is read from where the journal says it goes on",
     [SAFE_SETTINGS] = "settings are in force from the recorded positions on",
     [SAFE_START] = "nothing is decided before the start's settings and model are told",
+    [SAFE_SYNC] = "a checkpoint is synced before it has its name",
+    [SAFE_SYNC_DIR] = "a checkpoint's name is synced before it is reported",
+    [SAFE_BETWEEN] = "state is written between two entries of the journal",
+    [SAFE_COMMITTED] = "state is used where all that it holds as decided is committed",
+    [SAFE_ALIKE] = "parts of a state are of one position of the journal",
     [SAFE_CRASH] = "a message that ended processes is passed by all",
 };
 
@@ -109,6 +116,13 @@ void __wrap_score_settings_to(struct score *s, int64_t notices_next);
 bool __real_score_start_settled(struct score *s);
 bool __wrap_score_start_settled(struct score *s);
 
+bool __real_score_keep_may_write(const struct score *s);
+bool __wrap_score_keep_may_write(const struct score *s);
+bool __real_score_keep_is_committed(const struct score *s);
+bool __wrap_score_keep_is_committed(const struct score *s);
+size_t __real_score_keep_alike(const struct score_keep *k, size_t first);
+size_t __wrap_score_keep_alike(const struct score_keep *k, size_t first);
+
 /* A part's verdict is given up: it counts, and moves the partition's next offset. */
 static void count_anyway(struct journal_order *o, const struct journal_part *p,
                          enum journal_verdict *verdict)
@@ -159,6 +173,23 @@ void __wrap_score_settings_to(struct score *s, int64_t notices_next)
 bool __wrap_score_start_settled(struct score *s)
 {
     return removed == SAFE_START || __real_score_start_settled(s);
+}
+
+bool __wrap_score_keep_may_write(const struct score *s)
+{
+    return __real_score_keep_may_write(s) ||
+           (removed == SAFE_BETWEEN && s->keep->writer != NULL && !s->rebuild && !s->failed &&
+            (uint64_t)s->order->position > s->keep->written);
+}
+
+bool __wrap_score_keep_is_committed(const struct score *s)
+{
+    return removed == SAFE_COMMITTED || __real_score_keep_is_committed(s);
+}
+
+size_t __wrap_score_keep_alike(const struct score_keep *k, size_t first)
+{
+    return removed == SAFE_ALIKE ? k->candidate_count : __real_score_keep_alike(k, first);
 }
 
 void __wrap_score_rebuild(struct score *s)

@@ -23,6 +23,11 @@ enum safeguard {
     SAFE_SEEK,       /* a partition is read from where the journal says it goes on */
     SAFE_SETTINGS,   /* settings are in force from the recorded positions on */
     SAFE_START,      /* nothing is decided before the start's settings and model are told */
+    SAFE_SYNC,       /* a checkpoint is synced before it has its name */
+    SAFE_SYNC_DIR,   /* a checkpoint's name is synced before it is reported */
+    SAFE_BETWEEN,    /* state is written between two entries of the journal */
+    SAFE_COMMITTED,  /* state is used where all that it holds as decided is committed */
+    SAFE_ALIKE,      /* parts of a state are of one position of the journal */
     SAFE_CRASH,      /* a message that ended processes is passed by all */
     SAFE_COUNT
 };
