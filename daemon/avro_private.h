@@ -40,12 +40,18 @@ struct avro_node {
     uint32_t first, count;
 };
 
+/* The name of an enum's value. */
+struct avro_symbol {
+    char *at; /* owned */
+    size_t len;
+};
+
 struct avro_schema {
     struct avro_node *node;
     uint32_t node_count, root; /* root: a RECORD */
     uint32_t *link;
     uint32_t link_count, link_room;
-    struct slice *symbol; /* each owned */
+    struct avro_symbol *symbol;
     uint32_t symbol_count, symbol_room;
     uint8_t *member; /* of each of root's fields; MEMBER_COUNT: skipped */
 };

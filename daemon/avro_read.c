@@ -219,7 +219,8 @@ static bool take_symbol(struct in *in, const struct avro_node *n, struct slice *
     if (which < 0 || which >= n->count) {
         return bad(in, "an enum has no symbol of that number");
     }
-    *out = in->s->symbol[n->first + (uint32_t)which];
+    const struct avro_symbol *s = &in->s->symbol[n->first + (uint32_t)which];
+    *out = (struct slice){s->at, s->len};
     return true;
 }
 

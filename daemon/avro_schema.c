@@ -41,7 +41,7 @@ static uint32_t refuse(struct compile *c, const char *what, const char *name)
 /* Makes room for `more` elements behind `count`; false: no memory. */
 static bool grow(void **array, size_t size, uint32_t count, uint32_t more, uint32_t *room)
 {
-    if (count + more <= *room) {
+    if (*array != NULL && count + more <= *room) {
         return true;
     }
     const uint32_t wanted = 2 * (count + more) + 8;
@@ -243,7 +243,7 @@ static uint32_t compile_enum(struct compile *c, const json_t *j, const char *spa
         if (copy == NULL) {
             return refuse(c, "a symbol is no text in the enum", full);
         }
-        s->symbol[s->symbol_count++] = (struct slice){copy, strlen(copy)};
+        s->symbol[s->symbol_count++] = (struct avro_symbol){copy, strlen(copy)};
     }
     return node;
 }
@@ -478,7 +478,7 @@ void avro_schema_free(struct avro_schema *s)
         return;
     }
     for (uint32_t i = 0; i < s->symbol_count; i++) {
-        free((void *)(uintptr_t)s->symbol[i].at);
+        free(s->symbol[i].at);
     }
     free(s->symbol);
     free(s->link);

@@ -31,7 +31,8 @@ static void put(struct bytes *o, const void *from, size_t len)
 
 static void put_long(struct bytes *o, int64_t v)
 {
-    uint64_t z = (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
+    uint64_t z = (uint64_t)v << 1;
+    z = v < 0 ? ~z : z;
     uint8_t b[10];
     size_t n = 0;
     for (; z >= 0x80; z >>= 7) {

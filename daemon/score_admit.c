@@ -90,7 +90,10 @@ static void add_part(struct score *s, int32_t partition, size_t max)
     struct inbox_at at = {0};
     const struct bus_message *m = inbox_next(&o->inbox, &at);
     journal_part(s->writing, partition, s->order->turns[partition].next);
-    for (size_t i = 0; i < max && m != NULL && score_readable(s, m, false); i++) {
+    for (size_t i = 0; i < max && m != NULL; i++) {
+        if (i > 0 && !score_readable(s, m, false)) { /* the first one was asked about just now */
+            return;
+        }
         struct tx t;
         enum journal_fate fate = look_at(s, o, m, &t);
         if (!journal_add(s->writing, m->offset, fate, fate == JOURNAL_DECIDED ? &t : NULL)) {
