@@ -115,7 +115,7 @@ enum err bounds_read(const char *text, size_t len, struct bounds *out,
 {
     char copy[BOUNDS_TEXT_MAX];
     struct bounds b = *out;
-    struct control_about about;
+    struct control_about about = {.by = ""};
     static const char FIRST[] = FIRST_LINE "\n";
     if (len >= sizeof copy || len < sizeof FIRST - 1 ||
         memcmp(text, FIRST, sizeof FIRST - 1) != 0 || memchr(text, '\0', len) != NULL) {
