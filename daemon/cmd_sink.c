@@ -63,6 +63,7 @@ static void fill(void *ctx, struct metrics_page *page)
     metrics_put_latency(page, METRIC_WRITE_SECONDS, sink_write_times(r->sink));
     metrics_put(page, METRIC_DATABASE_UP, t.database_up);
     metrics_put(page, METRIC_OUTAGES, (double)t.outages);
+    metrics_put(page, METRIC_DATABASE_BEHIND, (double)t.taken_back);
     metrics_put(page, METRIC_RETRIES, (double)t.retries);
     metrics_put(page, METRIC_PUBLISHED, (double)t.published);
 }

@@ -37,7 +37,10 @@ struct sink {
     size_t lines_len;
     char id[512];
     char json[ENCODE_MAX];
-    int64_t next[TOPIC_COUNT][PARTITIONS_MAX];             /* -1: nothing read */
+    int64_t next[TOPIC_COUNT][PARTITIONS_MAX];  /* to be read; -1: not ours */
+    int64_t known[TOPIC_COUNT][PARTITIONS_MAX]; /* what PostgreSQL has; -1: nothing */
+    int64_t low[TOPIC_COUNT][PARTITIONS_MAX];   /* the log's first offset, at the start */
+    bool doubted; /* the connection was lost: what PostgreSQL has may be less than it was */
     struct sink_position at[TOPIC_COUNT * PARTITIONS_MAX]; /* of the rows being written */
     int64_t written_us;               /* monotonic; of the latest SQL transaction */
     struct hand_page *hand, own_hand; /* the caller's, or our own */
@@ -67,6 +70,7 @@ enum err sink_create(const struct sink_conf *c, struct sink **out, struct errmsg
     s->hand = c->hand != NULL ? c->hand : &s->own_hand;
     s->conf.batch_max = batch_max;
     memset(s->next, 0xff, sizeof s->next);
+    memset(s->known, 0xff, sizeof s->known);
     s->quiet = (struct log_limit)LOG_LIMIT_INIT;
     err = decoder_create(c->rates, WIRE_MESSAGE_MAX, &s->decoder, e);
     if (err == ERR_OK && c->cards != NULL) {
@@ -137,6 +141,7 @@ static void reconnect(struct sink *s)
     outbox_forget(&s->outbox);
     db_close(s->db);
     s->db = NULL;
+    s->doubted = true;
     while (go_on(s) && db_open(s->conf.conninfo, &s->db, &e) != ERR_OK) {
         s->stats.retries++;
         log_retry(s, "database_away", e.text);
@@ -147,30 +152,40 @@ static void reconnect(struct sink *s)
     }
 }
 
-static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, int64_t committed,
-                           int64_t low, int64_t high)
+/* Where reading begins by what the database has: it knows better than the group. */
+static int64_t begin_at(struct sink *s, enum bus_topic topic, int32_t partition, int64_t low)
 {
-    struct sink *s = ctx;
     struct errmsg e;
-    int64_t next = -1;
-    (void)committed; /* the database knows better than the group */
+    int64_t has = -1;
     while (s->db == NULL ||
-           sink_offset(s->db, s->conf.topic_name[topic], partition, &next, &e) != ERR_OK) {
+           sink_offset(s->db, s->conf.topic_name[topic], partition, &has, &e) != ERR_OK) {
         s->stats.outages += s->db != NULL;
         reconnect(s);
         if (s->db == NULL) {
             return low; /* stopping: nothing is written any more */
         }
     }
-    if (next < low) {
-        if (next >= 0) {
-            log_line(FD_LOG_ERROR, "log_gone",
-                     "topic=%s partition=%" PRId32 " wanted=%" PRId64 " first=%" PRId64
-                     " lost=%" PRId64,
-                     s->conf.topic_name[topic], partition, next, low, low - next);
-        }
-        next = low;
+    if (has >= 0 && has < low) {
+        log_line(FD_LOG_ERROR, "log_gone",
+                 "topic=%s partition=%" PRId32 " wanted=%" PRId64 " first=%" PRId64
+                 " lost=%" PRId64,
+                 s->conf.topic_name[topic], partition, has, low, low - has);
     }
+    int64_t next = has < low ? low : has;
+    if (partition >= 0 && partition < PARTITIONS_MAX) {
+        s->next[topic][partition] = next;
+        s->known[topic][partition] = has;
+        s->low[topic][partition] = low;
+    }
+    return next;
+}
+
+static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, int64_t committed,
+                           int64_t low, int64_t high)
+{
+    struct sink *s = ctx;
+    (void)committed;
+    int64_t next = begin_at(s, topic, partition, low);
     log_line(FD_LOG_INFO, "partition_assigned",
              "topic=%s partition=%" PRId32 " from=%" PRId64 " end=%" PRId64,
              s->conf.topic_name[topic], partition, next, high);
@@ -361,45 +376,54 @@ static size_t make_rows(struct sink *s, size_t from, size_t n, size_t *out_rows)
     return i;
 }
 
-static size_t positions(const struct sink *s, struct sink_position *out)
+/* The positions that change; all: the others besides, to be compared only. */
+static size_t positions(const struct sink *s, bool all, struct sink_position *out)
 {
     size_t n = 0;
     for (int t = 0; t < TOPIC_COUNT; t++) {
         for (int32_t p = 0; p < PARTITIONS_MAX; p++) {
-            if (s->next[t][p] >= 0) {
-                out[n++] = (struct sink_position){s->conf.topic_name[t], p, s->next[t][p]};
+            int64_t next = s->next[t][p];
+            if (next >= 0 && (all || next != s->known[t][p])) {
+                out[n++] = (struct sink_position){s->conf.topic_name[t], p, next, s->known[t][p]};
             }
         }
     }
     return n;
 }
 
-static void write_rows(struct sink *s, size_t rows)
+/* PostgreSQL has less than it had: all partitions are read again from where it says. */
+static void take_back(struct sink *s, const char *why)
 {
-    struct errmsg e = {""};
-    size_t count = positions(s, s->at);
-    size_t rejected = 0;
-    long wait_ms = 200;
-    enum err err = ERR_UNAVAILABLE;
-    for (;;) {
-        int64_t start_us = progress_now_us();
-        if (s->db != NULL) {
-            err = sink_write(s->db, s->rows, rows, s->at, count, &rejected, &e);
+    char quoted[600];
+    s->stats.taken_back++;
+    log_line(FD_LOG_ERROR, "database_behind", "detail=%s", log_quote(quoted, sizeof quoted, why));
+    for (int t = 0; t < TOPIC_COUNT; t++) {
+        for (int32_t p = 0; p < PARTITIONS_MAX && go_on(s); p++) {
+            if (s->next[t][p] < 0) {
+                continue;
+            }
+            int64_t had = s->known[t][p];
+            int64_t next = begin_at(s, (enum bus_topic)t, p, s->low[t][p]);
+            s->bus.seek(s->bus.self, (enum bus_topic)t, p, next);
+            if (s->known[t][p] < had) {
+                log_line(FD_LOG_ERROR, "read_again",
+                         "topic=%s partition=%" PRId32 " written=%" PRId64 " has=%" PRId64
+                         " from=%" PRId64,
+                         s->conf.topic_name[t], p, had, s->known[t][p], next);
+            }
         }
-        s->written_us = progress_now_us();
-        if (err == ERR_OK) {
-            latency_add(&s->write_time, (uint64_t)(s->written_us - start_us) * 1000);
-            break;
+    }
+}
+
+/* What was made of the messages is in the database. */
+static void note_written(struct sink *s, size_t rows, size_t rejected)
+{
+    for (int t = 0; t < TOPIC_COUNT; t++) {
+        for (int32_t p = 0; p < PARTITIONS_MAX; p++) {
+            if (s->next[t][p] > s->known[t][p]) {
+                s->known[t][p] = s->next[t][p];
+            }
         }
-        if (s->db != NULL) {
-            s->stats.outages++;
-            log_retry(s, "write_failed", e.text);
-        }
-        if (!pause_ms(s, wait_ms)) {
-            return;
-        }
-        wait_ms = wait_ms < RETRY_MS_MAX ? wait_ms * 2 : RETRY_MS_MAX;
-        reconnect(s);
     }
     if (s->passes) {
         hand_clear(s->hand);
@@ -408,6 +432,46 @@ static void write_rows(struct sink *s, size_t rows)
     s->stats.rows += rows;
     s->stats.rejected += rejected;
     s->stats.transactions++;
+}
+
+/* Writes rows and positions, for as long as it takes; false: we are to stop, or what the database
+ * lost is read again: nothing was written and what was read with these rows is void. */
+static bool write_rows(struct sink *s, size_t rows)
+{
+    struct errmsg e = {""};
+    size_t rejected = 0;
+    long wait_ms = 200;
+    enum err err = ERR_UNAVAILABLE;
+    for (;;) {
+        int64_t start_us = progress_now_us();
+        if (s->db != NULL) {
+            size_t count = positions(s, s->doubted, s->at);
+            err = sink_write(s->db, s->rows, rows, s->at, count, &rejected, &e);
+        }
+        s->written_us = progress_now_us();
+        if (err == ERR_OK) {
+            latency_add(&s->write_time, (uint64_t)(s->written_us - start_us) * 1000);
+            break;
+        }
+        if (err == ERR_MISMATCH) {
+            s->doubted = false;
+            s->passes = false;
+            take_back(s, e.text);
+            return false;
+        }
+        if (s->db != NULL) {
+            s->stats.outages++;
+            log_retry(s, "write_failed", e.text);
+        }
+        if (!pause_ms(s, wait_ms)) {
+            return false;
+        }
+        wait_ms = wait_ms < RETRY_MS_MAX ? wait_ms * 2 : RETRY_MS_MAX;
+        reconnect(s);
+    }
+    s->doubted = false;
+    note_written(s, rows, rejected);
+    return true;
 }
 
 /* Gives rows the time to gather: many small SQL transactions cost more than few large ones.  Not
@@ -452,10 +516,15 @@ size_t sink_turn(struct sink *s)
     for (size_t i = 0; i < n && go_on(s);) {
         size_t rows = 0;
         i = make_rows(s, i, n, &rows);
-        write_rows(s, rows);
+        if (!write_rows(s, rows)) {
+            break;
+        }
     }
     s->bus.release(s->bus.self);
     serve_database(s);
+    if (s->doubted && s->db != NULL && go_on(s)) {
+        (void)write_rows(s, 0); /* compares, also where nothing new comes */
+    }
     return (size_t)(s->stats.rows - before);
 }
 

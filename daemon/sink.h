@@ -1,7 +1,8 @@
 /* Kafka to PostgreSQL: transactions, decisions, alerts and labels become rows; the positions are in
  * the same SQL transaction, so a restart goes on where the database says and repeats change
- * nothing.  The other way go the labels of verdicts given in the database (outbox.h).  While the
- * database is away nothing is lost: reading waits, the logs keep.  One thread. */
+ * nothing.  A database that has less than was written (a failover, a restored backup) gets it again
+ * from the logs.  The other way go the labels of verdicts given in the database (outbox.h).  While
+ * the database is away nothing is lost: reading waits, the logs keep.  One thread. */
 #ifndef FD_DAEMON_SINK_H
 #define FD_DAEMON_SINK_H
 
@@ -38,7 +39,8 @@ struct sink_conf {
 
 struct sink_stats {
     uint64_t rows, rejected, undecodable, transactions, outages, retries;
-    uint64_t published; /* labels of the outbox */
+    uint64_t taken_back; /* times the database had less than was written */
+    uint64_t published;  /* labels of the outbox */
     bool database_up;
     struct bus_counters bus;
 };

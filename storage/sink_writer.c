@@ -183,25 +183,47 @@ static enum err insert_halving(struct db *d, const struct sink_row *rows, size_t
     return err == ERR_OK ? insert_halving(d, rows + n / 2, n - n / 2, rejected, e) : err;
 }
 
+static enum err save_position(struct db *d, const struct sink_position *p, struct errmsg *e)
+{
+    char partition[16];
+    char offset[24];
+    char known[24];
+    struct db_rows *rows = NULL;
+    snprintf(partition, sizeof partition, "%" PRId32, p->partition);
+    snprintf(offset, sizeof offset, "%" PRId64, p->next_offset);
+    snprintf(known, sizeof known, "%" PRId64, p->known);
+    const char *const params[] = {p->topic, partition, offset, known};
+    if (p->known < 0) {
+        return db_exec(d,
+                       "INSERT INTO sink_offsets AS o VALUES ($1, $2::integer, $3::bigint) "
+                       "ON CONFLICT (topic, part) DO UPDATE SET next_offset = "
+                       "greatest(o.next_offset, excluded.next_offset)",
+                       3, params, NULL, e);
+    }
+    enum err err =
+        db_exec(d,
+                "UPDATE sink_offsets SET next_offset = greatest(next_offset, $3::bigint) "
+                "WHERE topic = $1 AND part = $2::integer AND next_offset >= $4::bigint "
+                "RETURNING 1",
+                4, params, &rows, e);
+    if (err == ERR_OK && db_rows_count(rows) == 0) {
+        err = err_set(e, ERR_MISMATCH,
+                      "PostgreSQL has less of topic \"%s\" partition %" PRId32
+                      " than offset %" PRId64 ", up to which it was written: it has lost rows",
+                      p->topic, p->partition, p->known);
+    }
+    db_rows_free(rows);
+    return err;
+}
+
 static enum err save_positions(struct db *d, const struct sink_position *p, size_t n,
                                struct errmsg *e)
 {
-    for (size_t i = 0; i < n; i++) {
-        char partition[16];
-        char offset[24];
-        snprintf(partition, sizeof partition, "%" PRId32, p[i].partition);
-        snprintf(offset, sizeof offset, "%" PRId64, p[i].next_offset);
-        const char *const params[] = {p[i].topic, partition, offset};
-        enum err err = db_exec(d,
-                               "INSERT INTO sink_offsets AS o VALUES ($1, $2::integer, $3::bigint) "
-                               "ON CONFLICT (topic, part) DO UPDATE SET next_offset = "
-                               "greatest(o.next_offset, excluded.next_offset)",
-                               3, params, NULL, e);
-        if (err != ERR_OK) {
-            return err;
-        }
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < n && err == ERR_OK; i++) {
+        err = save_position(d, &p[i], e);
     }
-    return ERR_OK;
+    return err;
 }
 
 enum err sink_write(struct db *d, const struct sink_row *rows, size_t n,

@@ -3,7 +3,11 @@
  * a crash reading goes on where the database says.
  *
  * A batch that PostgreSQL refuses because of a row (SQLSTATE class 22 or 23) is halved until the
- * row is found; that one goes to the table of rejects with its bytes and what PostgreSQL said. */
+ * row is found; that one goes to the table of rejects with its bytes and what PostgreSQL said.
+ *
+ * A database can lose what it had committed: a failover to a standby that lagged, a restored
+ * backup.  So each position is written over the one that we know to be there, in the same SQL
+ * transaction, and where less is there nothing is written. */
 #ifndef FD_STORAGE_SINK_WRITER_H
 #define FD_STORAGE_SINK_WRITER_H
 
@@ -33,13 +37,15 @@ struct sink_position {
     const char *topic;
     int32_t partition;
     int64_t next_offset;
+    int64_t known; /* what the database is known to have; -1: nothing */
 };
 
 /* "log, part, .." of a table's COPY lines. */
 const char *sink_columns(enum sink_table t);
 
-/* Writes rows and positions.  ERR_UNAVAILABLE: nothing was written, try again later.  rejected:
- * rows that went to the table of rejects. */
+/* Writes rows and positions.  ERR_UNAVAILABLE: nothing was written, try again later.
+ * ERR_MISMATCH: nothing was written, the database has less of a partition than is known; read
+ * again from sink_offset.  rejected: rows that went to the table of rejects. */
 FD_MUSTCHECK enum err sink_write(struct db *d, const struct sink_row *rows, size_t n,
                                  const struct sink_position *positions, size_t position_count,
                                  size_t *out_rejected, struct errmsg *e);

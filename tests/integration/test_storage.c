@@ -108,7 +108,7 @@ static void test_sink_repeats_change_nothing(void **state)
     for (int i = 0; i < 100; i++) {
         rows[i] = make_row(lines[i], sizeof lines[i], i, "c1");
     }
-    const struct sink_position p = {"transactions", 0, 100};
+    const struct sink_position p = {"transactions", 0, 100, -1};
     must(sink_write(db, rows, 100, &p, 1, &rejected, &e), &e);
     must(sink_write(db, rows + 50, 50, &p, 1, &rejected, &e), &e);
     assert_int_equal(rejected, 0);
@@ -119,6 +119,35 @@ static void test_sink_repeats_change_nothing(void **state)
     assert_int_equal(next, 100);
     must(sink_offset(db, "transactions", 1, &next, &e), &e);
     assert_int_equal(next, -1);
+}
+
+/* A standby that lagged has become the database: nothing is written over the hole. */
+static void test_sink_write_refuses_where_the_database_has_less(void **state)
+{
+    (void)state;
+    char line[256];
+    struct errmsg e = {""};
+    size_t rejected = 0;
+    int64_t next = 0;
+    const struct sink_row row = make_row(line, sizeof line, 6000, "behind");
+    must(sink_write(db, NULL, 0, &(struct sink_position){"behind", 3, 5000, -1}, 1, &rejected, &e),
+         &e);
+    const struct sink_position over = {"behind", 3, 5001, 5000};
+    must(db_script(db, "UPDATE sink_offsets SET next_offset = 4990 WHERE topic = 'behind'", &e),
+         &e);
+    assert_int_equal(sink_write(db, &row, 1, &over, 1, &rejected, &e), ERR_MISMATCH);
+    assert_non_null(strstr(e.text, "\"behind\" partition 3 than offset 5000"));
+    assert_int_equal(count("SELECT count(*) FROM transactions WHERE card = 'behind'"), 0);
+    must(sink_offset(db, "behind", 3, &next, &e), &e);
+    assert_int_equal(next, 4990);
+    must(db_script(db, "DELETE FROM sink_offsets WHERE topic = 'behind'", &e), &e);
+    assert_int_equal(sink_write(db, &row, 1, &over, 1, &rejected, &e), ERR_MISMATCH);
+    /* more than we know of is no hole: another one has written on */
+    must(sink_write(db, NULL, 0, &(struct sink_position){"behind", 3, 5007, -1}, 1, &rejected, &e),
+         &e);
+    must(sink_write(db, &row, 1, &over, 1, &rejected, &e), &e);
+    must(sink_offset(db, "behind", 3, &next, &e), &e);
+    assert_int_equal(next, 5007);
 }
 
 static void test_sink_a_refused_row_costs_that_row_only(void **state)
@@ -132,7 +161,7 @@ static void test_sink_a_refused_row_costs_that_row_only(void **state)
         /* bytes that are not UTF-8: SQLSTATE 22021 */
         rows[i] = make_row(lines[i], sizeof lines[i], 1000 + i, i == 37 ? "c\xff" : "c2");
     }
-    const struct sink_position p = {"transactions", 0, 1064};
+    const struct sink_position p = {"transactions", 0, 1064, 100};
     must(sink_write(db, rows, 64, &p, 1, &rejected, &e), &e);
     assert_int_equal(rejected, 1);
     assert_int_equal(count("SELECT count(*) FROM transactions WHERE card = 'c2'"), 63);
@@ -204,6 +233,7 @@ int main(void)
         cmocka_unit_test(test_migrate_twice_does_nothing),
         cmocka_unit_test(test_migrate_refuses_a_changed_file),
         cmocka_unit_test(test_sink_repeats_change_nothing),
+        cmocka_unit_test(test_sink_write_refuses_where_the_database_has_less),
         cmocka_unit_test(test_sink_a_refused_row_costs_that_row_only),
         cmocka_unit_test(test_sink_survives_an_outage),
         cmocka_unit_test(test_db_errors_say_what_to_do),
