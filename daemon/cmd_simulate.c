@@ -20,6 +20,10 @@ static const struct conf_option OPTIONS[] = {
     {"start", CONF_DATE, 0, "2026-01-01", 0, 0, "first day, UTC"},
     {"transactions", CONF_INT, 0, NULL, 1, 1e10, "rows to aim at, within some percent"},
     {"drift", CONF_DATE, 0, NULL, 0, 0, "the mix of fraud patterns changes on this day"},
+    {"new-pattern", CONF_TEXT, 0, NULL, 0, 0,
+     "a fraud pattern that nobody commits before --new-pattern-from: stolen, terminal, takeover, "
+     "testing, mule, collusion or friendly"},
+    {"new-pattern-from", CONF_DATE, 0, NULL, 0, 0, "the day on which it sets in"},
     {"fraud-share", CONF_REAL, 0, ".007", 0, .05, "share of the rows that are fraud"},
     {"label-delay-max", CONF_DURATION, 0, "120d", 86400, 365 * 86400.0,
      "latest label after its payment, whole days; the other delays shrink in proportion"},
@@ -53,6 +57,10 @@ static void fill_conf(const struct conf *c, struct sim_conf *out)
     out->start_us = conf_date_us(c, "start");
     out->transactions = conf_given(c, "transactions") ? (uint64_t)conf_int(c, "transactions") : 0;
     out->drift_us = conf_given(c, "drift") ? conf_date_us(c, "drift") : 0;
+    if (conf_given(c, "new-pattern")) {
+        out->new_pattern = sim_pattern_find(conf_text(c, "new-pattern"));
+        out->new_from_us = conf_date_us(c, "new-pattern-from");
+    }
     out->fraud_share = conf_real(c, "fraud-share");
     out->label_max_days = (uint32_t)(conf_duration_us(c, "label-delay-max") / TIME_DAY);
     if (conf_given(c, "cards")) {
@@ -66,24 +74,41 @@ static void fill_conf(const struct conf *c, struct sim_conf *out)
     out->merchants = conf_given(c, "merchants") ? (uint32_t)conf_int(c, "merchants") : merchants;
 }
 
+/* Whether a day on which something changes, where one is given, is one of those simulated. */
+static enum err check_day(const struct conf *c, const char *option, struct errmsg *e)
+{
+    if (!conf_given(c, option)) {
+        return ERR_OK;
+    }
+    int64_t first_us = conf_date_us(c, "start");
+    int64_t day_us = conf_date_us(c, option);
+    if (day_us <= first_us || day_us >= first_us + conf_int(c, "days") * TIME_DAY) {
+        return err_set(e, ERR_INVALID,
+                       "--%s=%s lies outside the simulated days: choose one of the %" PRId64
+                       " days after --start, or more --days",
+                       option, conf_text(c, option), conf_int(c, "days") - 1);
+    }
+    return ERR_OK;
+}
+
 static enum err check_options(const struct conf *c, struct errmsg *e)
 {
     const char *format = conf_text(c, "format");
     if (strcmp(format, "csv") != 0 && strcmp(format, "jsonl") != 0) {
         return err_set(e, ERR_INVALID, "--format=%s: it is csv or jsonl", format);
     }
-    if (!conf_given(c, "drift")) {
-        return ERR_OK;
+    if (conf_given(c, "new-pattern") != conf_given(c, "new-pattern-from")) {
+        return err_set(e, ERR_INVALID, "--new-pattern and --new-pattern-from go together");
     }
-    int64_t first_us = conf_date_us(c, "start");
-    int64_t drift_us = conf_date_us(c, "drift");
-    if (drift_us <= first_us || drift_us >= first_us + conf_int(c, "days") * TIME_DAY) {
+    const char *pattern = conf_text(c, "new-pattern");
+    if (pattern != NULL && sim_pattern_find(pattern) == SIM_LEGITIMATE) {
         return err_set(e, ERR_INVALID,
-                       "--drift=%s lies outside the simulated days: choose one of the %" PRId64
-                       " days after --start, or more --days",
-                       conf_text(c, "drift"), conf_int(c, "days") - 1);
+                       "--new-pattern=%s: it is stolen, terminal, takeover, testing, mule, "
+                       "collusion or friendly",
+                       pattern);
     }
-    return ERR_OK;
+    enum err err = check_day(c, "drift", e);
+    return err == ERR_OK ? check_day(c, "new-pattern-from", e) : err;
 }
 
 struct counts {

@@ -23,6 +23,9 @@ static bool drifted(const struct sim *s, int32_t day)
 
 double sim_pattern_weight(const struct sim *s, enum sim_pattern p, int32_t day)
 {
+    if (p == s->conf.new_pattern && s->conf.start_us + day * SIM_DAY_US < s->conf.new_from_us) {
+        return 0.0;
+    }
     return drifted(s, day) ? WEIGHT_AFTER[p] : WEIGHT_BEFORE[p];
 }
 

@@ -23,6 +23,16 @@ const char *sim_pattern_name(enum sim_pattern p)
     return (unsigned)p < SIM_PATTERN_COUNT ? PATTERN_NAME[p] : "";
 }
 
+enum sim_pattern sim_pattern_find(const char *name)
+{
+    for (unsigned p = SIM_LEGITIMATE + 1; p < SIM_PATTERN_COUNT; p++) {
+        if (strcmp(name, PATTERN_NAME[p]) == 0) {
+            return (enum sim_pattern)p;
+        }
+    }
+    return SIM_LEGITIMATE;
+}
+
 const char *sim_csv_header(void)
 {
     return "tx_id,ts,card_id,type,amount,currency,merchant_id,terminal_id,mcc,country,channel,"

@@ -51,6 +51,10 @@ static enum err check_conf(const struct sim_conf *k, struct errmsg *e)
         return err_set(e, ERR_INVALID, "a fraud share of %g: between 0 and 0.05 can be simulated",
                        k->fraud_share);
     }
+    if ((unsigned)k->new_pattern >= SIM_PATTERN_COUNT) {
+        return err_set(e, ERR_INVALID, "pattern %u cannot be the new one: there are %u",
+                       (unsigned)k->new_pattern, (unsigned)SIM_PATTERN_COUNT - 1);
+    }
     if (k->label_max_days < 1 || k->label_max_days > 365) {
         return err_set(e, ERR_INVALID, "a label delay of %u days: 1 to 365 are possible",
                        k->label_max_days);

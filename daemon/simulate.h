@@ -40,14 +40,16 @@ enum sim_pattern {
 
 struct sim_conf {
     uint64_t seed;
-    uint32_t cards;          /* 10 .. 2,000,000 people */
-    uint32_t merchants;      /* 100 .. 1,000,000 */
-    uint32_t days;           /* 1 .. 3660 */
-    int64_t start_us;        /* midnight UTC of the first day */
-    uint64_t transactions;   /* rows to aim at, 0: what the cards make of their own accord */
-    int64_t drift_us;        /* the fraud mix changes here; 0: never */
-    double fraud_share;      /* of all rows, 0 .. .05 */
-    uint32_t label_max_days; /* the latest label comes so long after its payment, 1 .. 365 */
+    uint32_t cards;               /* 10 .. 2,000,000 people */
+    uint32_t merchants;           /* 100 .. 1,000,000 */
+    uint32_t days;                /* 1 .. 3660 */
+    int64_t start_us;             /* midnight UTC of the first day */
+    uint64_t transactions;        /* rows to aim at, 0: what the cards make of their own accord */
+    int64_t drift_us;             /* the fraud mix changes here; 0: never */
+    enum sim_pattern new_pattern; /* nobody commits it before new_from_us; SIM_LEGITIMATE: none */
+    int64_t new_from_us;          /* midnight UTC; frauds of the others stay as many as they are */
+    double fraud_share;           /* of all rows, 0 .. .05 */
+    uint32_t label_max_days;      /* the latest label comes so long after its payment, 1 .. 365 */
 };
 
 /* One row.  A plain value without strings; sim_write.c makes the text. */
@@ -93,6 +95,8 @@ double sim_expected_rows(const struct sim_conf *conf);
 
 /* Lower case, static: "stolen"; "" for legitimate. */
 const char *sim_pattern_name(enum sim_pattern p);
+/* The fraud pattern of that name; SIM_LEGITIMATE: there is none. */
+enum sim_pattern sim_pattern_find(const char *name);
 
 /* ---- text (sim_write.c) ---- */
 

@@ -213,11 +213,72 @@ static void test_drift_changes_the_mix(void **state)
     assert_true(after[SIM_TAKEOVER] * 4 > before[SIM_TAKEOVER] * 5);
 }
 
+/* Rows and frauds of the pattern before and after a time. */
+static void count_around(const struct sim_conf *conf, enum sim_pattern p, int64_t at_us,
+                         uint64_t out[2], uint64_t *out_others)
+{
+    struct sim *s = create(conf);
+    struct sim_tx t;
+    while (next(s, &t)) {
+        out[t.event_us >= at_us] += t.pattern == p;
+        *out_others += t.pattern != p && t.pattern != SIM_LEGITIMATE;
+    }
+    sim_free(s);
+}
+
+static void test_new_pattern_sets_in_on_its_day(void **state)
+{
+    (void)state;
+    for (unsigned p = SIM_STOLEN; p < SIM_PATTERN_COUNT; p++) {
+        struct sim_conf conf = small_conf();
+        conf.cards = 1000;
+        conf.fraud_share = .03;
+        int64_t day_us = conf.start_us + 15 * TIME_DAY;
+        uint64_t without[2] = {0}, with[2] = {0}, others[2] = {0};
+        count_around(&conf, (enum sim_pattern)p, day_us, without, &others[0]);
+        conf.new_pattern = (enum sim_pattern)p;
+        conf.new_from_us = day_us;
+        count_around(&conf, (enum sim_pattern)p, day_us, with, &others[1]);
+        assert_true(without[0] > 5);
+        assert_true(with[0] == 0 && with[1] > 5);
+        assert_true(others[1] * 3 > others[0] * 2 && others[1] * 2 < others[0] * 3);
+    }
+}
+
+/* Whoever names a pattern gets the same bytes again; a day before all rows changes none of them
+ * (those without the option are frozen above). */
+static void test_new_pattern_repeats_for_a_seed(void **state)
+{
+    (void)state;
+    struct sim_conf conf = small_conf();
+    conf.fraud_share = .03;
+    uint64_t plain = hash_rows(&conf, 8000);
+    conf.new_pattern = SIM_TESTING;
+    conf.new_from_us = conf.start_us;
+    assert_true(hash_rows(&conf, 8000) == plain);
+    conf.new_from_us = conf.start_us + 15 * TIME_DAY;
+    uint64_t late = hash_rows(&conf, 8000);
+    assert_true(late != plain);
+    assert_true(hash_rows(&conf, 8000) == late);
+    conf.seed = 2;
+    assert_true(hash_rows(&conf, 8000) != late);
+}
+
+static void test_pattern_find_reads_every_name(void **state)
+{
+    (void)state;
+    for (unsigned p = SIM_STOLEN; p < SIM_PATTERN_COUNT; p++) {
+        assert_true(sim_pattern_find(sim_pattern_name((enum sim_pattern)p)) == p);
+    }
+    assert_true(sim_pattern_find("") == SIM_LEGITIMATE);
+    assert_true(sim_pattern_find("Mule") == SIM_LEGITIMATE);
+}
+
 static void test_create_refuses_what_is_out_of_bounds(void **state)
 {
     (void)state;
-    struct sim_conf bad[12];
-    for (size_t i = 0; i < 12; i++) {
+    struct sim_conf bad[13];
+    for (size_t i = 0; i < 13; i++) {
         sim_conf_default(&bad[i]);
     }
     bad[0].cards = 9;
@@ -232,7 +293,8 @@ static void test_create_refuses_what_is_out_of_bounds(void **state)
     bad[9].label_max_days = 0;
     bad[10].label_max_days = 366;
     bad[11].transactions = UINT64_C(30) * 5000 * 180 + 10;
-    for (size_t i = 0; i < 12; i++) {
+    bad[12].new_pattern = SIM_PATTERN_COUNT;
+    for (size_t i = 0; i < 13; i++) {
         struct sim *s = NULL;
         struct errmsg e = {""};
         assert_int_equal(sim_create(&bad[i], &s, &e), ERR_INVALID);
@@ -368,6 +430,9 @@ int main(void)
         cmocka_unit_test(test_next_without_fraud_gives_none),
         cmocka_unit_test(test_next_meets_the_wanted_transactions),
         cmocka_unit_test(test_drift_changes_the_mix),
+        cmocka_unit_test(test_new_pattern_sets_in_on_its_day),
+        cmocka_unit_test(test_new_pattern_repeats_for_a_seed),
+        cmocka_unit_test(test_pattern_find_reads_every_name),
         cmocka_unit_test(test_create_refuses_what_is_out_of_bounds),
         cmocka_unit_test(test_create_runs_the_smallest_world),
         cmocka_unit_test(test_csv_row_writes_every_column),
