@@ -19,6 +19,7 @@ struct updating {
     struct train_result before;
     struct train_result result;
     struct update_rows rows;
+    float *weight;         /* [rows.n] in the loss */
     float *probability[2]; /* [rows.n] by the served and by the new model */
     int64_t sealed_from_us;
 };
@@ -35,6 +36,7 @@ void update_conf_read(const struct conf *c, struct update_conf *out)
     out->learn.train.epochs = (uint32_t)conf_int(c, "update.epochs");
     out->learn.train.learning_rate = (float)conf_real(c, "update.learning-rate");
     out->replay = (size_t)conf_int(c, "update.replay");
+    out->replay_weight = (float)conf_real(c, "update.replay-weight");
     out->decay = (float)conf_real(c, "update.decay");
     out->consolidation = (float)conf_real(c, "update.consolidation");
     out->fisher_stays = (float)conf_real(c, "update.fisher-stays");
@@ -135,6 +137,20 @@ static enum err compute(struct updating *u, struct errmsg *e)
     return replay_run(u->past, &rc, keep_row, &u->rows, e);
 }
 
+/* The rows' own weights stay what they are: the gate measures what was forgotten by them. */
+static enum err weigh(struct updating *u, struct errmsg *e)
+{
+    u->weight = malloc((u->rows.n + 1) * sizeof *u->weight);
+    if (u->weight == NULL) {
+        return err_set(e, ERR_NOMEM, "no memory for the weights of %zu payments", u->rows.n);
+    }
+    for (size_t i = 0; i < u->rows.n; i++) {
+        float times = u->rows.use[i] == USE_REPLAY ? u->c->replay_weight : 1;
+        u->weight[i] = u->rows.weight[i] * times;
+    }
+    return ERR_OK;
+}
+
 static enum err train(struct updating *u,
                       int (*progress)(void *ctx, const struct train_progress *p), void *ctx,
                       struct errmsg *e)
@@ -143,7 +159,7 @@ static enum err train(struct updating *u,
     tc.shape = u->before.shape;
     tc.context = u->before.shape.window;
     tc.holdout_from_us = u->sealed_from_us;
-    const struct train_rows rows = update_rows_train(&u->rows);
+    struct train_rows rows = update_rows_train(&u->rows);
     const struct train_update t = {.conf = &tc,
                                    .from = &u->before,
                                    .judge = u->rows.judge,
@@ -151,7 +167,9 @@ static enum err train(struct updating *u,
                                    .consolidation = u->c->consolidation,
                                    .decay = u->c->decay,
                                    .fisher_stays = u->c->fisher_stays};
-    return train_update_run(&t, &rows, progress, ctx, &u->result, e);
+    enum err err = weigh(u, e);
+    rows.weight = u->weight;
+    return err == ERR_OK ? train_update_run(&t, &rows, progress, ctx, &u->result, e) : err;
 }
 
 /* What the served model makes of the payments: drift, and whether their labels are believed, which
@@ -260,6 +278,7 @@ enum err update_run(const struct past *past, const struct update_conf *c,
     train_result_done(&u.result);
     train_result_done(&u.before);
     model_free(u.served);
+    free(u.weight);
     free(u.probability[0]);
     free(u.probability[1]);
     if (err != ERR_OK) {

@@ -18,6 +18,7 @@ struct update_conf {
     struct learn_conf learn; /* params are taken from the model, all but rates_version;
                                 holdout_us: the sealed stretch */
     size_t replay;           /* legitimate payments in the replay */
+    float replay_weight;     /* of the replay in the loss; 0: it is judged, and not learnt */
     float consolidation, decay, fisher_stays; /* model/train_update.h */
     double drift; /* index of a column above which a full training is asked for */
     struct gate_conf gate;
@@ -65,6 +66,14 @@ struct update_outcome {
          0,                                                                                        \
          1e8,                                                                                      \
          "older legitimate payments that an update sees again, besides all older frauds"},         \
+        {"update.replay-weight",                                                                   \
+         CONF_REAL,                                                                                \
+         0,                                                                                        \
+         "1",                                                                                      \
+         0,                                                                                        \
+         1000,                                                                                     \
+         "of older payments in an update's loss, over that of new ones; 0: they say what was "     \
+         "forgotten and are not learnt"},                                                          \
         {"update.decay",                                                                           \
          CONF_REAL,                                                                                \
          0,                                                                                        \

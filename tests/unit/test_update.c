@@ -287,6 +287,25 @@ static void test_update_repeats_and_names_its_parent(void **state)
     update_outcome_done(&b);
 }
 
+/* Without a weight the replay moves nothing, but what was forgotten is still measured by it. */
+static void test_replay_weight_0_learns_the_news_alone(void **state)
+{
+    (void)state;
+    struct update_conf u;
+    struct update_outcome with;
+    struct update_outcome without;
+    struct errmsg e = {""};
+    update_conf_small(&u);
+    must(update(&past, &u, &with, &e), &e);
+    u.replay_weight = 0;
+    must(update(&past, &u, &without, &e), &e);
+    assert_true(without.replay == with.replay && without.gate.row[GATE_FORGETTING].measured);
+    assert_true(with.learnt.rows == without.learnt.rows + with.replay);
+    assert_true(without.learnt.rows == with.news);
+    update_outcome_done(&with);
+    update_outcome_done(&without);
+}
+
 /* The gate's scores are those that the daemon would have given. */
 struct replayed {
     struct update_rows *rows;
@@ -476,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_rows_keep_news_frauds_and_a_weighted_sample),
         cmocka_unit_test(test_rows_have_their_context_and_runs_have_no_gaps),
         cmocka_unit_test(test_update_repeats_and_names_its_parent),
+        cmocka_unit_test(test_replay_weight_0_learns_the_news_alone),
         cmocka_unit_test(test_gate_scores_as_the_daemon_does),
         cmocka_unit_test(test_gate_stops_flipped_labels),
         cmocka_unit_test(test_update_needs_something_new_and_its_own_state),
