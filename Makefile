@@ -82,7 +82,7 @@ endif
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all chaos build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e torture outages bench bench-ablation bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-recovery bench-steps bench-streams bench-train bench-weekly bench-gate asan tsan coverage \
+.PHONY: all chaos build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e torture outages bench bench-ablation bench-drift bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-recovery bench-steps bench-streams bench-train bench-weekly bench-gate asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format man completion install deb deb-check deb-try clean
 .SECONDARY:
 
@@ -193,6 +193,8 @@ bench-streams: $(B)/fraudd              ## quality on simulated streams beside t
 	@tests/bench/streams.sh --seeds "$(or $(SEEDS),1 2 3)" $(STREAMS)
 bench-weekly: $(B)/fraudd               ## weekly updates beside full retraining: DATA=FILE WORK=DIR [WEEKLY="--seeds 1 --full-every 2"]
 	@tests/bench/weekly.sh "$(DATA)" --work "$(WORK)" $(WEEKLY)
+bench-drift: $(B)/fraudd                ## updates where a new fraud pattern sets in: [SEEDS="1 2 3"] [DRIFT="--full last --work DIR"]
+	@tests/bench/drift.sh --seeds "$(or $(SEEDS),1)" $(DRIFT)
 bench-gate: $(B)/tests/bench/bench_gate  ## wrong labels at the gate, with bench-weekly's models: DATA=FILE WORK=DIR [DAYS="72 156 7"]
 	$(RUN) $< "$(DATA)" "$(WORK)/1" $(or $(DAYS),72 156 7)
 bench-ablation: $(B)/fraudd $(B)/tests/bench/bench_fidelity  ## what each part of the network is worth: DATA=FILE [ABLATION="--only window-8"]
