@@ -14,12 +14,13 @@ MANDIR ?= $(PREFIX)/share/man
 # vendor-completions for a distribution's package
 ZSHDIR ?= site-functions
 PKGS   := rdkafka libpq libconfig openblas simdjson libmicrohttpd libzstd zlib liblzma libxxhash \
-          libsystemd libcrypto libcurl jansson
+          libsystemd libcrypto libcurl jansson protobuf
 
 # Debian packages.  BUILD_DEBS: what building and `make demo` need; TEST_DEBS: `make test` besides.
 BUILD_DEBS := gcc g++ libc6-dev pkg-config librdkafka-dev libpq-dev libconfig-dev libopenblas-dev \
               libsimdjson-dev libmicrohttpd-dev libzstd-dev zlib1g-dev liblzma-dev libxxhash-dev \
-              libsleef-dev libsystemd-dev libssl-dev libcurl4-openssl-dev libjansson-dev postgresql
+              libsleef-dev libsystemd-dev libssl-dev libcurl4-openssl-dev libjansson-dev libprotobuf-dev \
+              libprotoc-dev postgresql
 TEST_DEBS  := libcmocka-dev libavro-dev curl openssl python3-minimal python3-jsonschema openjdk-17-jre-headless maven \
               mandoc zsh prometheus chromium chromium-driver
 LINT_DEBS  := clang-format-14 clang-tidy-14 cppcheck
@@ -61,7 +62,7 @@ LDLIBS_ALL   = -Wl,-z,relro,-z,now $(PKG_LIBS) -lm -pthread $(LDLIBS)
 LIB_SRC := $(filter-out %/main.c,$(wildcard base/*.c features/*.c model/*.c storage/*.c daemon/*.c))
 LIB_CXX := $(wildcard daemon/*.cpp)
 HEADERS := $(wildcard base/*.h features/*.h model/*.h storage/*.h daemon/*.h)
-ALL_SRC := $(LIB_SRC) $(LIB_CXX) $(HEADERS) $(wildcard daemon/main.c tests/*/*.[ch])
+ALL_SRC := $(LIB_SRC) $(LIB_CXX) $(HEADERS) $(wildcard daemon/main.c tests/*/*.[ch] tests/*/*.cpp)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(LIB_CXX:%.cpp=$(B)/%.o)
 # What tests share: generators, naive twins, servers.
 SUPPORT := $(B)/tests/libsupport.a
@@ -123,6 +124,9 @@ $(B)/daemon/version.o: CFLAGS += -DFD_REVISION='"$(REVISION)"'
 $(B)/storage/migrate.o: $(wildcard sql/*.sql)
 $(B)/daemon/console_files.o: $(wildcard daemon/console/*)
 $(B)/daemon/avro_write.o: etc/wire/transaction.avsc
+$(B)/daemon/proto_write.o: etc/wire/transaction.proto
+# libprotobuf throws; what it throws ends in these files.
+$(B)/daemon/proto_schema.o $(B)/tests/support/proto_encode.o: STDXX := -std=c++17
 $(B)/libfraud.a: $(LIB_OBJ)
 	@rm -f $@
 	$(call say,AR,$@)
@@ -132,7 +136,8 @@ $(B)/fraudd-stripped: LDLIBS += -s
 $(B)/fraudd $(B)/fraudd-stripped: $(B)/daemon/main.o $(B)/libfraud.a
 	$(call say,LD,$@)
 	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
-$(SUPPORT): $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
+$(SUPPORT): $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c)) \
+  $(patsubst %.cpp,$(B)/%.o,$(wildcard tests/support/*.cpp))
 	@rm -f $@
 	$(call say,AR,$@)
 	$(quiet)ar rcs $@ $^
@@ -260,7 +265,7 @@ install: all man completion             ## PREFIX (/usr/local), SYSCONFDIR (/etc
 	for u in etc/systemd/fraudd-*; do \
 	  sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $$u \
 	    >$(DESTDIR)$(UNITDIR)/$$(basename $$u) && chmod 644 $(DESTDIR)$(UNITDIR)/$$(basename $$u) || exit 1; done
-	install -m 644 etc/wire/*.json etc/wire/*.avsc $(DESTDIR)$(PREFIX)/share/fraudd/wire
+	install -m 644 etc/wire/*.json etc/wire/*.avsc etc/wire/*.proto $(DESTDIR)$(PREFIX)/share/fraudd/wire
 	install -m 644 etc/rates.conf etc/rules.conf etc/fraudd.conf $(DESTDIR)$(PREFIX)/share/fraudd
 	install -m 644 etc/grafana/fraudd.json etc/prometheus/fraudd.rules.yml $(DESTDIR)$(PREFIX)/share/fraudd
 	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 \

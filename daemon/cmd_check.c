@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
 #include "base/progress.h"
@@ -215,6 +216,8 @@ static void check_registry(struct check *c, const struct conf *conf)
     uint32_t id = 0;
     const char *url = conf_text(conf, "registry.url");
     const char *format = conf_text(conf, "transactions.format");
+    const bool avro = strcmp(format, "avro") == 0;
+    const char *ours = avro ? "transaction.avsc" : "transaction.proto";
     schemas_subject(settings_topic(conf, TOPIC_TRANSACTIONS), subject);
     enum err err = schemas_create(conf, progress_now_us, &s, &e);
     if (err == ERR_OK && s == NULL) {
@@ -230,17 +233,16 @@ static void check_registry(struct check *c, const struct conf *conf)
     } else if (err == ERR_MISMATCH) {
         check_wrong(c, EXIT_DATA, "format: the latest schema of %s, id %" PRIu32 ": %s", subject,
                     id, e.text);
-        check_remedy(
-            c, "register one in which that field is as in share/fraudd/wire/transaction.avsc");
+        check_remedy(c, "register one in which that field is as in share/fraudd/wire/%s", ours);
     } else {
         check_wrong(c, service_exit_code(err), "format: %s", e.text);
     }
     if (err == ERR_NOTFOUND) {
         check_remedy(c,
-                     "jq -Rs '{schema: .}' share/fraudd/wire/transaction.avsc | curl -d @- -H "
-                     "'Content-Type: application/vnd.schemaregistry.v1+json' "
+                     "jq -Rs '{schema: ., schemaType: \"%s\"}' share/fraudd/wire/%s | curl -d @- "
+                     "-H 'Content-Type: application/vnd.schemaregistry.v1+json' "
                      "'%s/subjects/%s/versions'",
-                     url, subject);
+                     avro ? "AVRO" : "PROTOBUF", ours, url, subject);
     } else if (err == ERR_UNAVAILABLE) {
         check_remedy(c, "start the registry, or set registry.url (with /apis/ccompat/v7 for "
                         "Apicurio)");

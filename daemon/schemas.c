@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "base/log_limit.h"
 #include "daemon/avro.h"
+#include "daemon/proto.h"
+#include "daemon/schema_bundle.h"
 #include "daemon/schema_http.h"
 
 #define WAIT_MS 20             /* of one call: enough for a registry nearby */
@@ -31,14 +33,15 @@ struct schemas {
     size_t count;
     uint64_t uses;
     bool asking;
-    uint32_t asked;   /* the id, while asking */
-    int64_t retry_us; /* not before */
-    int64_t pause_us; /* the latest pause */
+    uint32_t asked;               /* the id, while asking */
+    struct schema_bundle *bundle; /* what came of its answer, while more is asked for */
+    int64_t retry_us;             /* not before */
+    int64_t pause_us;             /* the latest pause */
     struct log_limit quiet;
     uint64_t answers, failures;
 };
 
-static const char *const FORMATS[] = {"json", "avro"};
+static const char *const FORMATS[] = {"json", "avro", "protobuf"};
 
 const char *schemas_format_name(enum wire_format f)
 {
@@ -96,12 +99,19 @@ enum err schemas_create(const struct conf *c, int64_t (*now_us)(void), struct sc
     return ERR_OK;
 }
 
+static void forget(struct schema_known *k)
+{
+    avro_schema_free(k->avro);
+    proto_schema_free(k->proto);
+}
+
 void schemas_free(struct schemas *s)
 {
     if (s != NULL) {
         for (size_t i = 0; i < s->count; i++) {
-            avro_schema_free(s->known[i].avro);
+            forget(&s->known[i]);
         }
+        schema_bundle_free(s->bundle);
         schema_http_free(s->http);
         free(s);
     }
@@ -139,24 +149,6 @@ const struct schema_known *schemas_find(const struct schemas *s, uint32_t id)
 
 /* ---- what the registry says ---- */
 
-/* Compiles the schema of an answer {"schema": "..", "schemaType": ".."}.  ERR_MISMATCH: it is one,
- * and payments cannot be read with it; ERR_CORRUPT: no such answer; ERR_NOMEM. */
-static enum err compile(const struct schemas *s, const json_t *answer, struct avro_schema **out,
-                        struct errmsg *e)
-{
-    const json_t *text = json_object_get(answer, "schema");
-    const json_t *type = json_object_get(answer, "schemaType"); /* absent: Avro */
-    if (!json_is_string(text)) {
-        return err_set(e, ERR_CORRUPT, "the answer has no member schema");
-    }
-    const char *name = json_is_string(type) ? json_string_value(type) : "AVRO";
-    if (strcmp(name, "AVRO") != 0) {
-        return err_set(e, ERR_MISMATCH, "it is of type %.20s, and transactions.format is %s", name,
-                       schemas_format_name(s->format));
-    }
-    return avro_schema_create(json_string_value(text), json_string_length(text), out, e);
-}
-
 /* The one that was not needed for the longest time. */
 static struct schema_known *oldest(struct schemas *s)
 {
@@ -174,27 +166,24 @@ static struct schema_known *place(struct schemas *s, uint32_t id)
     if (k == NULL) {
         k = s->count < SCHEMAS_MAX ? &s->known[s->count++] : oldest(s);
     }
-    avro_schema_free(k->avro);
+    forget(k);
     *k = (struct schema_known){.id = id, .asked_us = s->now_us(), .used = ++s->uses};
     return k;
 }
 
-/* Takes what is known of an id; false: it is no answer, e says why. */
-static bool take_answer(struct schemas *s, uint32_t id, const char *body, size_t len,
-                        struct errmsg *e)
+/* Takes what is known of an id. */
+static enum err take_answer(struct schemas *s, uint32_t id, const struct schema_bundle *b,
+                            struct errmsg *e)
 {
     char quoted[300];
-    json_error_t bad;
-    json_t *answer = json_loadb(body, len, 0, &bad);
-    struct avro_schema *made = NULL;
-    const enum err err = answer == NULL ? err_set(e, ERR_CORRUPT, "the answer is no JSON")
-                                        : compile(s, answer, &made, e);
-    json_decref(answer);
+    struct schema_known made = {.id = id};
+    const enum err err = schema_bundle_compile(b, &made, e);
     if (err != ERR_OK && err != ERR_MISMATCH) {
-        return false;
+        return err;
     }
     struct schema_known *k = place(s, id);
-    k->avro = made;
+    k->avro = made.avro;
+    k->proto = made.proto;
     if (err == ERR_MISMATCH) {
         snprintf(k->why, sizeof k->why, "%.199s", e->text);
         log_line(FD_LOG_ERROR, "schema_refused", "id=%" PRIu32 " detail=%s", id,
@@ -202,7 +191,7 @@ static bool take_answer(struct schemas *s, uint32_t id, const char *body, size_t
     } else {
         log_line(FD_LOG_INFO, "schema_read", "id=%" PRIu32, id);
     }
-    return true;
+    return ERR_OK;
 }
 
 static void path_of(const struct schemas *s, uint32_t id, char out[PATH_MAX])
@@ -214,15 +203,20 @@ static void path_of(const struct schemas *s, uint32_t id, char out[PATH_MAX])
 static bool read_kept(struct schemas *s, uint32_t id)
 {
     char path[PATH_MAX];
+    char wanted[SCHEMA_SUBJECT_BYTES];
     uint8_t *bytes = NULL;
     size_t len = 0;
+    struct schema_bundle *b = NULL;
     struct errmsg e = {""};
     if (s->folder[0] == '\0') {
         return false;
     }
     path_of(s, id, path);
-    const bool good = file_read(path, SCHEMA_ANSWER_MAX, &bytes, &len, &e) == ERR_OK &&
-                      take_answer(s, id, (const char *)bytes, len, &e);
+    const bool good =
+        file_read(path, 2 * SCHEMA_ANSWER_MAX, &bytes, &len, &e) == ERR_OK &&
+        schema_bundle_create(s->format, (const char *)bytes, len, true, &b, &e) == ERR_OK &&
+        !schema_bundle_wants(b, wanted) && take_answer(s, id, b, &e) == ERR_OK;
+    schema_bundle_free(b);
     free(bytes);
     return good;
 }
@@ -270,27 +264,60 @@ static void failed(struct schemas *s, const char *text)
     }
 }
 
+/* The answer is whole, with what it refers to. */
+static void on_whole(struct schemas *s)
+{
+    struct errmsg e = {""};
+    char *text = schema_bundle_text(s->bundle);
+    const enum err err = take_answer(s, s->asked, s->bundle, &e);
+    if (err != ERR_OK) {
+        failed(s, e.text);
+    } else if (text != NULL) {
+        keep(s, s->asked, text, strlen(text));
+    }
+    if (err == ERR_OK) {
+        s->pause_us = 0;
+        s->answers++;
+    }
+    free(text);
+}
+
+/* Takes an answer's body: the schema's, or after it that of a file which it imports. */
+static enum err take_body(struct schemas *s, const struct schema_http_answer *a, struct errmsg *e)
+{
+    return s->bundle == NULL
+               ? schema_bundle_create(s->format, a->body, a->len, false, &s->bundle, e)
+               : schema_bundle_add(s->bundle, a->body, a->len, e);
+}
+
 static void on_answer(struct schemas *s, const struct schema_http_answer *a)
 {
     struct errmsg e = {""};
     char text[sizeof e.text + 80];
-    if (a->status == 404 && error_code(a) == NO_SUCH_SCHEMA) {
+    char path[SCHEMA_SUBJECT_BYTES];
+    if (a->status == 404 && s->bundle == NULL && error_code(a) == NO_SUCH_SCHEMA) {
         struct schema_known *k = place(s, s->asked);
         k->absent = true;
         snprintf(k->why, sizeof k->why, "the registry does not know it");
         log_line(FD_LOG_ERROR, "schema_unknown", "id=%" PRIu32, s->asked);
-    } else if (a->status != 200) {
-        snprintf(text, sizeof text, "the registry answers with HTTP status %ld", a->status);
-        failed(s, text);
+        s->answers++;
         return;
-    } else if (!take_answer(s, s->asked, a->body, a->len, &e)) {
+    }
+    if (a->status != 200) {
+        snprintf(text, sizeof text, "the registry answers with HTTP status %ld%s", a->status,
+                 s->bundle != NULL ? " about a schema that this one refers to" : "");
+        failed(s, text);
+    } else if (take_body(s, a, &e) != ERR_OK) {
         failed(s, e.text);
+    } else if (schema_bundle_wants(s->bundle, path)) {
+        s->asking = true;
+        schema_http_begin(s->http, path, NULL);
         return;
     } else {
-        keep(s, s->asked, a->body, a->len);
-        s->pause_us = 0;
+        on_whole(s);
     }
-    s->answers++;
+    schema_bundle_free(s->bundle);
+    s->bundle = NULL;
 }
 
 static void ask(struct schemas *s, uint32_t id)
@@ -312,6 +339,8 @@ static void go_on_asking(struct schemas *s)
     s->asking = false;
     if (state == SCHEMA_HTTP_FAILED) {
         failed(s, a.text);
+        schema_bundle_free(s->bundle);
+        s->bundle = NULL;
     } else {
         on_answer(s, &a);
     }
@@ -373,26 +402,38 @@ static enum err answer_now(struct schemas *s, const char *path, const char *body
     return ERR_OK;
 }
 
-static enum err id_of(const json_t *answer, uint32_t *out, struct errmsg *e)
-{
-    const json_t *id = json_object_get(answer, "id");
-    if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > UINT32_MAX) {
-        return err_set(e, ERR_UNAVAILABLE, "the registry's answer has no id");
-    }
-    *out = (uint32_t)json_integer_value(id);
-    return ERR_OK;
-}
-
 void schemas_subject(const char *topic, char out[SCHEMAS_SUBJECT_MAX])
 {
     snprintf(out, SCHEMAS_SUBJECT_MAX, "%s-value", topic); /* of at most 249 bytes */
+}
+
+/* Has what a schema refers to in the bundle, and compiles it. */
+static enum err compile_now(struct schemas *s, struct schema_bundle *b, struct errmsg *e)
+{
+    char path[SCHEMA_SUBJECT_BYTES];
+    struct schema_http_answer a;
+    struct schema_known made = {.id = 0};
+    enum err err = ERR_OK;
+    while (err == ERR_OK && schema_bundle_wants(b, path)) {
+        err = answer_now(s, path, NULL, &a, e);
+        if (err == ERR_OK && a.status != 200) {
+            err = err_set(e, ERR_UNAVAILABLE, "%s answers with HTTP status %ld to %.200s",
+                          schema_http_url(s->http), a.status, path);
+        }
+        err = err == ERR_OK ? schema_bundle_add(b, a.body, a.len, e) : err;
+    }
+    if (err == ERR_OK) {
+        err = schema_bundle_compile(b, &made, e);
+    }
+    forget(&made);
+    return err;
 }
 
 enum err schemas_latest(struct schemas *s, const char *subject, uint32_t *out_id, struct errmsg *e)
 {
     char path[400];
     struct schema_http_answer a;
-    struct avro_schema *made = NULL;
+    struct schema_bundle *b = NULL;
     snprintf(path, sizeof path, "/subjects/%s/versions/latest", subject);
     enum err err = answer_now(s, path, NULL, &a, e);
     if (err != ERR_OK) {
@@ -407,14 +448,10 @@ enum err schemas_latest(struct schemas *s, const char *subject, uint32_t *out_id
         return err_set(e, ERR_UNAVAILABLE, "%s answers with HTTP status %ld to %s",
                        schema_http_url(s->http), a.status, path);
     }
-    json_error_t bad;
-    json_t *answer = json_loadb(a.body, a.len, 0, &bad);
-    err = id_of(answer, out_id, e);
-    if (err == ERR_OK) {
-        err = compile(s, answer, &made, e);
-    }
-    avro_schema_free(made);
-    json_decref(answer);
+    err = schema_bundle_create(s->format, a.body, a.len, false, &b, e);
+    err = err == ERR_OK ? schema_answer_id(a.body, a.len, out_id, e) : err;
+    err = err == ERR_OK ? compile_now(s, b, e) : err;
+    schema_bundle_free(b);
     return err;
 }
 
@@ -423,7 +460,9 @@ enum err schemas_register(struct schemas *s, const char *subject, uint32_t *out_
 {
     char path[400];
     struct schema_http_answer a;
-    json_t *ours = json_pack("{s:s}", "schema", avro_schema_text());
+    const bool avro = s->format == FORMAT_AVRO;
+    json_t *ours = json_pack("{s:s,s:s}", "schema", avro ? avro_schema_text() : proto_schema_text(),
+                             "schemaType", avro ? "AVRO" : "PROTOBUF");
     char *body = ours != NULL ? json_dumps(ours, JSON_COMPACT) : NULL;
     json_decref(ours);
     if (body == NULL) {
@@ -440,18 +479,13 @@ enum err schemas_register(struct schemas *s, const char *subject, uint32_t *out_
                        schema_http_url(s->http), a.status, (int)(a.len < 200 ? a.len : 200),
                        a.body);
     }
-    json_error_t bad;
-    json_t *answer = json_loadb(a.body, a.len, 0, &bad);
-    err = id_of(answer, out_id, e);
-    json_decref(answer);
-    return err;
+    return schema_answer_id(a.body, a.len, out_id, e);
 }
 
 enum err schemas_write(enum wire_format f, uint32_t id, const struct tx *t,
                        const struct tx_strings *s, char *out, size_t cap, size_t *out_len)
 {
     size_t len = 0;
-    (void)f;
     if (cap < SCHEMAS_HEADER) {
         return ERR_FULL;
     }
@@ -459,7 +493,10 @@ enum err schemas_write(enum wire_format f, uint32_t id, const struct tx *t,
     for (unsigned i = 0; i < 4; i++) {
         out[1 + i] = (char)(uint8_t)(id >> (24 - 8 * i));
     }
-    const enum err err = avro_payment_write(t, s, out + SCHEMAS_HEADER, cap - SCHEMAS_HEADER, &len);
+    char *at = out + SCHEMAS_HEADER;
+    cap -= SCHEMAS_HEADER;
+    const enum err err = f == FORMAT_AVRO ? avro_payment_write(t, s, at, cap, &len)
+                                          : proto_payment_write(t, s, at, cap, &len);
     *out_len = err == ERR_OK ? len + SCHEMAS_HEADER : *out_len;
     return err;
 }
@@ -469,6 +506,6 @@ void schemas_stats(const struct schemas *s, struct schemas_stats *out)
     *out = (struct schemas_stats){
         .answers = s->answers, .failures = s->failures, .waiting = s->asking || s->pause_us > 0};
     for (size_t i = 0; i < s->count; i++) {
-        out->known += s->known[i].avro != NULL;
+        out->known += s->known[i].avro != NULL || s->known[i].proto != NULL;
     }
 }

@@ -23,16 +23,18 @@
 #include "features/tx.h"
 
 #define SCHEMAS_MAX 1024
-#define SCHEMAS_HEADER 5 /* bytes before an Avro record */
+#define SCHEMAS_HEADER 5 /* bytes before an Avro record, or a Protobuf message's indexes */
 
-enum wire_format { FORMAT_JSON, FORMAT_AVRO };
+enum wire_format { FORMAT_JSON, FORMAT_AVRO, FORMAT_PROTOBUF };
 
-/* Stable names: "json", "avro".  schemas_format: FORMAT_JSON and false where it is none. */
+/* Stable names: "json", "avro", "protobuf".  schemas_format: FORMAT_JSON and false where it is
+ * none. */
 const char *schemas_format_name(enum wire_format f);
 bool schemas_format(const char *name, enum wire_format *out);
 
 struct schemas;
 struct avro_schema;
+struct proto_schema;
 
 /* Returns owned; NULL where transactions.format is json.  Knows state.dir, where answers are kept
  * (empty: nowhere).  now_us: monotonic.  Errors as schema_http_create. */
@@ -48,9 +50,10 @@ bool schemas_ready(struct schemas *s, const char *value, size_t len, bool decide
 /* What an id was answered to be. */
 struct schema_known {
     uint32_t id;
-    bool absent;              /* the registry does not know it */
-    struct avro_schema *avro; /* NULL: no payments can be read with it */
-    char why[200];            /* .. because */
+    bool absent;                /* the registry does not know it */
+    struct avro_schema *avro;   /* one of both, by the format; */
+    struct proto_schema *proto; /* NULL: no payments can be read with it */
+    char why[200];              /* .. because */
     int64_t asked_us;
     uint64_t used; /* when it was needed last, by a count */
 };

@@ -42,7 +42,8 @@ const struct conf_option SETTINGS[] = {
     {"topics.alerts", CONF_TEXT, 0, "alerts", 0, 0, "decisions to review or declined"},
     {"topics.dead-letters", CONF_TEXT, 0, "dead-letters", 0, 0, "input that cannot be scored"},
     {"transactions.format", CONF_TEXT, 0, "json", 0, 0,
-     "json, or avro: with a schema's id before each payment (etc/wire/README.md)"},
+     "json, avro or protobuf: the latter two with a schema's id before each payment "
+     "(etc/wire/README.md)"},
     {"registry.url", CONF_TEXT, 0, "http://127.0.0.1:8081", 0, 0,
      "address of the schema registry, as Confluent's clients take it (Apicurio: with "
      "/apis/ccompat/v7)"},
@@ -295,7 +296,8 @@ static enum err check_formats(struct look *l)
     enum wire_format f = FORMAT_JSON;
     if (!schemas_format(format, &f)) {
         return refuse(l, "transactions.format",
-                      "transactions.format = \"%s\" is not allowed; give json or avro", format);
+                      "transactions.format = \"%s\" is not allowed; give json, avro or protobuf",
+                      format);
     }
     const char *host = strstr(url, "://");
     const bool http = strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0;

@@ -25,7 +25,7 @@ ids = {p["SPDXID"] for p in sbom["packages"]}
 ends = {r["relatedSpdxElement"] for r in sbom["relationships"]}
 assert ids == ends and len(ids) == len(sbom["packages"]), (ids, ends)
 names = {p["name"] for p in sbom["packages"] if p["versionInfo"]}
-needed = {"librdkafka1", "libpq5", "libconfig9", "libmicrohttpd12", "libsimdjson14", "libcurl4", "libjansson4", "libc6", "zlib1g", "liblzma5"}
+needed = {"librdkafka1", "libpq5", "libconfig9", "libmicrohttpd12", "libsimdjson14", "libcurl4", "libjansson4", "libprotobuf32", "libc6", "zlib1g", "liblzma5"}
 assert needed <= names, needed - names
 END
 echo "deb-check: $(basename "$first") $(sha256sum "$first" | cut -c1-64), twice"
