@@ -1,5 +1,6 @@
 #include "base/region.h"
 
+#include <assert.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -121,4 +122,11 @@ void region_array_free(void *p, size_t count, size_t size)
     if (p != NULL) {
         munmap(p, count * size);
     }
+}
+
+void region_array_clear(void *p, size_t count, size_t size)
+{
+    int refused = madvise(p, count * size, MADV_DONTNEED); /* private and anonymous: zeroes */
+    assert(refused == 0);
+    (void)refused;
 }

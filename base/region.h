@@ -59,5 +59,7 @@ static inline void *region_at(const struct region *r, uint32_t block)
  * kernel has them; NULL: refused. */
 void *region_array(size_t count, size_t size);
 void region_array_free(void *p, size_t count, size_t size);
+/* Zeroes the whole array and gives its memory back; the address space stays reserved. */
+void region_array_clear(void *p, size_t count, size_t size);
 
 #endif

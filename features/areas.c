@@ -66,6 +66,13 @@ size_t feat_state_areas(const struct feat_state *s, struct area *out)
     return n;
 }
 
+struct area feat_side_area(const struct feat_state *s, unsigned side, const char *name)
+{
+    const size_t bytes = s->limits.card_side_bytes;
+    return (struct area){name, s->side[side], s->side_used[side] ? s->core->cards.count * bytes : 0,
+                         s->limits.card_max * bytes};
+}
+
 enum err feat_state_restored(struct feat_state *s, struct errmsg *e)
 {
     if (!region_fits(&s->region) || !entities_restored(&s->cards, &s->region)) {

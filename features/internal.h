@@ -64,7 +64,9 @@ struct feat_state {
     struct state_core *core; /* [1] */
     struct region region;
     struct entities cards;
-    char *extra; /* [card_max, card_extra_bytes] */
+    char *extra;            /* [card_max, card_extra_bytes] */
+    char *side[FEAT_SIDES]; /* [card_max, card_side_bytes]; zeroes while not in use */
+    bool side_used[FEAT_SIDES];
 };
 
 /* ERR_INVALID a bound of histories is out of range (named). */

@@ -76,6 +76,12 @@ static void records_step(const struct feat_state *s, struct ahead *a)
                 lines(s->extra + (number - 1) * s->limits.card_extra_bytes,
                       s->limits.card_extra_bytes);
             }
+            for (unsigned i = 0; k == HELD_CARD && i < FEAT_SIDES; i++) {
+                if (s->side_used[i]) {
+                    lines(s->side[i] + (number - 1) * s->limits.card_side_bytes,
+                          s->limits.card_side_bytes);
+                }
+            }
         }
     }
 }

@@ -29,13 +29,18 @@ struct feat_limits {
     size_t card_max;         /* cards remembered; beyond it the longest-unseen gives way, counted */
     size_t history_max;      /* events of one history kept one by one; older ones become panes */
     size_t bytes_max;        /* ceiling of the histories */
-    size_t card_extra_bytes; /* room in each card for the caller (latent cache, recent answers),
-                                zeroed at first sight, 64-byte aligned */
+    size_t card_extra_bytes; /* room in each card for the caller (recent answers), zeroed at first
+                                sight, 64-byte aligned */
+    size_t card_side_bytes;  /* the same in each of FEAT_SIDES further arrays (latent caches), which
+                                take memory only while they are in use */
 };
+
+#define FEAT_SIDES 2
 
 /* What extraction learned besides the columns. */
 struct feat_facts {
     void *card_extra;     /* the card's caller bytes; valid until the next feat_extract */
+    bool in_order;        /* not before any event of this card so far */
     float usual_ratio;    /* amount over the card's usual amount; 0 without one */
     uint32_t card_events; /* events of this card so far, before this one */
     bool late;            /* event time < clock */
@@ -67,6 +72,20 @@ void feat_extract(struct feat_state *s, const struct tx *t, float *out_x, struct
 /* The caller's bytes of a card, or NULL if the card is not known.  Does not touch the state. */
 void *feat_card_extra(const struct feat_state *s, uint64_t card);
 
+/* All of the caller's bytes of a card; NULL in sides that are not in use.  False: not known. */
+struct feat_room {
+    void *extra, *side[FEAT_SIDES];
+};
+bool feat_card_room(const struct feat_state *s, uint64_t card, struct feat_room *out);
+/* Takes a side of all cards into use, all zero; or out of it: what was there is gone and its memory
+ * is given back.  None is in use at first. */
+void feat_side_use(struct feat_state *s, unsigned side, bool used);
+/* Looks at up to `most` cards from record number *at on, in no particular order; moves *at behind
+ * them, to 0 after the last.  last_us: the card's latest event. */
+void feat_cards_look(const struct feat_state *s, uint32_t *at, size_t most,
+                     void (*look)(void *ctx, int64_t last_us, const struct feat_room *room),
+                     void *ctx);
+
 /* Starts loading what the next n events (FEAT_PREFETCH_MAX at most; t: [n]) need into the cache.
  * Changes nothing; best called with as many as possible, then feat_extract for each. */
 #define FEAT_PREFETCH_MAX 16
@@ -79,8 +98,10 @@ void feat_counters(const struct feat_state *s, struct feat_counters *out);
 /* Bytes that the card's record and history take; 0 if unknown. */
 size_t feat_card_bytes(const struct feat_state *s, uint64_t card);
 
-/* As feat_world_areas and feat_world_restored, of a card set. */
+/* As feat_world_areas and feat_world_restored, of a card set.  Of sides: the caller names them
+ * (feat_side_area), and takes those into use that were read back, after that. */
 size_t feat_state_areas(const struct feat_state *s, struct area *out);
+struct area feat_side_area(const struct feat_state *s, unsigned side, const char *name);
 FD_MUSTCHECK enum err feat_state_restored(struct feat_state *s, struct errmsg *e);
 
 #endif

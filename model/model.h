@@ -8,6 +8,7 @@
 #ifndef FD_MODEL_MODEL_H
 #define FD_MODEL_MODEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,6 +57,13 @@ uint64_t model_hash(const struct model *m);
 size_t model_cache_bytes(const struct model *m);
 /* The same for a shape that no model has yet; 0 where no model may have it. */
 size_t model_cache_bytes_for(const struct net_shape *shape);
+
+/* Tells a card's cache of the event that was just stepped.  first: it is the card's first one;
+ * in_order: no event of the card so far was later. */
+void model_cache_saw(const struct model *m, void *cache, bool first, bool in_order);
+/* Whether the card's next events get the scores that they would get had this model seen all of its
+ * events: it has, or more of the latest than the attention can reach. */
+bool model_cache_complete(const struct model *m, const void *cache);
 
 /* Scratch of one thread for batches of up to batch_max events.  Borrows m until it is freed.
  * ERR_INVALID batch_max is 0;  ERR_NOMEM */

@@ -7,7 +7,11 @@
  *  1. Entry k lies in slot (head + k) mod window; times ascend with k, equal ones in order of
  * arrival.
  *  2. head is 0 until the ring is full.
- *  3. Bytes of slots without an entry are never read into a result. */
+ *  3. Bytes of slots without an entry are never read into a result.
+ *  4. reach is REACH_ALL only where every entry is what it would be had the cache seen all of the
+ *     card's events.  An entry of layer l depends on window - 1 events before it for each layer
+ *     below, so after window * layers events in order without a late one between them that holds
+ *     for all that is kept; from then on a late one changes both caches alike. */
 #include <assert.h>
 #include <string.h>
 
@@ -17,7 +21,11 @@ struct cache_header {
     uint64_t model; /* hash of the model that wrote it; 0: empty */
     uint32_t count;
     uint32_t head;
+    uint32_t reach; /* the card's latest events that it has seen in order, without a gap */
+    uint32_t spare; /* 0: caches are state, their bytes are compared */
 };
+
+#define REACH_ALL UINT32_MAX /* nothing older can matter any more */
 
 static struct cache_header *header_of(char *cache)
 {
@@ -92,6 +100,24 @@ bool cache_insert(const struct model *m, char *cache, int64_t event_us, uint32_t
         mark(visible, slot_of(m, h, k));
     }
     return true;
+}
+
+void model_cache_saw(const struct model *m, void *cache, bool first, bool in_order)
+{
+    struct cache_header *h = header_of(cache);
+    if (h->model != m->hash || h->reach == REACH_ALL) {
+        return;
+    }
+    h->reach = first ? REACH_ALL : in_order ? h->reach + 1 : 0;
+    if (h->reach >= m->shape.window * m->shape.layers) {
+        h->reach = REACH_ALL;
+    }
+}
+
+bool model_cache_complete(const struct model *m, const void *cache)
+{
+    const struct cache_header *h = cache;
+    return h->model == m->hash && h->reach == REACH_ALL;
 }
 
 void cache_remove(const struct model *m, char *cache, int64_t event_us)

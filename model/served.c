@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CACHE_TIMES 16U /* after struct cache_header of model_cache.c */
+#define CACHE_TIMES 24U /* after struct cache_header of model_cache.c */
 
 static uint32_t most(uint32_t a, uint32_t b)
 {

@@ -172,6 +172,37 @@ static void advance(struct threshold *t, int64_t clock_us)
     t->clock_us = clock_us;
 }
 
+/* What was decided in a place until now. */
+struct counts {
+    uint32_t alerts_today;
+    uint64_t events, alerts, declined, suppressed;
+};
+
+static struct counts counts_of(const struct threshold *t)
+{
+    return (struct counts){t->alerts_today, t->events, t->alerts, t->declined, t->suppressed};
+}
+
+static void set_counts(struct threshold *t, const struct counts *c)
+{
+    t->alerts_today = c->alerts_today;
+    t->events = c->events;
+    t->alerts = c->alerts;
+    t->declined = c->declined;
+    t->suppressed = c->suppressed;
+}
+
+void threshold_swap(struct threshold *served, struct threshold *other)
+{
+    const struct counts of_served = counts_of(served);
+    const struct counts of_other = counts_of(other);
+    const struct threshold was = *served;
+    *served = *other;
+    *other = was;
+    set_counts(served, &of_served);
+    set_counts(other, &of_other);
+}
+
 struct threshold_answer threshold_decide(struct threshold *t, int64_t clock_us, double probability,
                                          double amount)
 {

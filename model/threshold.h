@@ -73,6 +73,10 @@ FD_MUSTCHECK enum err threshold_init(struct threshold *t, const struct threshold
 FD_MUSTCHECK enum err threshold_change(struct threshold *t, const struct threshold_conf *c,
                                        struct errmsg *e);
 
+/* The two change places, as their models do; what was decided until now (the counts of the stream
+ * and today's alerts, which are the budget spent) stays with the place. */
+void threshold_swap(struct threshold *served, struct threshold *other);
+
 /* Decides one payment and counts it.  logit: calibrated log-odds; probability its logistic. */
 struct threshold_answer threshold_decide(struct threshold *t, int64_t clock_us, double probability,
                                          double amount);
