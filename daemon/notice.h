@@ -1,10 +1,11 @@
 /* Notices: what changes decisions while `score` runs.  A model travels as parts of at most
  * NOTICE_PART_MAX bytes on the one-partition topic `notices`, with headers
- *   kind = "model", hash = 16 hex digits of the whole, part = "3/7"
+ *   kind = "model" or "shadow" (daemon/models.h), hash = 16 hex digits of the whole, part = "3/7"
  * and takes effect when the last part is there and its bytes have that hash.  Several processes may
  * send one at the same time: of the same bytes the parts complete each other, of others the one
- * begun last comes through.  Notices of kind "control" (daemon/control.h) and "settings"
- * (daemon/bounds.h) are one message of at most NOTICE_PART_MAX bytes. */
+ * begun last comes through.  Notices of kind "control" (daemon/control.h), "settings"
+ * (daemon/bounds.h) and "shadow-end" (daemon/models.h) are one message of at most NOTICE_PART_MAX
+ * bytes. */
 #ifndef FD_DAEMON_NOTICE_H
 #define FD_DAEMON_NOTICE_H
 
@@ -26,7 +27,7 @@ struct notice_reader {
 };
 
 /* Takes a message of the notices topic; one reader for each kind that travels in parts ("model",
- * "rules").  ERR_END: a notice is complete, borrowed in out until the
+ * "shadow", "rules").  ERR_END: a notice is complete, borrowed in out until the
  * next call; ERR_OK: more is to come, or the message is of another kind; ERR_CORRUPT: parts are
  * missing or the hash differs (what there was is dropped). */
 FD_MUSTCHECK enum err notice_take(struct notice_reader *r, const char *kind,

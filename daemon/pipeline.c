@@ -5,60 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/region.h"
 #include "daemon/pipeline_private.h"
 #include "features/schema.h"
 
-const char *const PIPELINE_STAGE_NAMES[STAGE_COUNT] = {"decode", "features", "model", "decide"};
-
-enum err pipeline_check_model(const struct model *m, const struct feature_params *params,
-                              struct errmsg *e)
-{
-    const struct model_lineage *l = model_lineage(m);
-    const uint64_t ours = feature_schema_hash(params);
-    if (l->schema_hash == ours && model_shape(m)->columns == FEAT_DIM) {
-        return ERR_OK;
-    }
-    return err_set(e, ERR_MISMATCH,
-                   "model %s was trained on feature schema %016" PRIx64
-                   ", this program and configuration make %016" PRIx64
-                   " (the model's: maturity %g days, blame ratio %g, rates version %" PRIu32
-                   "); train again or use the program it was made with",
-                   l->version, l->schema_hash, ours, (double)l->maturity_us / 86400e6,
-                   (double)l->blame_ratio, l->rates_version);
-}
-
-static size_t extra_bytes(size_t cache_bytes)
-{
-    return cache_bytes + (sizeof(struct answers) + CACHE_ALIGN - 1) / CACHE_ALIGN * CACHE_ALIGN;
-}
-
-enum err pipeline_fits_model(const struct pipeline *p, const struct model *m, struct errmsg *e)
-{
-    enum err err = pipeline_check_model(m, &p->conf.params, e);
-    if (err == ERR_OK && p->cache_bytes != 0 && p->cache_bytes != model_cache_bytes(m)) {
-        err = err_set(e, ERR_MISMATCH,
-                      "model %s keeps %zu bytes a card, the one in service %zu: restart to use it",
-                      model_lineage(m)->version, model_cache_bytes(m), p->cache_bytes);
-    }
-    return err;
-}
-
-static enum err use_model(struct pipeline *p, const struct model *m, struct errmsg *e)
-{
-    struct model_work *work = NULL;
-    enum err err = pipeline_fits_model(p, m, e);
-    if (err == ERR_OK) {
-        err = model_work_create(m, WAVE_MAX, &work, e);
-    }
-    if (err != ERR_OK) {
-        return err;
-    }
-    model_work_free(p->work);
-    p->work = work;
-    p->conf.model = m;
-    p->cache_bytes = model_cache_bytes(m);
-    return ERR_OK;
-}
+const char *const PIPELINE_STAGE_NAMES[STAGE_COUNT] = {"decode", "features", "model", "shadow",
+                                                       "decide"};
 
 enum err pipeline_create(const struct pipeline_conf *c, const struct pipeline_out *out,
                          uint64_t (*clock_ns)(void), struct pipeline **result, struct errmsg *e)
@@ -78,7 +30,7 @@ enum err pipeline_create(const struct pipeline_conf *c, const struct pipeline_ou
         p->group_of[i] = (uint8_t)feature_info(i)->group;
     }
     if (c->model != NULL) {
-        err = use_model(p, c->model, e);
+        err = pipeline_use_champion(p, c->model, e);
     }
     if (err == ERR_OK && c->rates != NULL) {
         err = decoder_create(c->rates, c->message_max, &p->decoder, e);
@@ -90,7 +42,7 @@ enum err pipeline_create(const struct pipeline_conf *c, const struct pipeline_ou
         decode_schemas(p->decoder, c->schemas);
     }
     if (err == ERR_OK && p->cache_bytes > 0 &&
-        (p->orphan = aligned_alloc(CACHE_ALIGN, extra_bytes(p->cache_bytes))) == NULL) {
+        (p->orphan = aligned_alloc(CACHE_ALIGN, p->cache_bytes)) == NULL) {
         err = err_set(e, ERR_NOMEM, "cannot start scoring: no memory");
     }
     if (err == ERR_OK) {
@@ -107,6 +59,7 @@ void pipeline_free(struct pipeline *p)
     if (p != NULL) {
         decoder_free(p->decoder);
         model_work_free(p->work);
+        model_work_free(p->shadow_work);
         free(p->orphan);
         free(p->x);
         free(p);
@@ -118,7 +71,8 @@ enum err lane_create(const struct pipeline *p, struct feat_world *w, int32_t par
 {
     enum err err = ERR_OK;
     struct feat_limits limits = p->conf.limits;
-    limits.card_extra_bytes = p->conf.model != NULL ? extra_bytes(p->cache_bytes) : 0;
+    limits.card_extra_bytes = p->conf.model != NULL ? sizeof(struct answers) : 0;
+    limits.card_side_bytes = p->conf.model != NULL ? p->cache_bytes : 0;
     struct lane *l = calloc(1, sizeof *l);
     if (l == NULL || (l->threshold = malloc(sizeof *l->threshold)) == NULL) {
         err = err_set(e, ERR_NOMEM, "cannot open partition %" PRId32 ": no memory", partition);
@@ -129,6 +83,9 @@ enum err lane_create(const struct pipeline *p, struct feat_world *w, int32_t par
     err = threshold_init(l->threshold, &p->conf.threshold, e);
     if (err == ERR_OK) {
         err = feat_state_create(w, &limits, &l->features, e);
+    }
+    if (err == ERR_OK && p->conf.model != NULL && !lane_reserve(l, p)) {
+        err = err_set(e, ERR_NOMEM, "cannot open partition %" PRId32 ": no memory", partition);
     }
     if (err == ERR_OK) {
         *out = l;
@@ -144,6 +101,7 @@ void lane_free(struct lane *l)
     if (l != NULL) {
         feat_state_free(l->features);
         free(l->threshold);
+        region_array_free(l->shadow_threshold, 1, sizeof *l->shadow_threshold);
         free(l);
     }
 }
@@ -158,26 +116,9 @@ const struct threshold *lane_threshold(const struct lane *l)
     return l->threshold;
 }
 
-size_t lane_areas(const struct lane *l, struct area *out)
-{
-    size_t n = feat_state_areas(l->features, out);
-    out[n++] = (struct area){"threshold", l->threshold, sizeof *l->threshold, sizeof *l->threshold};
-    return n;
-}
-
 enum err lane_restored(struct lane *l, struct errmsg *e)
 {
     return feat_state_restored(l->features, e);
-}
-
-enum err pipeline_set_model(struct pipeline *p, const struct model *m, struct errmsg *e)
-{
-    pipeline_flush(p);
-    enum err err = use_model(p, m, e);
-    if (err == ERR_OK) {
-        memset(p->counters.by_score, 0, sizeof p->counters.by_score);
-    }
-    return err;
 }
 
 enum err pipeline_set_rules(struct pipeline *p, struct lane *const *lanes, size_t n,
@@ -198,15 +139,13 @@ enum err pipeline_set_rules(struct pipeline *p, struct lane *const *lanes, size_
     pipeline_flush(p);
     for (size_t i = 0; i < n && err == ERR_OK; i++) {
         err = threshold_change(lanes[i]->threshold, c, e); /* as on trial */
+        if (err == ERR_OK && lanes[i]->shadow) {
+            err = threshold_change(lanes[i]->shadow_threshold, c, e);
+        }
     }
     p->conf.threshold = *c;
     p->conf.max_future_us = max_future_us;
     return err;
-}
-
-static struct answers *answers_of(const struct pipeline *p, void *extra)
-{
-    return (struct answers *)(void *)((char *)extra + p->cache_bytes);
 }
 
 const struct answer *pipeline_find_answer(const struct pipeline *p, const struct lane *l,
@@ -216,7 +155,7 @@ const struct answer *pipeline_find_answer(const struct pipeline *p, const struct
     if (extra == NULL) {
         return NULL;
     }
-    const struct answers *a = answers_of(p, extra);
+    const struct answers *a = extra;
     for (uint32_t age = 0; age < ANSWERS_MAX; age++) {
         const struct answer *one = &a->ring[(a->next - 1 - age) % ANSWERS_MAX];
         if (one->tx == t->id) {
@@ -227,9 +166,9 @@ const struct answer *pipeline_find_answer(const struct pipeline *p, const struct
     return NULL;
 }
 
-static void keep_answer(const struct pipeline *p, void *extra, const struct answer *answer)
+static void keep_answer(void *extra, const struct answer *answer)
 {
-    struct answers *a = answers_of(p, extra);
+    struct answers *a = extra;
     a->ring[a->next % ANSWERS_MAX] = *answer;
     a->next++;
 }
@@ -247,34 +186,46 @@ static void judge(struct pipeline *p, const struct slot *s, const float *x, cons
     }
 }
 
-/* Threshold and answer of one slot, in order. */
-static void decide(struct pipeline *p, struct slot *s, const float *x, double probability)
+/* What the threshold says of a payment.  Refunds and reversals change state and are never alerted,
+ * nor do they use up budget. */
+static struct answer answer_by(const struct slot *s, const struct threshold_answer *t,
+                               double probability)
+{
+    return (struct answer){.tx = s->tx.id,
+                           .probability = (float)probability,
+                           .threshold = (float)t->threshold,
+                           .amount_ratio = s->facts.usual_ratio,
+                           .outcome = (uint8_t)t->outcome};
+}
+
+/* Threshold and answer of one slot, in order.  shadow: the challenger's probability, if there is
+ * one. */
+static void decide(struct pipeline *p, struct slot *s, const float *x, double probability,
+                   double shadow)
 {
     struct lane *l = p->lane;
     struct answer a = s->repeat;
     struct control_answer c = {.by = CONTROL_NONE};
-    void *extra = NULL;
+    struct feat_room room = {.extra = NULL};
+    const bool sent = s->message != NULL && s->emit;
     if (a.tx == 0) {
-        /* Refunds and reversals change state and are never alerted, nor do they use up budget. */
         bool judged = tx_is_payment(&s->tx) || s->tx.type == TX_CHECK;
         struct threshold_answer t = {OUTCOME_APPROVE, l->threshold->probability};
         if (judged) {
             t = threshold_decide(l->threshold, s->clock_us, probability,
                                  (double)s->tx.amount_ref / 100);
         }
-        a = (struct answer){.tx = s->tx.id,
-                            .probability = (float)probability,
-                            .threshold = (float)t.threshold,
-                            .amount_ratio = s->facts.usual_ratio,
-                            .outcome = (uint8_t)t.outcome};
+        if (judged && p->shadow != NULL) {
+            pipeline_compare(p, s, probability, t.outcome, shadow, sent);
+        }
+        a = answer_by(s, &t, probability);
         if (judged && p->conf.controls != NULL) {
             judge(p, s, x, &a, &c);
             a.outcome = (uint8_t)c.outcome;
             a.would = (uint8_t)(c.observed ? 1 + c.would : 0);
         }
-        extra = feat_card_extra(l->features, s->tx.card);
-        if (extra != NULL) {
-            keep_answer(p, extra, &a);
+        if (feat_card_room(l->features, s->tx.card, &room)) {
+            keep_answer(room.extra, &a);
         }
         if (p->out.scored != NULL) {
             const struct scored r = {&s->tx,      x,         &s->facts, probability,
@@ -282,36 +233,22 @@ static void decide(struct pipeline *p, struct slot *s, const float *x, double pr
             p->out.scored(p->out.ctx, &r);
         }
     }
-    if (s->message == NULL || !s->emit) {
+    if (!sent) {
         return;
     }
     p->counters.decided++;
     p->counters.by_score[score_band(a.probability)] += s->repeat.tx == 0;
     p->counters.repeats += s->repeat.tx != 0;
     p->counters.declined += s->repeat.tx == 0 && a.outcome == OUTCOME_DECLINE;
-    pipeline_emit_decision(p, s, &a, &c, x, extra);
-}
-
-static void run_model(struct pipeline *p, size_t n)
-{
-    void *cache[WAVE_MAX];
-    int64_t event_us[WAVE_MAX];
-    for (size_t i = 0; i < n; i++) {
-        const struct tx *t = &p->slot[p->scoring[i]].tx;
-        event_us[i] = t->event_us;
-        cache[i] = feat_card_extra(p->lane->features, t->card);
-        if (cache[i] == NULL) { /* its record was pushed out by this very wave's pools */
-            model_step(p->conf.model, p->work, 0, p->x, event_us, cache, p->logit);
-            memset(p->orphan, 0, p->cache_bytes);
-            cache[i] = p->orphan;
-        }
-    }
-    model_step(p->conf.model, p->work, n, p->x, event_us, cache, p->logit);
+    pipeline_emit_decision(p, s, &a, &c, x, room.side[l->served]);
 }
 
 static void add_stage_times(struct pipeline *p, size_t messages)
 {
     for (size_t s = 0; s < STAGE_COUNT && p->clock_ns != NULL && messages > 0; s++) {
+        if (s == STAGE_SHADOW && p->shadow == NULL) {
+            continue;
+        }
         latency_add_many(&p->stage[s], p->stage_ns[s] / messages, (uint32_t)messages);
         p->stage_ns[s] = 0;
     }
@@ -330,21 +267,31 @@ void pipeline_flush(struct pipeline *p)
     }
     uint64_t start = pipeline_now(p);
     if (p->conf.model != NULL && scoring > 0) {
-        run_model(p, scoring);
+        pipeline_run_champion(p, scoring);
     }
     uint64_t scored = pipeline_now(p);
     p->stage_ns[STAGE_MODEL] += scored - start;
+    if (p->shadow != NULL && scoring > 0) {
+        pipeline_run_shadow(p, scoring);
+        const uint64_t compared = pipeline_now(p);
+        p->stage_ns[STAGE_SHADOW] += compared - scored;
+        scored = compared;
+    }
     size_t row = 0;
     for (size_t i = 0; i < p->n; i++) {
         struct slot *s = &p->slot[i];
         bool fresh = s->repeat.tx == 0;
         double probability = NAN;
+        double shadow = NAN;
+        if (fresh && p->shadow != NULL) {
+            shadow = model_probability(p->shadow, (double)p->shadow_logit[row]);
+        }
         if (fresh && p->conf.model != NULL) {
             probability = model_probability(p->conf.model, (double)p->logit[row]);
         }
         const float *x = p->x + (fresh ? row : 0) * FEAT_DIM;
         if (p->conf.model != NULL) {
-            decide(p, s, x, probability);
+            decide(p, s, x, probability, shadow);
         } else if (p->out.scored != NULL) {
             const struct scored r = {&s->tx, x, &s->facts, NAN, NAN, OUTCOME_APPROVE, s->tag};
             p->out.scored(p->out.ctx, &r);

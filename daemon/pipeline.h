@@ -10,6 +10,9 @@
  * before a card that is new could push out one that waits.
  *  2. Every message ends as exactly one decision or one dead letter.
  *  3. No malloc after creation, except what a lane's pools take while they grow.
+ *  4. What a model in shadow computes changes its own latents and its own score sketch only.  It
+ * becomes champion with both: from then on a card whose cache is complete (model.h) gets the scores
+ * that it would get had this model always served.
  * One thread owns a pipeline, its lanes and their world; the model may be shared. */
 #ifndef FD_DAEMON_PIPELINE_H
 #define FD_DAEMON_PIPELINE_H
@@ -78,6 +81,13 @@ struct pipeline_out {
     void (*record)(void *ctx, const struct bus_record *r);
 };
 
+/* Champion and challenger on the same fresh decisions, since the two came together. */
+struct shadow_counters {
+    uint64_t both, champion_only, challenger_only, neither; /* alerts that each would raise */
+    uint64_t by_score[SCORE_BANDS];                         /* the challenger's */
+    double shift; /* sum of the challenger's probability less the champion's */
+};
+
 struct pipeline_counters {
     uint64_t received, decided, repeats, dead_letters, alerts, declined, labels, bad_labels;
     uint64_t labels_lost;               /* a world's queue was full */
@@ -86,10 +96,18 @@ struct pipeline_counters {
     uint64_t diverged; /* messages that became something else than recorded */
     uint64_t dead_by_reason[DEAD_REASON_COUNT];
     uint64_t by_score[SCORE_BANDS]; /* fresh decisions since the model came, by probability */
+    struct shadow_counters shadow;
 };
 
-/* Time spent a message, by stage, in ns. */
-enum pipeline_stage { STAGE_DECODE, STAGE_FEATURES, STAGE_MODEL, STAGE_DECIDE, STAGE_COUNT };
+/* Time spent a message, by stage, in ns.  SHADOW: of messages that a challenger scored, too. */
+enum pipeline_stage {
+    STAGE_DECODE,
+    STAGE_FEATURES,
+    STAGE_MODEL,
+    STAGE_SHADOW,
+    STAGE_DECIDE,
+    STAGE_COUNT
+};
 extern const char *const PIPELINE_STAGE_NAMES[STAGE_COUNT];
 
 /* Whether a model was trained on the columns that these parameters make.  ERR_MISMATCH names both
@@ -111,17 +129,39 @@ FD_MUSTCHECK enum err lane_create(const struct pipeline *p, struct feat_world *w
 void lane_free(struct lane *l);
 const struct feat_state *lane_features(const struct lane *l);
 const struct threshold *lane_threshold(const struct lane *l);
-/* As feat_state_areas and feat_state_restored, the threshold included; out [FEAT_AREAS_MAX]. */
+/* As feat_state_areas and feat_state_restored, latents and thresholds included; out
+ * [FEAT_AREAS_MAX]. */
 size_t lane_areas(const struct lane *l, struct area *out);
 FD_MUSTCHECK enum err lane_restored(struct lane *l, struct errmsg *e);
 
-/* Whether pipeline_set_model would take it: ERR_MISMATCH. */
+/* Whether pipeline_set_models would take it: ERR_MISMATCH. */
 FD_MUSTCHECK enum err pipeline_fits_model(const struct pipeline *p, const struct model *m,
                                           struct errmsg *e);
-/* Another model from the next message on (flushes first).  The schema must be the same; cards'
- * latents start afresh. */
-FD_MUSTCHECK enum err pipeline_set_model(struct pipeline *p, const struct model *m,
-                                         struct errmsg *e);
+/* The models of a pipeline (borrowed); shadow NULL: none.  Not the same one twice. */
+struct pipeline_models {
+    const struct model *champion, *shadow;
+};
+
+/* Other models from the next message on (flushes first), in all of the pipeline's lanes.  One that
+ * was there in either role keeps its latents and its score sketch; a new one's latents start
+ * afresh, and its sketch as the champion's.  The schema must be the same.  ERR_MISMATCH, ERR_NOMEM:
+ * nothing changed. */
+FD_MUSTCHECK enum err pipeline_set_models(struct pipeline *p, struct lane *const *lanes, size_t n,
+                                          const struct pipeline_models *m, struct errmsg *e);
+/* The same where the lanes are new, or new but for what was read back of these very models. */
+FD_MUSTCHECK enum err pipeline_restore_models(struct pipeline *p, struct lane *const *lanes,
+                                              size_t n, const struct pipeline_models *m,
+                                              struct errmsg *e);
+
+/* How many of a lane's cards that were active in the 90 days before its clock have a complete
+ * latent cache of the model in shadow. */
+struct lane_complete {
+    uint64_t active, complete;
+    bool known; /* all cards have been looked at once since the models came */
+};
+/* Looks at some more cards; afterwards lane_complete may have news.  Changes no state. */
+void lane_look(struct lane *l, const struct pipeline *p, size_t cards);
+struct lane_complete lane_complete(const struct lane *l);
 
 /* Other bounds from the next message on (flushes first), for new lanes and these.  ERR_INVALID as
  * threshold_change: nothing changed. */

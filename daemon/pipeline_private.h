@@ -25,7 +25,7 @@ struct answer {
     uint8_t spare[2]; /* 0: answers are state, their bytes are compared */
 };
 
-/* The latest answers of a card, behind its latent cache in the card's caller bytes. */
+/* The latest answers of a card, in the card's caller bytes. */
 struct answers {
     uint32_t next;
     struct answer ring[ANSWERS_MAX];
@@ -67,8 +67,14 @@ struct lookahead {
 struct lane {
     struct feat_state *features;
     struct threshold *threshold;
+    struct threshold *shadow_threshold; /* takes memory only while there is a shadow */
+    unsigned served;                    /* the side (features/state.h) of the champion's latents */
+    bool shadow;                        /* the other side and sketch are in use */
     int32_t partition;
     size_t card_max;
+    /* not state: lane_look's round */
+    uint32_t look_at;
+    struct lane_complete looked, complete;
 };
 
 struct pipeline {
@@ -76,6 +82,8 @@ struct pipeline {
     struct pipeline_out out;
     struct decoder *decoder;
     struct model_work *work;
+    const struct model *shadow; /* NULL: none */
+    struct model_work *shadow_work;
     size_t cache_bytes;
     uint64_t schema_hash;
     uint64_t (*clock_ns)(void);
@@ -87,7 +95,7 @@ struct pipeline {
     struct slot slot[WAVE_MAX];
     float *x;                 /* [WAVE_MAX, FEAT_DIM] */
     size_t scoring[WAVE_MAX]; /* slots that go through the model */
-    float logit[WAVE_MAX];
+    float logit[WAVE_MAX], shadow_logit[WAVE_MAX];
     char *orphan; /* a cache for a card whose record is gone */
     char json[ENCODE_MAX];
     char masked[MASKED_MAX]; /* a refused message without its card numbers */
@@ -101,6 +109,22 @@ static inline uint64_t pipeline_now(const struct pipeline *p)
 {
     return p->clock_ns != NULL ? p->clock_ns() : 0;
 }
+
+/* ---- pipeline_models.c ---- */
+
+FD_MUSTCHECK enum err pipeline_use_champion(struct pipeline *p, const struct model *m,
+                                            struct errmsg *e);
+/* The n slots of the wave to be scored through champion and shadow, into the logits. */
+void pipeline_run_champion(struct pipeline *p, size_t n);
+void pipeline_run_shadow(struct pipeline *p, size_t n);
+/* Counts a payment in the shadow's sketch, and compares.  champion: its answer; counted: the
+ * decision is sent. */
+void pipeline_compare(struct pipeline *p, const struct slot *s, double champion_probability,
+                      enum outcome champion, double probability, bool counted);
+/* The memory of both roles in a new lane. */
+FD_MUSTCHECK bool lane_reserve(struct lane *l, const struct pipeline *p);
+
+/* ---- pipeline.c ---- */
 
 /* Whether the wave must be finished before this payment: its card waits already, or is new and
  * could take the place of one that waits. */

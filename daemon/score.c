@@ -18,6 +18,8 @@
 #define JOURNAL_BYTES ((size_t)32 << 20)
 /* Batches of transactions read ahead; more would only be copied about while an entry comes back. */
 #define BATCHES_AHEAD 2
+#define LOOK_BUSY 32 /* cards of a partition, in a turn */
+#define LOOK_IDLE 2048
 #define HOLD_US 500000 /* then the group's news must be heard */
 
 bool score_go_on(const struct score *s)
@@ -67,6 +69,13 @@ bool score_send(struct score *s, const struct bus_record *r)
     return false;
 }
 
+enum err score_send_waiting(void *self, const struct bus_record *r, struct errmsg *e)
+{
+    return score_send(self, r)
+               ? ERR_OK
+               : err_set(e, ERR_UNAVAILABLE, "a notice was not sent: the process is ending");
+}
+
 static void on_record(void *ctx, const struct bus_record *r)
 {
     (void)score_send(ctx, r);
@@ -104,7 +113,8 @@ enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void), st
     s->conf.now_us = c->now_us != NULL ? c->now_us : progress_now_us;
     s->hand = c->hand != NULL ? c->hand : &s->own_hand;
     s->clock_ns = clock_ns;
-    s->in_force = c->pipeline.model;
+    s->begun = s->models = (struct models){.at = {c->pipeline.model, NULL}};
+    s->end_told = -1;
     s->own = (struct bounds){c->pipeline.threshold, c->pipeline.max_future_us};
     s->stats.settings_hash = bounds_hash(&s->own);
     s->stats.settings_notice = -1;
@@ -430,6 +440,16 @@ static void pause_or_resume(struct score *s)
     }
 }
 
+/* Some cards a turn: what a turn has time for beside messages, or without. */
+static void look_at_caches(struct score *s, bool idle)
+{
+    for (int32_t p = 0; s->models.at.shadow != NULL && p < s->partition_top; p++) {
+        if (s->owned[p].lane != NULL) {
+            lane_look(s->owned[p].lane, s->pipeline, idle ? LOOK_IDLE : LOOK_BUSY);
+        }
+    }
+}
+
 size_t score_turn(struct score *s)
 {
     size_t n = s->bus.poll(s->bus.self, s->messages, s->conf.batch_max, s->conf.poll_ms);
@@ -457,6 +477,8 @@ size_t score_turn(struct score *s)
     hold_or_not(s);
     commit_acknowledged(s, s->bus.wait(s->bus.self, 0), false);
     score_keep_turn(s);
+    score_end_former(s);
+    look_at_caches(s, n == 0);
     return n;
 }
 
@@ -494,12 +516,15 @@ void score_free(struct score *s)
     feat_world_free(s->world);
     region_array_free(s->label, s->label_max, sizeof *s->label);
     notice_done(&s->notice);
+    notice_done(&s->shadow_notice);
     notice_done(&s->rules_notice);
     pipeline_free(s->pipeline);
     controls_free(s->controls);
     for (size_t i = 0; i < s->noticed_count; i++) {
         model_free(s->noticed[i].model);
     }
+    model_free(s->forgotten[0]);
+    model_free(s->forgotten[1]);
     free(s->told);
     free(s->crash);
     free(s->order);

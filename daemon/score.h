@@ -47,6 +47,7 @@ struct score_conf {
     int64_t (*wall_us)(void);     /* Unix time, for warm_us and latencies; NULL: neither */
     int64_t (*now_us)(void);      /* monotonic; NULL: the system's */
     struct journal_writer writer; /* this process's name in the journal; zero: drawn at random */
+    int64_t rollback_keep_us;     /* a former champion stays in shadow so long; 0: until another */
     struct schemas *schemas;      /* as in pipeline (borrowed); NULL: payments are JSON */
     struct hand_page *hand;       /* notes of what is in hand (borrowed); NULL: none outlive it */
     /* Not NULL: nothing is written, neither claims nor entries; what is recorded is executed, and
@@ -132,8 +133,11 @@ const struct latency *score_message_times(const struct score *s);
  * ERR_MISMATCH: nothing was told; ERR_UNAVAILABLE the loop is ending. */
 FD_MUSTCHECK enum err score_tell(struct score *s, const struct bounds *b, const uint8_t *bytes,
                                  size_t len, struct errmsg *e);
-/* The model in force. */
+/* The model in force, and the one in shadow (NULL: none). */
 const struct model *score_model(const struct score *s);
+const struct model *score_shadow(const struct score *s);
+/* How complete its latent caches are in all partitions of this process. */
+struct lane_complete score_complete(const struct score *s);
 
 const struct pipeline *score_pipeline(const struct score *s);
 /* Lists, rules and mode as far as they are read. */

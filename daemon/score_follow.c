@@ -1,5 +1,6 @@
 /* Labels and notices: read at once, in force where an entry of the journal says so. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/progress.h"
@@ -50,24 +51,48 @@ static void refuse_notice(struct score *s, int64_t offset, enum err err, const s
              err_name(err), log_quote(quoted, sizeof quoted, e->text));
 }
 
-/* Keeps a model that came whole.  Too many: the oldest goes, and what it decided is repeated by the
- * one before. */
-static void keep_model(struct score *s, int64_t offset, struct model *m)
+/* Whether some notice that is kept, or the models before them, need this one. */
+static bool is_needed(const struct score *s, const struct model *m)
 {
-    if (s->noticed_count == NOTICED_MAX && s->noticed_given > 1) {
-        model_free(s->noticed[0].model);
-        for (size_t i = 1; i < NOTICED_MAX; i++) {
-            s->noticed[i - 1] = s->noticed[i];
+    bool needed = m == s->begun.at.champion || m == s->begun.at.shadow;
+    for (size_t i = 0; i < s->noticed_count; i++) {
+        needed = needed || s->noticed[i].model == m;
+    }
+    return needed;
+}
+
+/* The first notice goes: what it and those before amount to stays. */
+static void forget_first(struct score *s)
+{
+    struct model *old[3] = {s->forgotten[0], s->forgotten[1], s->noticed[0].model};
+    size_t kept = 0;
+    models_take(&s->begun, &s->noticed[0]);
+    s->noticed_count--;
+    s->noticed_given--;
+    memmove(s->noticed, s->noticed + 1, s->noticed_count * sizeof *s->noticed);
+    s->forgotten[0] = s->forgotten[1] = NULL;
+    for (size_t i = 0; i < 3; i++) {
+        if (is_needed(s, old[i]) && old[i] != NULL) {
+            s->forgotten[kept++] = old[i];
+        } else {
+            model_free(old[i]);
         }
-        s->noticed_count--;
-        s->noticed_given--;
+    }
+}
+
+/* Keeps a notice about models.  Too many: the oldest goes, and what was decided before it is
+ * repeated by the models after it. */
+static void keep_notice(struct score *s, const struct models_notice *n)
+{
+    if (s->noticed_count == NOTICED_MAX && s->noticed_given > 0) {
+        forget_first(s);
     }
     if (s->noticed_count == NOTICED_MAX) {
-        model_free(m);
+        model_free(n->model);
         score_fail(s, "notices_full", "more than %d models wait to be put in force", NOTICED_MAX);
         return;
     }
-    s->noticed[s->noticed_count++] = (struct noticed){offset, m};
+    s->noticed[s->noticed_count++] = *n;
 }
 
 /* Lists and modes: kept with the offset from which they hold. */
@@ -95,20 +120,35 @@ static enum err take_rules(struct score *s, const struct bus_message *m, struct 
     return err;
 }
 
-static enum err take_model(struct score *s, const struct bus_message *m, struct errmsg *e)
+/* kind: "model" or "shadow", with its reader. */
+static enum err take_model(struct score *s, const struct bus_message *m, const char *kind,
+                           struct notice_reader *reader, struct errmsg *e)
 {
     const uint8_t *bytes = NULL;
     size_t len = 0;
-    struct model *model = NULL;
-    enum err err = notice_take(&s->notice, "model", m, &bytes, &len, e);
+    struct models_notice n = {.kind = reader == &s->notice ? MODELS_CHAMPION : MODELS_SHADOW,
+                              .offset = m->offset,
+                              .timestamp_us = m->timestamp_us};
+    enum err err = notice_take(reader, kind, m, &bytes, &len, e);
     if (err == ERR_END) {
-        err = model_load(bytes, len, &model, e);
-        err = err == ERR_OK ? pipeline_fits_model(s->pipeline, model, e) : err;
+        err = model_load(bytes, len, &n.model, e);
+        err = err == ERR_OK ? pipeline_fits_model(s->pipeline, n.model, e) : err;
         if (err == ERR_OK) {
-            keep_model(s, m->offset, model);
+            keep_notice(s, &n);
             return ERR_OK;
         }
-        model_free(model);
+        model_free(n.model);
+    }
+    return err;
+}
+
+static enum err take_end(struct score *s, const struct bus_message *m, struct errmsg *e)
+{
+    struct models_notice n = {
+        .kind = MODELS_END, .offset = m->offset, .timestamp_us = m->timestamp_us};
+    enum err err = models_read_end(m->value, m->value_len, &n, e);
+    if (err == ERR_OK) {
+        keep_notice(s, &n);
     }
     return err;
 }
@@ -120,27 +160,80 @@ void score_take_notice(struct score *s, const struct bus_message *m)
     if (score_take_crash(s, m)) {
         return;
     }
-    enum err err = notice_is(m, "control")    ? take_controls(s, m, &e)
-                   : notice_is(m, "rules")    ? take_rules(s, m, &e)
-                   : notice_is(m, "settings") ? score_take_settings(s, m, &e)
-                                              : take_model(s, m, &e);
+    enum err err = notice_is(m, "control")      ? take_controls(s, m, &e)
+                   : notice_is(m, "rules")      ? take_rules(s, m, &e)
+                   : notice_is(m, "settings")   ? score_take_settings(s, m, &e)
+                   : notice_is(m, "shadow")     ? take_model(s, m, "shadow", &s->shadow_notice, &e)
+                   : notice_is(m, "shadow-end") ? take_end(s, m, &e)
+                                                : take_model(s, m, "model", &s->notice, &e);
     if (err != ERR_OK) {
         refuse_notice(s, m->offset, err, &e);
     }
 }
 
-static void give_model(struct score *s, const struct noticed *n)
+size_t score_all_lanes(const struct score *s, struct lane *out[SCORE_PARTITIONS_MAX])
 {
-    struct errmsg e;
-    enum err err = pipeline_set_model(s->pipeline, n->model, &e);
-    if (err != ERR_OK) {
-        refuse_notice(s, n->offset, err, &e);
+    size_t n = 0;
+    for (int32_t p = 0; p < s->partition_top; p++) {
+        if (s->owned[p].lane != NULL) {
+            out[n++] = s->owned[p].lane;
+        }
+    }
+    return n;
+}
+
+static const char *version_of(const struct model *m)
+{
+    return m != NULL ? model_lineage(m)->version : "none";
+}
+
+/* Puts one notice about models in force. */
+static void give_models(struct score *s, const struct models_notice *n)
+{
+    struct errmsg e = {""};
+    struct lane *lanes[SCORE_PARTITIONS_MAX];
+    struct models next = s->models;
+    models_take(&next, n);
+    if (pipeline_set_models(s->pipeline, lanes, score_all_lanes(s, lanes), &next.at, &e) !=
+        ERR_OK) { /* going on with others than all have is what must not be */
+        score_fail(s, "models_failed", "notice %" PRId64 ": %s", n->offset, e.text);
         return;
     }
-    s->in_force = n->model;
-    s->stats.model_switches++;
-    log_line(FD_LOG_INFO, "model_switched", "version=%s notice=%" PRId64,
-             model_lineage(n->model)->version, n->offset);
+    s->stats.model_switches += n->kind == MODELS_CHAMPION;
+    s->models = next;
+    log_line(FD_LOG_INFO, n->kind == MODELS_CHAMPION ? "model_switched" : "shadow_switched",
+             "version=%s shadow=%s notice=%" PRId64, version_of(next.at.champion),
+             version_of(next.at.shadow), n->offset);
+}
+
+enum err score_models_restored(struct score *s, int64_t notices_next, struct errmsg *e)
+{
+    struct lane *lanes[SCORE_PARTITIONS_MAX];
+    s->models = s->begun;
+    s->noticed_given = 0;
+    while (s->noticed_given < s->noticed_count &&
+           s->noticed[s->noticed_given].offset < notices_next) {
+        models_take(&s->models, &s->noticed[s->noticed_given++]);
+    }
+    return pipeline_restore_models(s->pipeline, lanes, score_all_lanes(s, lanes), &s->models.at, e);
+}
+
+void score_end_former(struct score *s)
+{
+    const struct models *m = &s->models;
+    const int64_t keep_us = s->conf.rollback_keep_us;
+    if (m->at.shadow == NULL || !m->former || keep_us <= 0 || s->conf.wall_us == NULL ||
+        s->end_told == m->notice || s->owned[0].lane == NULL || s->rebuild || s->failed ||
+        s->conf.watch != NULL || s->conf.wall_us() - m->notice_us < keep_us) {
+        return; /* one instance tells: the one that owns partition 0; twice does no harm */
+    }
+    struct errmsg e = {""};
+    char text[MODELS_END_MAX];
+    const size_t len = models_write_end(model_hash(m->at.shadow), m->notice, text);
+    struct bus by = {.self = s, .send = score_send_waiting};
+    if (notice_send_text(&by, "shadow-end", text, len, 0, &e) == ERR_OK) {
+        s->end_told = m->notice;
+    }
 }
 
 bool score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next)
@@ -172,7 +265,7 @@ bool score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next)
     }
     while (s->noticed_given < s->noticed_count &&
            s->noticed[s->noticed_given].offset < notices_next) {
-        give_model(s, &s->noticed[s->noticed_given++]);
+        give_models(s, &s->noticed[s->noticed_given++]);
     }
     return true;
 }
@@ -182,7 +275,7 @@ enum err score_follow_again(struct score *s, struct errmsg *e)
     s->label_given = 0;
     s->labels_from = 0;
     s->noticed_given = 0;
-    s->in_force = s->conf.pipeline.model;
-    enum err err = pipeline_set_model(s->pipeline, s->in_force, e);
+    s->models = s->begun;
+    enum err err = pipeline_restore_models(s->pipeline, NULL, 0, &s->models.at, e);
     return err == ERR_OK ? score_settings_again(s, e) : err;
 }

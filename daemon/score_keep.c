@@ -27,7 +27,7 @@
 
 /* What must be the same at the start that uses it. */
 struct facts {
-    uint64_t log, schema, model, revision, cache_bytes;
+    uint64_t log, schema, model, shadow, revision, cache_bytes;
 };
 
 static const struct disk *disk_of(const struct score_keep *k)
@@ -89,11 +89,13 @@ static bool list_areas(struct score *s)
 static struct facts facts_of(const struct score *s)
 {
     const struct pipeline_conf *c = &s->conf.pipeline;
+    const struct pipeline_models *m = &s->models.at;
     return (struct facts){.log = hash_bytes(c->log.at, c->log.len, 0),
                           .schema = feature_schema_hash(&c->params),
-                          .model = model_hash(s->in_force),
+                          .model = model_hash(m->champion),
+                          .shadow = m->shadow != NULL ? model_hash(m->shadow) : 0,
                           .revision = FD_DECISION_REVISION,
-                          .cache_bytes = model_cache_bytes(s->in_force)};
+                          .cache_bytes = model_cache_bytes(m->champion)};
 }
 
 static enum err make_writer(struct score *s, struct errmsg *e)
@@ -239,25 +241,12 @@ static void on_refused(void *arg, const char *name, const char *why)
              log_quote(quoted, sizeof quoted, why));
 }
 
-/* The models that were in force by then. */
-static void restore_model(struct score *s)
-{
-    s->in_force = s->conf.pipeline.model;
-    s->noticed_given = 0;
-    while (s->noticed_given < s->noticed_count &&
-           s->noticed[s->noticed_given].offset < s->order->notices_next) {
-        const struct model *m = s->noticed[s->noticed_given++].model;
-        struct errmsg e;
-        if (pipeline_set_model(s->pipeline, m, &e) == ERR_OK) {
-            s->in_force = m;
-        }
-    }
-}
-
 /* Why what was read cannot be used; NULL: it can. */
-static const char *unfit(struct score *s, const struct checkpoint_loaded *l)
+static const char *unfit(struct score *s, const struct checkpoint_loaded *l, struct errmsg *e)
 {
-    restore_model(s);
+    if (score_models_restored(s, s->order->notices_next, e) != ERR_OK) {
+        return e->text;
+    }
     const struct facts now = facts_of(s);
     if (l->header_bytes != sizeof now || memcmp(l->header, &now, sizeof now) != 0) {
         return "it is of another model, program or log";
@@ -463,7 +452,7 @@ static bool read_newest(struct score *s, bool *out_spoilt)
             continue; /* not committed: some of it may not have reached the log */
         }
         const uint64_t unpacked_ns = clock_ns(s);
-        const char *why = unfit(s, &l);
+        const char *why = unfit(s, &l, &e);
         if (why == NULL && restored(s, &e) != ERR_OK) {
             why = e.text;
         }

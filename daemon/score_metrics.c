@@ -40,6 +40,32 @@ static void put_model(const struct model *m, struct metrics_page *page)
     metrics_put(page, METRIC_MODEL_UNTIL, floor((double)l->data_until_us / 1e6));
 }
 
+static void put_shadow(const struct score *s, struct metrics_page *page)
+{
+    const struct model *m = score_shadow(s);
+    if (m == NULL) {
+        return;
+    }
+    const struct shadow_counters *c = &pipeline_counters(score_pipeline(s))->shadow;
+    const struct lane_complete cards = score_complete(s);
+    const double n = (double)(c->both + c->champion_only + c->challenger_only + c->neither);
+    char hash[20];
+    snprintf(hash, sizeof hash, "%016" PRIx64, model_hash(m));
+    metrics_put(page, METRIC_SHADOW, 1, model_lineage(m)->version, hash);
+    metrics_put(page, METRIC_SHADOW_COMPARED, (double)c->both, "both");
+    metrics_put(page, METRIC_SHADOW_COMPARED, (double)c->champion_only, "champion");
+    metrics_put(page, METRIC_SHADOW_COMPARED, (double)c->challenger_only, "challenger");
+    metrics_put(page, METRIC_SHADOW_COMPARED, (double)c->neither, "neither");
+    metrics_put(page, METRIC_SHADOW_SHIFT, n > 0 ? c->shift / n : (double)NAN);
+    metrics_put(page, METRIC_SHADOW_DRIFT,
+                score_metrics_drift(model_lineage(m)->score_share, c->by_score));
+    if (cards.known) {
+        metrics_put(page, METRIC_SHADOW_CARDS, (double)cards.complete, "complete");
+        metrics_put(page, METRIC_SHADOW_CARDS, (double)(cards.active - cards.complete),
+                    "incomplete");
+    }
+}
+
 double score_metrics_drift(const float share[SCORE_BANDS], const uint64_t by_score[SCORE_BANDS])
 {
     double old[SCORE_BANDS];
@@ -117,6 +143,7 @@ void score_metrics_fill(const struct score *s, struct metrics_page *page)
     metrics_put(page, METRIC_SCORE_DRIFT,
                 score_metrics_drift(model_lineage(score_model(s))->score_share,
                                     pipeline_counters(score_pipeline(s))->by_score));
+    put_shadow(s, page);
     put_lanes(s, page);
     put_settings(&t, page);
     put_controls(s, page);

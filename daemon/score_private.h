@@ -11,6 +11,7 @@
 #include "daemon/crash_notice.h"
 #include "daemon/inbox.h"
 #include "daemon/journal_order.h"
+#include "daemon/models.h"
 #include "daemon/notice.h"
 #include "daemon/score.h"
 
@@ -18,7 +19,7 @@
 #define FLIGHT_MAX 4096
 /* another process has claimed a partition that the group gives to us: for so long we stand back */
 #define SCORE_YIELD_US 10000000
-/* models by notice that are kept for repeating what they decided */
+/* notices about models that are kept for repeating what was decided */
 #define NOTICED_MAX 64
 
 struct owned {
@@ -60,11 +61,6 @@ struct known_label {
     struct label label;
 };
 
-struct noticed {
-    int64_t offset;      /* of its last part */
-    struct model *model; /* owned */
-};
-
 /* Settings that came by a notice. */
 struct told_settings {
     int64_t offset;
@@ -98,11 +94,14 @@ struct score {
     struct follow labels, notices;
     struct known_label *label; /* [label_max] every one read: rebuilding begins with none */
     size_t label_count, label_max, label_given;
-    struct notice_reader notice, rules_notice;
+    struct notice_reader notice, shadow_notice, rules_notice;
     struct controls *controls;
-    struct noticed noticed[NOTICED_MAX];
+    struct models_notice noticed[NOTICED_MAX]; /* with their models, owned */
     size_t noticed_count, noticed_given;
-    const struct model *in_force;
+    struct models begun; /* of before the first of them; models that only it names: forgotten */
+    struct model *forgotten[2]; /* owned */
+    struct models models;       /* in force */
+    int64_t end_told;           /* the notice whose end we have told of; -1: none */
     struct told_settings *told; /* [told_room] all that were told, rising */
     size_t told_count, told_room, told_given;
     struct bounds own; /* what our file says, as it was read last */
@@ -160,11 +159,22 @@ bool score_go_on(const struct score *s);
 /* Queues a record, waiting for room; false: it could not, the loop is ending. */
 bool score_send(struct score *s, const struct bus_record *r);
 
+/* score_send as a bus's function: ERR_UNAVAILABLE the process is ending. */
+FD_MUSTCHECK enum err score_send_waiting(void *self, const struct bus_record *r, struct errmsg *e);
+
 /* score_follow.c */
 void score_take_label(struct score *s, const struct bus_message *m);
 void score_take_notice(struct score *s, const struct bus_message *m);
 /* Puts what lies below these offsets in force; false: not read so far yet. */
 bool score_follow_to(struct score *s, int64_t labels_next, int64_t notices_next);
+/* Tells all that the former champion's time in shadow is over, when it is. */
+void score_end_former(struct score *s);
+/* Puts the models of the notices below this offset in force where state that was read comes from;
+ * lanes are new but for that. */
+FD_MUSTCHECK enum err score_models_restored(struct score *s, int64_t notices_next,
+                                            struct errmsg *e);
+/* The lanes that there are; returns how many. */
+size_t score_all_lanes(const struct score *s, struct lane *out[SCORE_PARTITIONS_MAX]);
 /* The state of before the first label and notice. */
 FD_MUSTCHECK enum err score_follow_again(struct score *s, struct errmsg *e);
 

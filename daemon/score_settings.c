@@ -78,12 +78,7 @@ static enum err use(struct score *s, const struct bounds *b, uint64_t hash, int6
                     bool lanes_too, struct errmsg *e)
 {
     struct lane *lanes[SCORE_PARTITIONS_MAX];
-    size_t n = 0;
-    for (int32_t p = 0; lanes_too && p < s->partition_top; p++) {
-        if (s->owned[p].lane != NULL) {
-            lanes[n++] = s->owned[p].lane;
-        }
-    }
+    const size_t n = lanes_too ? score_all_lanes(s, lanes) : 0;
     s->stats.settings_hash = hash;
     s->stats.settings_notice = notice;
     return pipeline_set_rules(s->pipeline, lanes, n, &b->alert, b->max_future_us, e);
@@ -152,14 +147,6 @@ enum err score_settings_restored(struct score *s, struct errmsg *e)
 
 /* ---- telling ---- */
 
-/* score_send as the bus's function. */
-static enum err send_waiting(void *self, const struct bus_record *r, struct errmsg *e)
-{
-    return score_send(self, r)
-               ? ERR_OK
-               : err_set(e, ERR_UNAVAILABLE, "a notice was not sent: the process is ending");
-}
-
 static enum err tell_bounds(struct score *s, const struct bounds *b, const char *why,
                             struct errmsg *e)
 {
@@ -172,7 +159,7 @@ static enum err tell_bounds(struct score *s, const struct bounds *b, const char 
     snprintf(about.by, sizeof about.by, "score@%s", host);
     snprintf(about.why, sizeof about.why, "%s", why);
     const size_t len = bounds_write(b, &about, text);
-    struct bus by = {.self = s, .send = send_waiting};
+    struct bus by = {.self = s, .send = score_send_waiting};
     enum err err = notice_send_text(&by, "settings", text, len, 0, e);
     if (err == ERR_OK) {
         log_line(FD_LOG_INFO, "settings_told", "hash=%016" PRIx64 " why=%s", bounds_hash(b), why);
@@ -187,7 +174,7 @@ static enum err tell_model(struct score *s, const uint8_t *bytes, size_t len, st
                        "a model of %zu bytes does not fit into notices: %zu at most", len,
                        (size_t)NOTICE_MODEL_MAX);
     }
-    enum err err = notice_send_by(send_waiting, s, "model", bytes, len, e);
+    enum err err = notice_send_by(score_send_waiting, s, "model", bytes, len, e);
     if (err == ERR_OK) {
         log_line(FD_LOG_INFO, "model_told", "bytes=%zu", len);
     }
@@ -203,9 +190,11 @@ static enum err look_at_model(const struct score *s, const uint8_t *bytes, size_
     if (err != ERR_OK) {
         return err;
     }
-    const struct model *last =
-        s->noticed_count > 0 ? s->noticed[s->noticed_count - 1].model : s->in_force;
-    *same = model_hash(m) == model_hash(last);
+    struct models last = s->models;
+    for (size_t i = s->noticed_given; i < s->noticed_count; i++) {
+        models_take(&last, &s->noticed[i]);
+    }
+    *same = model_hash(m) == model_hash(last.at.champion);
     err = pipeline_fits_model(s->pipeline, m, e);
     model_free(m);
     return err;
@@ -241,7 +230,11 @@ enum err score_tell(struct score *s, const struct bounds *b, const uint8_t *byte
 
 static bool start_lacks_model(const struct score *s)
 {
-    return s->noticed_count == 0;
+    bool told = s->begun.told;
+    for (size_t i = 0; i < s->noticed_count; i++) {
+        told = told || s->noticed[i].kind == MODELS_CHAMPION;
+    }
+    return !told;
 }
 
 static void tell_start(struct score *s)

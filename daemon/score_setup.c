@@ -58,7 +58,8 @@ struct score_conf score_setup_conf(const struct conf *c, const struct model *m,
     struct score_conf s = {.batch_max = (size_t)conf_int(c, "score.batch"),
                            .poll_ms = POLL_MS,
                            .warm_us = conf_int(c, "warm.days") * TIME_DAY,
-                           .wall_us = wall_us};
+                           .wall_us = wall_us,
+                           .rollback_keep_us = conf_duration_us(c, "rollback.keep")};
     const struct model_lineage *l = model_lineage(m);
     s.pipeline = (struct pipeline_conf){
         .model = m,

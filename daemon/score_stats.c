@@ -20,7 +20,26 @@ void score_count_world(const struct feat_world *w, struct score_stats *to)
 
 const struct model *score_model(const struct score *s)
 {
-    return s->in_force;
+    return s->models.at.champion;
+}
+
+const struct model *score_shadow(const struct score *s)
+{
+    return s->models.at.shadow;
+}
+
+struct lane_complete score_complete(const struct score *s)
+{
+    struct lane_complete all = {.known = s->stats.partitions > 0};
+    for (int32_t p = 0; p < s->partition_top; p++) {
+        if (s->owned[p].lane != NULL) {
+            const struct lane_complete one = lane_complete(s->owned[p].lane);
+            all.active += one.active;
+            all.complete += one.complete;
+            all.known = all.known && one.known;
+        }
+    }
+    return all;
 }
 
 static void judge_ready(const struct score *s, struct score_stats *out)

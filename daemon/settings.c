@@ -75,6 +75,8 @@ const struct conf_option SETTINGS[] = {
      "identities whose text of digits only passes though it looks like a card number, as one in "
      "ten "
      "does by chance: names among id, merchant, terminal and device, by commas"},
+    {"rollback.keep", CONF_DURATION, 0, "7d", 1, 31536000,
+     "a former champion goes on in shadow so long, so that a rollback finds it warm"},
     {"max-future", CONF_DURATION, CONF_RELOAD, "5m", 0, 86400,
      "a payment dated later than this after its Kafka timestamp is a dead letter"},
     {"state.cards", CONF_INT, 0, "1000000", 1000, 1e9,

@@ -4,7 +4,7 @@
 
 /* Raised with any change that may change a decision's bytes; a test with stored decisions holds it.
  */
-#define FD_DECISION_REVISION 1
+#define FD_DECISION_REVISION 2
 
 /* The source revision this binary was built from. */
 const char *version_revision(void);

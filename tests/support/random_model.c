@@ -16,8 +16,8 @@ struct feature_params random_model_params(void)
     return p;
 }
 
-uint8_t *random_model_bytes(uint64_t seed, const char *version, uint64_t schema_hash,
-                            size_t *out_len)
+static uint8_t *pack(uint64_t seed, const char *version, uint64_t schema_hash, uint32_t layers,
+                     size_t *out_len)
 {
     struct net_shape shape;
     struct errmsg e = {""};
@@ -25,7 +25,7 @@ uint8_t *random_model_bytes(uint64_t seed, const char *version, uint64_t schema_
     const struct feature_params params = random_model_params();
     net_shape_default(&shape, FEAT_DIM, 0);
     shape.width = 16;
-    shape.layers = 1;
+    shape.layers = layers;
     shape.heads = 2;
     shape.head_dim = 8;
     shape.rank = 8;
@@ -52,6 +52,23 @@ uint8_t *random_model_bytes(uint64_t seed, const char *version, uint64_t schema_
     assert(err == ERR_OK);
     twin_free(r);
     return bytes;
+}
+
+uint8_t *random_model_bytes(uint64_t seed, const char *version, uint64_t schema_hash,
+                            size_t *out_len)
+{
+    return pack(seed, version, schema_hash, 1, out_len);
+}
+
+struct model *random_model_deep(uint64_t seed, const char *version, uint32_t layers)
+{
+    struct model *m = NULL;
+    size_t len = 0;
+    uint8_t *bytes = pack(seed, version, 0, layers, &len);
+    enum err err = model_load(bytes, len, &m, NULL);
+    assert(err == ERR_OK);
+    free(bytes);
+    return m;
 }
 
 struct model *random_model(uint64_t seed)

@@ -15,6 +15,8 @@ uint8_t *random_model_bytes(uint64_t seed, const char *version, uint64_t schema_
                             size_t *out_len);
 /* The same, loaded; free with model_free. */
 struct model *random_model(uint64_t seed);
+/* With a version and so many layers. */
+struct model *random_model_deep(uint64_t seed, const char *version, uint32_t layers);
 /* The feature parameters it was made for. */
 struct feature_params random_model_params(void);
 

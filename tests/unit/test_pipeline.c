@@ -552,12 +552,15 @@ static void test_another_model_from_the_next_message_on(void **state)
     free(bytes);
     run_begin(&r);
     feed(&r, &all, 0, 100, 64, false, 0);
-    assert_int_equal(pipeline_set_model(r.p, alien, &e), ERR_MISMATCH);
+    assert_int_equal(
+        pipeline_set_models(r.p, &r.lane, 1, &(struct pipeline_models){alien, NULL}, &e),
+        ERR_MISMATCH);
     assert_non_null(strstr(e.text, "0000000000003039")); /* both hashes are named */
     assert_non_null(strstr(e.text, "train again"));
     feed(&r, &all, 100, 120, 64, false, 0);
     assert_true(scored(pipeline_counters(r.p)) > 60);
-    assert_int_equal(pipeline_set_model(r.p, other, &e), ERR_OK);
+    assert_int_equal(
+        pipeline_set_models(r.p, &r.lane, 1, &(struct pipeline_models){other, NULL}, &e), ERR_OK);
     assert_int_equal(scored(pipeline_counters(r.p)), 0);
     feed(&r, &all, 120, 200, 64, false, 0);
     for (size_t i = 0; i < 200; i++) {
