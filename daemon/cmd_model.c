@@ -10,6 +10,7 @@
 #include "daemon/deliver.h"
 #include "daemon/model_document.h"
 #include "daemon/model_view.h"
+#include "daemon/models.h"
 
 #define VERSION                                                                                    \
     {                                                                                              \
@@ -176,9 +177,21 @@ static enum err export_model(const struct conf *c, int *exit_code, struct errmsg
     return err;
 }
 
-/* Reads the new champion inside the open SQL transaction and sends it; the change of champion is
- * committed when the brokers have it. */
-static enum err install(const struct conf *c, struct db *db, const char *version, struct errmsg *e)
+/* Commits what the brokers know by now. */
+static enum err commit_sent(struct db *db, const char *version, struct errmsg *e)
+{
+    enum err err = registry_commit(db, e);
+    return err == ERR_OK ? err
+                         : err_prefix(e, err,
+                                      "model %s was sent, but the registry does not say so yet (do "
+                                      "this again)",
+                                      version);
+}
+
+/* Reads the model inside the open SQL transaction and sends it, kind "model" or "shadow"; the
+ * change is committed when the brokers have it. */
+static enum err install(const struct conf *c, struct db *db, const char *version, const char *kind,
+                        struct errmsg *e)
 {
     struct model_view v = {0};
     enum err err = model_view_registry(db, version, &v, e);
@@ -186,19 +199,24 @@ static enum err install(const struct conf *c, struct db *db, const char *version
         err = model_view_check_schema(&v, e);
     }
     if (err == ERR_OK) {
-        err = deliver_model(c, v.bytes.model, v.bytes.model_len, conf_duration_us(c, "timeout"), e);
+        err = deliver_model(c, kind, v.bytes.model, v.bytes.model_len,
+                            conf_duration_us(c, "timeout"), e);
     }
     if (err == ERR_OK) {
-        err = registry_commit(db, e);
-        if (err != ERR_OK) {
-            err = err_prefix(e, err,
-                             "model %s was sent, but the registry does not say so yet (do "
-                             "this again)",
-                             version);
-        }
+        err = commit_sent(db, version, e);
     }
     model_view_done(&v);
     return err;
+}
+
+/* Begins a change of the registry; *out is open, whatever came of it. */
+static enum err begin(const struct conf *c, const char **who, struct db **out, struct errmsg *e)
+{
+    enum err err = actions_who(c, who, e);
+    if (err == ERR_OK) {
+        err = open_database(c, out, e);
+    }
+    return err == ERR_OK ? registry_begin(*out, e) : err;
 }
 
 static const struct conf_option PROMOTE_OPTIONS[] = {VERSION, TIMEOUT, ACTION_AS, ACTION_END};
@@ -210,18 +228,12 @@ static enum err promote(const struct conf *c, int *exit_code, struct errmsg *e)
     char before[32] = "";
     struct db *db = NULL;
     (void)exit_code;
-    enum err err = actions_who(c, &who, e);
-    if (err == ERR_OK) {
-        err = open_database(c, &db, e);
-    }
-    if (err == ERR_OK) {
-        err = registry_begin(db, e);
-    }
+    enum err err = begin(c, &who, &db, e);
     if (err == ERR_OK) {
         err = registry_promote(db, version, who, before, e);
     }
     if (err == ERR_OK) {
-        err = install(c, db, version, e);
+        err = install(c, db, version, "model", e);
     }
     if (err == ERR_OK) {
         printf("model %s is champion%s%s\n", version, before[0] != '\0' ? " in place of " : "",
@@ -239,21 +251,73 @@ static enum err rollback(const struct conf *c, int *exit_code, struct errmsg *e)
     char version[32] = "";
     struct db *db = NULL;
     (void)exit_code;
-    enum err err = actions_who(c, &who, e);
-    if (err == ERR_OK) {
-        err = open_database(c, &db, e);
-    }
-    if (err == ERR_OK) {
-        err = registry_begin(db, e);
-    }
+    enum err err = begin(c, &who, &db, e);
     if (err == ERR_OK) {
         err = registry_rollback(db, who, version, e);
     }
     if (err == ERR_OK) {
-        err = install(c, db, version, e);
+        err = install(c, db, version, "model", e);
     }
     if (err == ERR_OK) {
         printf("model %s is champion again\n", version);
+    }
+    db_close(db);
+    return err;
+}
+
+static const struct conf_option SHADOW_OPTIONS[] = {VERSION, TIMEOUT, ACTION_AS, ACTION_END};
+
+static enum err shadow(const struct conf *c, int *exit_code, struct errmsg *e)
+{
+    const char *version = conf_text(c, "version");
+    const char *who = NULL;
+    char before[32] = "";
+    struct db *db = NULL;
+    (void)exit_code;
+    enum err err = begin(c, &who, &db, e);
+    if (err == ERR_OK) {
+        err = registry_shadow(db, version, who, before, e);
+    }
+    if (err == ERR_OK) {
+        err = install(c, db, version, "shadow", e);
+    }
+    if (err == ERR_OK) {
+        printf("model %s is in shadow%s%s\n", version, before[0] != '\0' ? " in place of " : "",
+               before);
+    }
+    db_close(db);
+    return err;
+}
+
+static enum err send_end(const struct conf *c, struct db *db, const char *version, struct errmsg *e)
+{
+    struct model_view v = {0};
+    char text[MODELS_END_MAX];
+    enum err err = model_view_registry(db, version, &v, e);
+    if (err == ERR_OK) {
+        const size_t len = models_write_end(model_hash(v.model), -1, text);
+        const struct deliver_notice n = {"shadow-end", (const uint8_t *)text, len};
+        err = deliver_notices(c, &n, 1, conf_duration_us(c, "timeout"), e);
+    }
+    model_view_done(&v);
+    return err == ERR_OK ? commit_sent(db, version, e) : err;
+}
+
+static enum err unshadow(const struct conf *c, int *exit_code, struct errmsg *e)
+{
+    const char *version = conf_text(c, "version");
+    const char *who = NULL;
+    struct db *db = NULL;
+    (void)exit_code;
+    enum err err = begin(c, &who, &db, e);
+    if (err == ERR_OK) {
+        err = registry_unshadow(db, version, who, e);
+    }
+    if (err == ERR_OK) {
+        err = send_end(c, db, version, e);
+    }
+    if (err == ERR_OK) {
+        printf("model %s is not in shadow\n", version);
     }
     db_close(db);
     return err;
@@ -271,6 +335,19 @@ static const struct action ACTIONS[] = {
      "fraudd model import model.fraudd --as ada", IMPORT_OPTIONS, DATABASE, import},
     {"export", "writes a model of the registry to a file", "VERSION FILE [OPTIONS]", NULL,
      "fraudd model export 20260401-8f3a12cd model.fraudd", EXPORT_OPTIONS, DATABASE, export_model},
+    {"shadow", "lets a model score beside the champion, without deciding", "VERSION [OPTIONS]",
+     "Sends the model by the notices topic; from a recorded place on every `fraudd score` scores\n"
+     "each payment with both, and its metrics compare them.  No decision changes.  It takes the\n"
+     "place of the one that was in shadow; `fraudd model promote` makes it champion without a gap\n"
+     "in what it knows of the cards.",
+     "fraudd model shadow 20260401-8f3a12cd --as ada", SHADOW_OPTIONS, DATABASE_AND_KAFKA, shadow},
+    {"unshadow", "takes a model out of shadow, and gives its memory back", "VERSION [OPTIONS]",
+     "For a challenger that is not wanted, and for a former champion before rollback.keep is "
+     "over:\n"
+     "what it knows of the cards is gone then, and after a rollback to it cards begin without\n"
+     "histories.",
+     "fraudd model unshadow 20260401-8f3a12cd --as ada", SHADOW_OPTIONS, DATABASE_AND_KAFKA,
+     unshadow},
     {"promote", "makes a model champion and sends it to the scoring processes", "VERSION [OPTIONS]",
      "Marks the model champion, the one before it former, and sends it by the notices topic; "
      "every\n"

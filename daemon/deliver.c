@@ -59,7 +59,7 @@ static enum err wait_acknowledged(const struct bus *bus, int64_t timeout_us, str
 static enum err send_one(struct bus *bus, const struct deliver_notice *n, uint64_t batch,
                          int64_t until_us, struct errmsg *e)
 {
-    if (strcmp(n->kind, "control") != 0) {
+    if (strcmp(n->kind, "control") != 0 && strcmp(n->kind, "shadow-end") != 0) {
         return notice_send(bus, n->kind, n->bytes, n->len, e);
     }
     enum err err = ERR_FULL;
@@ -98,9 +98,9 @@ enum err deliver_notices(const struct conf *c, const struct deliver_notice *noti
     return err;
 }
 
-enum err deliver_model(const struct conf *c, const uint8_t *model, size_t len, int64_t timeout_us,
-                       struct errmsg *e)
+enum err deliver_model(const struct conf *c, const char *kind, const uint8_t *model, size_t len,
+                       int64_t timeout_us, struct errmsg *e)
 {
-    const struct deliver_notice n = {"model", model, len};
+    const struct deliver_notice n = {kind, model, len};
     return deliver_notices(c, &n, 1, timeout_us, e);
 }

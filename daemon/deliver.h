@@ -9,7 +9,7 @@
 #include "base/conf.h"
 #include "base/err.h"
 
-/* One notice; kind "model" travels in parts, others as one message. */
+/* One notice; kinds "model" and "shadow" travel in parts, others as one message. */
 struct deliver_notice {
     const char *kind;
     const uint8_t *bytes; /* borrowed */
@@ -21,7 +21,8 @@ struct deliver_notice {
  * may be on the topic; of one in parts, without the last one they change nothing). */
 FD_MUSTCHECK enum err deliver_notices(const struct conf *c, const struct deliver_notice *notices,
                                       size_t n, int64_t timeout_us, struct errmsg *e);
-FD_MUSTCHECK enum err deliver_model(const struct conf *c, const uint8_t *model, size_t len,
-                                    int64_t timeout_us, struct errmsg *e);
+/* kind: "model" or "shadow". */
+FD_MUSTCHECK enum err deliver_model(const struct conf *c, const char *kind, const uint8_t *model,
+                                    size_t len, int64_t timeout_us, struct errmsg *e);
 
 #endif

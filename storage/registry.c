@@ -253,6 +253,29 @@ enum err registry_rollback(struct db *d, const char *who, char out_version[32], 
     return version_of(d, "SELECT model_rollback($1)", 1, params, out_version, e);
 }
 
+enum err registry_shadow(struct db *d, const char *version, const char *who, char out_before[32],
+                         struct errmsg *e)
+{
+    const char *const params[] = {version, who};
+    return version_of(d, "SELECT model_shadow($1, $2)", 2, params, out_before, e);
+}
+
+enum err registry_unshadow(struct db *d, const char *version, const char *who, struct errmsg *e)
+{
+    const char *const params[] = {version, who};
+    return db_exec(d, "SELECT model_unshadow($1, $2)", 2, params, NULL, e);
+}
+
+enum err registry_note_incomplete(struct db *d, const char *version, const char *who,
+                                  const char *why, struct errmsg *e)
+{
+    const char *const params[] = {who, version, why};
+    return db_exec(d,
+                   "INSERT INTO audit (who, what, object, detail) VALUES ($1, "
+                   "'model promote incomplete', $2, jsonb_build_object('why', $3::text))",
+                   3, params, NULL, e);
+}
+
 enum err registry_champion(struct db *d, char out_version[32], struct errmsg *e)
 {
     struct db_rows *rows = NULL;

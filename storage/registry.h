@@ -41,8 +41,9 @@ FD_MUSTCHECK enum err registry_read(struct db *d, const char *version, struct re
                                     struct errmsg *e);
 void registry_bytes_done(struct registry_bytes *b);
 
-/* A change of champion is one SQL transaction of several calls, so that it can be undone where the
- * model does not reach the brokers: begin, promote or rollback, then commit or undo. */
+/* A change of champion, or of who is in shadow, is one SQL transaction of several calls, so that it
+ * can be undone where the model does not reach the brokers: begin, promote, .., then commit or
+ * undo. */
 FD_MUSTCHECK enum err registry_begin(struct db *d, struct errmsg *e);
 /* out_before: the champion until now, empty where there was no other. */
 FD_MUSTCHECK enum err registry_promote(struct db *d, const char *version, const char *who,
@@ -50,6 +51,15 @@ FD_MUSTCHECK enum err registry_promote(struct db *d, const char *version, const 
 /* out_version: who is champion again. */
 FD_MUSTCHECK enum err registry_rollback(struct db *d, const char *who, char out_version[32],
                                         struct errmsg *e);
+/* A model goes into shadow (out_before: the challenger until now, empty where there was no other),
+ * or out of it (sql/0013_shadow.sql). */
+FD_MUSTCHECK enum err registry_shadow(struct db *d, const char *version, const char *who,
+                                      char out_before[32], struct errmsg *e);
+FD_MUSTCHECK enum err registry_unshadow(struct db *d, const char *version, const char *who,
+                                        struct errmsg *e);
+/* Notes in the audit trail why a model is promoted before its caches are complete. */
+FD_MUSTCHECK enum err registry_note_incomplete(struct db *d, const char *version, const char *who,
+                                               const char *why, struct errmsg *e);
 FD_MUSTCHECK enum err registry_commit(struct db *d, struct errmsg *e);
 void registry_undo(struct db *d);
 

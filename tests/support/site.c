@@ -221,7 +221,7 @@ void site_send_model(const struct site *s, uint64_t seed)
     struct conf *c =
         cluster_conf(&s->cluster, (const char *const[]){settings_topic_option(TOPIC_NOTICES),
                                                         s->topics.name[TOPIC_NOTICES], NULL});
-    if (deliver_model(c, bytes, len, 20 * TIME_S, &e) != ERR_OK) {
+    if (deliver_model(c, "model", bytes, len, 20 * TIME_S, &e) != ERR_OK) {
         fail_msg("%s", e.text);
     }
     conf_free(c);
