@@ -3,6 +3,7 @@
 
 #include "daemon/card_number.h"
 #include "daemon/pipeline_private.h"
+#include "daemon/schemas.h"
 #include "daemon/reasons.h"
 #include "daemon/version.h"
 
@@ -157,7 +158,9 @@ void pipeline_dead_letter(struct pipeline *p, enum dead_reason reason, const str
     (void)card_number_mask(m->key, least(m->key_len, sizeof key), key);
     encode_dead_letter(reason, detail_of(p, reason), p->conf.log, m->partition, m->offset,
                        masked ? p->masked : m->value, m->value_len, &d);
-    d.value_len = least(d.value_len, BUS_MESSAGE_BYTES);
+    /* No search finds every number in bytes: digits beside a tag that is one, or a varint. */
+    const bool framed = p->conf.schemas != NULL && m->topic == TOPIC_TRANSACTIONS;
+    d.value_len = least(d.value_len, framed ? SCHEMAS_HEADER : BUS_MESSAGE_BYTES);
     struct bus_header headers[DEAD_LETTER_HEADERS];
     for (size_t i = 0; i < DEAD_LETTER_HEADERS; i++) {
         headers[i] =

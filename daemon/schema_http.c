@@ -176,10 +176,14 @@ static enum schema_http_state ended(struct schema_http *h, CURLcode code,
 {
     (void)curl_multi_remove_handle(h->multi, h->easy);
     if (code != CURLE_OK) {
-        snprintf(out->text, sizeof out->text, "%s",
+        out->certificate =
+            code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
+        snprintf(out->text, sizeof out->text, "%.220s%s",
                  h->too_long           ? "the answer is larger than 1 MiB"
                  : h->error[0] != '\0' ? h->error
-                                       : curl_easy_strerror(code));
+                                       : curl_easy_strerror(code),
+                 out->certificate ? "; look at registry.ca-file and the registry's certificate"
+                                  : "");
         return SCHEMA_HTTP_FAILED;
     }
     (void)curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &out->status);

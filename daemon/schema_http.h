@@ -4,6 +4,7 @@
 #ifndef FD_DAEMON_SCHEMA_HTTP_H
 #define FD_DAEMON_SCHEMA_HTTP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/conf.h"
@@ -33,7 +34,8 @@ struct schema_http_answer {
     long status;
     const char *body; /* holds until the next request */
     size_t len;
-    char text[300]; /* FAILED: what went wrong */
+    char text[300];   /* FAILED: what went wrong */
+    bool certificate; /* .. with the registry's certificate or those it is checked against */
 };
 
 /* Goes on with the request, at most wait_ms.  After ANSWERED or FAILED none is under way. */

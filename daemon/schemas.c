@@ -304,8 +304,10 @@ static void on_answer(struct schemas *s, const struct schema_http_answer *a)
         return;
     }
     if (a->status != 200) {
-        snprintf(text, sizeof text, "the registry answers with HTTP status %ld%s", a->status,
-                 s->bundle != NULL ? " about a schema that this one refers to" : "");
+        const bool refused = a->status == 401 || a->status == 403;
+        snprintf(text, sizeof text, "the registry answers with HTTP status %ld%s%s", a->status,
+                 s->bundle != NULL ? " about a schema that this one refers to" : "",
+                 refused ? "; look at registry.user-file" : "");
         failed(s, text);
     } else if (take_body(s, a, &e) != ERR_OK) {
         failed(s, e.text);
@@ -392,7 +394,8 @@ static enum err answer_now(struct schemas *s, const char *path, const char *body
         state = schema_http_turn(s->http, 1000, out);
     }
     if (state == SCHEMA_HTTP_FAILED) {
-        return err_set(e, ERR_UNAVAILABLE, "%s: %s", schema_http_url(s->http), out->text);
+        return err_set(e, out->certificate ? ERR_REFUSED : ERR_UNAVAILABLE, "%s: %s",
+                       schema_http_url(s->http), out->text);
     }
     if (out->status == 401 || out->status == 403) {
         return err_set(e, ERR_REFUSED,

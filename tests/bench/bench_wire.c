@@ -9,6 +9,7 @@
 #include "daemon/card_hash.h"
 #include "daemon/encode.h"
 #include "daemon/reasons.h"
+#include "tests/support/kept_schemas.h"
 
 #define ROUNDS 500000
 #define RUNS 5
@@ -84,6 +85,17 @@ static size_t run_decode_old_number(void)
     return r == DEAD_NONE && strings.card.len > 64 ? 0 : 1;
 }
 
+/* The same payment as TX, in a format of bytes. */
+static char framed[ENCODE_MAX];
+static size_t framed_len;
+
+static size_t run_decode_framed(void)
+{
+    enum dead_reason r =
+        decode_tx(decoder, framed, framed_len, "c0000042", 8, 0, -1, &tx, &strings);
+    return r == DEAD_NONE ? 0 : 1;
+}
+
 static size_t run_encode_decision(void)
 {
     size_t n = 0;
@@ -103,7 +115,8 @@ static size_t run_reasons(void)
     return reasons_make(columns, group, &facts, decision.reasons);
 }
 
-static void measure(const char *name, size_t (*run)(void))
+/* Returns the seconds of one. */
+static double measure(const char *name, size_t (*run)(void))
 {
     double best = 1e9;
     size_t sum = 0;
@@ -118,6 +131,36 @@ static void measure(const char *name, size_t (*run)(void))
         best = each < best ? each : best;
     }
     printf("%-22s %7.3f us  %9.0f /s  (check %zu)\n", name, best * 1e6, 1 / best, sum);
+    return best;
+}
+
+/* Decodes TX in each format, with the guard that the daemon has. */
+static int measure_formats(const struct rates *rates, struct errmsg *e)
+{
+    static const enum wire_format FORMATS[] = {FORMAT_AVRO, FORMAT_PROTOBUF};
+    const struct card_rules refuse = {.key = NULL};
+    struct tx t;
+    struct tx_strings s;
+    decoder = refusing;
+    const double json = measure("decode transaction", run_decode);
+    for (size_t i = 0; i < 2; i++) {
+        char name[32];
+        struct schemas *schemas = kept_schemas(FORMATS[i]);
+        if (decode_tx(refusing, TX, sizeof TX - 1, NULL, 0, 0, -1, &t, &s) != DEAD_NONE ||
+            schemas_write(FORMATS[i], KEPT_SCHEMA, &t, &s, framed, sizeof framed, &framed_len) !=
+                ERR_OK ||
+            decoder_create(rates, WIRE_MESSAGE_MAX, &decoder, e) != ERR_OK ||
+            decode_guard(decoder, &refuse, e) != ERR_OK) {
+            return 1;
+        }
+        decode_schemas(decoder, schemas);
+        snprintf(name, sizeof name, "  in %s", schemas_format_name(FORMATS[i]));
+        const double each = measure(name, run_decode_framed);
+        printf("  %zu bytes, %.2f times as long as JSON\n", framed_len, each / json);
+        decoder_free(decoder);
+        schemas_free(schemas);
+    }
+    return 0;
 }
 
 /* A decoder that hashes with a key of its own file. */
@@ -160,8 +203,10 @@ int main(void)
            sizeof UUIDS - 1, RUNS);
     decoder = bare;
     measure("decode, no guard", run_decode);
-    decoder = refusing;
-    measure("decode transaction", run_decode);
+    if (measure_formats(rates, &e) != 0) {
+        fprintf(stderr, "the formats of bytes are not measured: %s\n", e.text);
+        return 1;
+    }
     decoder = bare;
     measure("UUIDs, no guard", run_decode_uuids);
     decoder = refusing;

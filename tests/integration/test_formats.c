@@ -278,20 +278,16 @@ struct change {
     struct slice bytes[SITES];
 };
 
-/* The same payment to all sites. */
-static void send_all(int number, const struct change *c)
+static void send_payment(const struct tx *t, const struct tx_strings *s, const struct change *c)
 {
     static const enum wire_format FORMATS[SITES] = {FORMAT_JSON, FORMAT_AVRO, FORMAT_PROTOBUF};
-    struct tx_strings s;
-    char name[16];
     char bytes[ENCODE_MAX + 64];
     size_t len = 0;
-    const struct tx t = payment(number, &s, name);
-    assert_int_equal(encode_tx(&t, &s, bytes, ENCODE_MAX, &len), ERR_OK);
+    assert_int_equal(encode_tx(t, s, bytes, ENCODE_MAX, &len), ERR_OK);
     cluster_send(&cluster, topic[JSON][TOPIC_TRANSACTIONS], 0, "c-late", bytes, len);
     for (int i = AVRO; i < SITES; i++) {
         const struct slice more = c->bytes[i];
-        assert_int_equal(schemas_write(FORMATS[i], c->id[i], &t, &s, bytes, ENCODE_MAX, &len),
+        assert_int_equal(schemas_write(FORMATS[i], c->id[i], t, s, bytes, ENCODE_MAX, &len),
                          ERR_OK);
         /* the first field of the record; of a message, whose order is free, the last one */
         char *at = i == AVRO ? bytes + SCHEMAS_HEADER : bytes + len;
@@ -300,6 +296,15 @@ static void send_all(int number, const struct change *c)
         cluster_send(&cluster, topic[i][TOPIC_TRANSACTIONS], 0, "c-late", bytes, len + more.len);
     }
     sent++;
+}
+
+/* The same payment to all sites. */
+static void send_all(int number, const struct change *c)
+{
+    struct tx_strings s;
+    char name[16];
+    const struct tx t = payment(number, &s, name);
+    send_payment(&t, &s, c);
 }
 
 /* Our schema in Protobuf with these lines before the message, and this field in it. */
@@ -522,6 +527,45 @@ static void test_what_does_not_fit_is_refused_with_the_field_named(void **state)
     }
 }
 
+#define NUMBER "4111111111111111"
+
+static void on_number(void *ctx, const struct rd_kafka_message_s *m)
+{
+    size_t *found = ctx;
+    *found += memmem(m->payload, m->len, NUMBER, 16) != NULL;
+}
+
+/* In each format the same word on it, and it is nowhere afterwards.  In Protobuf the tag of channel
+ * comes right behind the terminal, and is a letter that makes the number look like hexadecimal. */
+static void test_card_numbers_are_refused_as_in_json(void **state)
+{
+    struct change c = {.bytes = {[AVRO] = {"", 0}, [PROTO] = {"", 0}}};
+    struct tx_strings s;
+    char name[16];
+    size_t found = 0;
+    struct tx t = payment(50, &s, name);
+    (void)state;
+    c.id[AVRO] = enlist(AVRO, "ours-value", avro_schema_text());
+    c.id[PROTO] = enlist(PROTO, "ours-proto-value", proto_schema_text());
+    t.mcc = 0;
+    t.channel = CHANNEL_ATM;
+    s.terminal = (struct slice){NUMBER, 16};
+    send_payment(&t, &s, &c);
+    s.terminal = (struct slice){NULL, 0};
+    t.amount_minor = INT64_C(411111111111116); /* passes Luhn, too */
+    send_payment(&t, &s, &c);
+    refused += 2;
+    UNTIL(all_through());
+    for (int i = 0; i < SITES; i++) {
+        assert_int_equal(letters(i, "card_number", "terminal holds a full card number"), 1);
+        assert_int_equal(letters(i, "card_number", "amount looks like a full card number"), 1);
+        for (int k = TOPIC_DECISIONS; k < TOPIC_COUNT; k++) {
+            (void)cluster_read(&cluster, topic[i][k], on_number, &found);
+        }
+    }
+    assert_int_equal(found, 0);
+}
+
 static void test_a_registry_that_hangs_is_waited_for(void **state)
 {
     struct change c = {.bytes = {[AVRO] = {"\x02\x0e", 2}, [PROTO] = {"\xa0\x06\x07", 3}}};
@@ -580,6 +624,7 @@ int main(void)
         cmocka_unit_test(test_all_formats_give_the_decisions_of_json),
         cmocka_unit_test(test_a_compatible_change_is_read),
         cmocka_unit_test(test_what_does_not_fit_is_refused_with_the_field_named),
+        cmocka_unit_test(test_card_numbers_are_refused_as_in_json),
         cmocka_unit_test(test_a_registry_that_hangs_is_waited_for),
         cmocka_unit_test(test_check_and_explain),
     };
