@@ -11,6 +11,7 @@
 #include "daemon/model_document.h"
 #include "daemon/model_view.h"
 #include "daemon/models.h"
+#include "daemon/promotion.h"
 
 #define VERSION                                                                                    \
     {                                                                                              \
@@ -219,7 +220,36 @@ static enum err begin(const struct conf *c, const char **who, struct db **out, s
     return err == ERR_OK ? registry_begin(*out, e) : err;
 }
 
-static const struct conf_option PROMOTE_OPTIONS[] = {VERSION, TIMEOUT, ACTION_AS, ACTION_END};
+static const char *const PROMOTE_SETTINGS[] = {
+    "database", "brokers", "topics.notices", "http.listen", "partitions", "promote.complete", NULL};
+static const struct conf_option PROMOTE_OPTIONS[] = {
+    VERSION,
+    {"score", CONF_TEXT, 0, NULL, 0, 0,
+     "addresses of all scoring processes' metrics, by commas; else http.listen of the settings"},
+    {"incomplete", CONF_TEXT, 0, NULL, 0, 0,
+     "why it is promoted though it is not in shadow or has not seen enough of the cards; is "
+     "audited"},
+    TIMEOUT,
+    ACTION_AS,
+    ACTION_END};
+
+/* Whether it may take the champion's place: it knows the cards, or somebody says why not. */
+static enum err may_promote(const struct conf *c, struct db *db, const char *version,
+                            const char *who, struct errmsg *e)
+{
+    const char *why = conf_text(c, "incomplete");
+    const char *pages = conf_text(c, "score");
+    if (why != NULL && why[0] != '\0') {
+        return registry_note_incomplete(db, version, who, why, e);
+    }
+    enum err err = promotion_check(pages != NULL ? pages : conf_text(c, "http.listen"),
+                                   (long)conf_int(c, "partitions"), version,
+                                   conf_real(c, "promote.complete") / 100, e);
+    return err == ERR_OK ? err
+                         : err_prefix(e, err,
+                                      "nothing is changed (--incomplete 'REASON' promotes all the "
+                                      "same, and many cards may begin without their histories)");
+}
 
 static enum err promote(const struct conf *c, int *exit_code, struct errmsg *e)
 {
@@ -231,6 +261,9 @@ static enum err promote(const struct conf *c, int *exit_code, struct errmsg *e)
     enum err err = begin(c, &who, &db, e);
     if (err == ERR_OK) {
         err = registry_promote(db, version, who, before, e);
+    }
+    if (err == ERR_OK && before[0] != '\0') {
+        err = may_promote(c, db, version, who, e);
     }
     if (err == ERR_OK) {
         err = install(c, db, version, "model", e);
@@ -352,9 +385,12 @@ static const struct action ACTIONS[] = {
      "Marks the model champion, the one before it former, and sends it by the notices topic; "
      "every\n"
      "`fraudd score` takes it over between two payments.  Nothing is changed unless the brokers\n"
-     "have it.  The champion itself may be sent again.",
-     "fraudd model promote 20260401-8f3a12cd --as ada", PROMOTE_OPTIONS, DATABASE_AND_KAFKA,
-     promote},
+     "have it.  Where another one is champion it must be in shadow, in all processes, and have "
+     "seen\n"
+     "enough of promote.complete percent of the cards: that their metrics say.  The champion "
+     "itself\n"
+     "may be sent again.",
+     "fraudd model promote 20260401-8f3a12cd --as ada", PROMOTE_OPTIONS, PROMOTE_SETTINGS, promote},
     {"rollback", "brings the former champion back", "[OPTIONS]",
      "Withdraws the champion and sends the one before it by the notices topic.  A second rollback\n"
      "goes one further.",

@@ -309,9 +309,10 @@ enum err demo_model_promote(const struct demo_servers *s, const char *path, cons
 {
     const char *const import[] = {"fraudd", "model",      "import",
                                   path,     "--database", s->postgres.conninfo};
-    const char *const promote[] = {"fraudd",    "model",      "promote",
-                                   version,     "--database", s->postgres.conninfo,
-                                   "--brokers", s->brokers};
+    const char *const promote[] = {"fraudd",         "model",      "promote",
+                                   version,          "--database", s->postgres.conninfo,
+                                   "--brokers",      s->brokers,   "--incomplete",
+                                   "a demonstration"};
     enum err err = demo_verb_run(s, import, sizeof import / sizeof import[0], e);
     return err == ERR_OK ? demo_verb_run(s, promote, sizeof promote / sizeof promote[0], e) : err;
 }

@@ -30,7 +30,7 @@ const struct model *score_shadow(const struct score *s)
 
 struct lane_complete score_complete(const struct score *s)
 {
-    struct lane_complete all = {.known = s->stats.partitions > 0};
+    struct lane_complete all = {.known = true};
     for (int32_t p = 0; p < s->partition_top; p++) {
         if (s->owned[p].lane != NULL) {
             const struct lane_complete one = lane_complete(s->owned[p].lane);

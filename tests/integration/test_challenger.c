@@ -1,0 +1,232 @@
+/* Champion, challenger in shadow, promotion and rollback on a real Kafka and a real PostgreSQL,
+ * with payments all the while and `score` killed twice: nothing lost, no other bytes, and every
+ * decision names the model that served at its place. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <librdkafka/rdkafka.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/progress.h"
+#include "base/timefmt.h"
+#include "daemon/settings.h"
+#include "daemon/cmd.h"
+#include "tests/support/child.h"
+#include "tests/support/cluster.h"
+#include "tests/support/database.h"
+#include "tests/support/decision_copies.h"
+#include "tests/support/messages.h"
+#include "tests/support/random_model.h"
+
+#define PATIENCE_US (60 * TIME_S)
+#define LOG "loop"
+#define N 700
+#define CARDS 8
+#define SHADOW_AT 80
+#define KILLED_AT 200
+#define PROMOTED_AT 400
+#define KILLED_AGAIN_AT 480
+#define ROLLED_BACK_AT 560
+
+static struct cluster cluster;
+static struct database server;
+static struct db *db;
+static char folder[] = "/tmp/fraudd-challenger-XXXXXX";
+static char settings[64], models[2][64], page[32];
+static char topic[TOPIC_COUNT][96];
+static struct child score;
+static struct messages all;
+
+static void nap_ms(long ms)
+{
+    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&t, NULL);
+}
+
+#define UNTIL(condition)                                                                           \
+    do {                                                                                           \
+        int64_t until_us_ = progress_now_us() + PATIENCE_US;                                       \
+        while (!(condition)) {                                                                     \
+            if (progress_now_us() > until_us_) {                                                   \
+                child_show(&score);                                                                \
+                fail_msg("never: %s", #condition);                                                 \
+            }                                                                                      \
+            nap_ms(50);                                                                            \
+        }                                                                                          \
+    } while (0)
+
+static void write_settings(void)
+{
+    snprintf(settings, sizeof settings, "%s/fraudd.conf", folder);
+    FILE *f = fopen(settings, "we");
+    assert_non_null(f);
+    fprintf(f,
+            "brokers = \"%s\";\ndatabase = \"%s\";\nmodel = \"%s\";\n"
+            "group = \"%s-score\";\nsink-group = \"%s-sink\";\n"
+            "log = \"" LOG "\";\npartitions = 1;\nhttp = { listen = \"%s\"; };\n"
+            "state = { dir = \"%s\"; every = \"1s\"; };\ntopics = {\n",
+            cluster.brokers, server.server.conninfo, models[0], topic[0], topic[0], page, folder);
+    for (int t = 0; t < TOPIC_COUNT; t++) {
+        fprintf(f, "  %s = \"%s\";\n", strchr(settings_topic_option((enum bus_topic)t), '.') + 1,
+                topic[t]);
+    }
+    fputs("};\n", f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    struct errmsg e = {""};
+    if (mkdtemp(folder) == NULL) {
+        return -1;
+    }
+    cluster_start(&cluster);
+    database_start(&server);
+    db = server.db;
+    for (int t = 0; t < TOPIC_COUNT; t++) {
+        char name[16];
+        snprintf(name, sizeof name, "challenger-%d", t);
+        cluster_topic(&cluster, cluster_name(topic[t], name), 1, NULL);
+    }
+    for (int i = 0; i < 2; i++) {
+        char version[16];
+        size_t len = 0;
+        snprintf(version, sizeof version, "random-%d", i);
+        snprintf(models[i], sizeof models[i], "%s/%d.fraudd", folder, i);
+        uint8_t *bytes = random_model_bytes((uint64_t)i + 1, version, 0, &len);
+        database_must(file_write(models[i], bytes, len, &e), &e);
+        free(bytes);
+    }
+    snprintf(page, sizeof page, "127.0.0.1:%d", 20000 + (int)(getpid() % 20000));
+    write_settings();
+    all = messages_make(77, N, CARDS, false, false);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    char line[64];
+    child_end(&score);
+    messages_done(&all);
+    cluster_stop(&cluster);
+    database_stop(&server);
+    snprintf(line, sizeof line, "rm -rf %s", folder);
+    return system(line);
+}
+
+/* Starts `score`, after it was killed; each life has a log of its own. */
+static void start_score(void)
+{
+    static int lives;
+    char path[96];
+    if (lives > 0) {
+        child_signal(&score, SIGKILL);
+        child_end(&score);
+    }
+    snprintf(path, sizeof path, "%s/score%d.log", folder, lives++);
+    child_start(&score, path, (const char *const[]){"score", "--config", settings, NULL});
+    UNTIL(child_said(&score, "event=started"));
+}
+
+/* Exit code of fraudd model. */
+static int run(const char *action, const char *argument, const char *option)
+{
+    char path[96];
+    snprintf(path, sizeof path, "%s/%s.log", folder, action);
+    return child_run(path, 60000,
+                     (const char *const[]){"model", action, argument, "--config", settings, "--as",
+                                           "ada", option, NULL});
+}
+
+static void send_until(int64_t end)
+{
+    for (int64_t i = cluster_end(&cluster, topic[TOPIC_TRANSACTIONS], 0); i < end; i++) {
+        const struct made_message *m = &all.m[i];
+        cluster_send(&cluster, topic[TOPIC_TRANSACTIONS], 0, m->key, m->value, m->value_len);
+    }
+}
+
+static void until_decided(int64_t end)
+{
+    char group[112];
+    snprintf(group, sizeof group, "%s-score", topic[0]);
+    UNTIL(cluster_committed(&cluster, group, topic[TOPIC_TRANSACTIONS], 0) >= end);
+}
+
+/* The model that each decision names. */
+static void on_decision(void *ctx, const rd_kafka_message_t *m)
+{
+    char *by = ctx;
+    char *text = strndup(m->payload, m->len);
+    assert_non_null(text);
+    const char *id = strstr(text, LOG "/0/");
+    const char *model = strstr(text, "random-"); /* nothing else has that word */
+    assert_true(id != NULL && model != NULL);
+    const long at = strtol(id + strlen(LOG "/0/"), NULL, 10);
+    assert_true(at >= 0 && at < N);
+    by[at] = model[strlen("random-")];
+    free(text);
+}
+
+static void test_challenger_champion_and_back_under_load(void **state)
+{
+    (void)state;
+    static char by[N];
+    struct decision_copies d;
+    start_score();
+    assert_int_equal(run("import", models[0], NULL), 0);
+    assert_int_equal(run("import", models[1], NULL), 0);
+    assert_int_equal(run("promote", "random-0", NULL), 0);
+    send_until(SHADOW_AT);
+    until_decided(SHADOW_AT);
+    assert_int_equal(run("promote", "random-1", NULL), EXIT_REFUSED); /* not in shadow */
+    assert_int_equal(run("shadow", "random-1", NULL), 0);
+    UNTIL(child_said(&score, "event=shadow_switched version=random-0 shadow=random-1"));
+    assert_int_equal(run("promote", "random-1", NULL), EXIT_REFUSED); /* it has seen nothing */
+    send_until(KILLED_AT);
+    start_score();
+    send_until(PROMOTED_AT);
+    until_decided(PROMOTED_AT);
+    UNTIL(run("promote", "random-1", "--promote.complete=10") == 0);
+    UNTIL(child_said(&score, "event=model_switched version=random-1 shadow=random-0"));
+    send_until(KILLED_AGAIN_AT);
+    start_score();
+    send_until(ROLLED_BACK_AT);
+    until_decided(ROLLED_BACK_AT);
+    assert_int_equal(run("rollback", "--timeout=20s", NULL), 0);
+    UNTIL(child_said(&score, "event=model_switched version=random-0 shadow=random-1"));
+    send_until(N);
+    until_decided(N);
+    decision_copies_read(&d, &cluster, LOG, topic[TOPIC_TRANSACTIONS], 1, topic[TOPIC_DECISIONS]);
+    assert_int_equal(d.ids, N);
+    assert_int_equal(d.differing, 0);
+    assert_int_equal(d.strangers, 0);
+    decision_copies_done(&d);
+    cluster_read(&cluster, topic[TOPIC_DECISIONS], on_decision, by);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(by[i], i >= PROMOTED_AT && i < ROLLED_BACK_AT ? '1' : '0');
+    }
+    child_signal(&score, SIGTERM);
+    assert_true(child_wait(&score, 5000));
+    assert_int_equal(child_code(&score), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_challenger_champion_and_back_under_load),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
