@@ -20,6 +20,17 @@ static int pages_with(const char *text, const char *version)
     return n;
 }
 
+/* Whether every page knows how many cards are complete. */
+static bool all_looked(const char *text, int pages)
+{
+    struct scrape_sample s;
+    int n = 0;
+    while (scrape_next(&text, "fraudd_shadow_cards", &s)) {
+        n += !isnan(s.value);
+    }
+    return n >= 2 * pages;
+}
+
 enum err promotion_judge(const char *text, int pages, long partitions, const char *version,
                          double share, struct errmsg *e)
 {
@@ -37,13 +48,13 @@ enum err promotion_judge(const char *text, int pages, long partitions, const cha
                        "%s` puts it there",
                        version, shadows, pages, version);
     }
-    if (scrape_count(text, "fraudd_shadow_cards") < 2 * (size_t)pages) {
+    const double whole = scrape_sum(text, "fraudd_shadow_cards", "cache", "complete");
+    const double part = scrape_sum(text, "fraudd_shadow_cards", "cache", "incomplete");
+    if (!all_looked(text, pages)) {
         return err_set(
             e, ERR_REFUSED,
             "not all scoring processes have looked at all their cards yet; wait a minute");
     }
-    const double whole = scrape_sum(text, "fraudd_shadow_cards", "cache", "complete");
-    const double part = scrape_sum(text, "fraudd_shadow_cards", "cache", "incomplete");
     if (whole < share * (whole + part)) {
         return err_set(e, ERR_REFUSED,
                        "model %s has seen enough of %.2f %% of the cards active in 90 days, and "

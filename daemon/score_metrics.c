@@ -40,30 +40,32 @@ static void put_model(const struct model *m, struct metrics_page *page)
     metrics_put(page, METRIC_MODEL_UNTIL, floor((double)l->data_until_us / 1e6));
 }
 
+/* Without a shadow the numbers are there, too: zero or NaN. */
 static void put_shadow(const struct score *s, struct metrics_page *page)
 {
+    static const float NOT_KNOWN[SCORE_BANDS];
     const struct model *m = score_shadow(s);
-    if (m == NULL) {
-        return;
-    }
     const struct shadow_counters *c = &pipeline_counters(score_pipeline(s))->shadow;
     const struct lane_complete cards = score_complete(s);
+    const bool known = m != NULL && cards.known;
     const double n = (double)(c->both + c->champion_only + c->challenger_only + c->neither);
-    char hash[20];
-    snprintf(hash, sizeof hash, "%016" PRIx64, model_hash(m));
-    metrics_put(page, METRIC_SHADOW, 1, model_lineage(m)->version, hash);
+    char hash[20] = "";
+    if (m != NULL) {
+        snprintf(hash, sizeof hash, "%016" PRIx64, model_hash(m));
+    }
+    metrics_put(page, METRIC_SHADOW, m != NULL, m != NULL ? model_lineage(m)->version : "", hash);
     metrics_put(page, METRIC_SHADOW_COMPARED, (double)c->both, "both");
     metrics_put(page, METRIC_SHADOW_COMPARED, (double)c->champion_only, "champion");
     metrics_put(page, METRIC_SHADOW_COMPARED, (double)c->challenger_only, "challenger");
     metrics_put(page, METRIC_SHADOW_COMPARED, (double)c->neither, "neither");
     metrics_put(page, METRIC_SHADOW_SHIFT, n > 0 ? c->shift / n : (double)NAN);
-    metrics_put(page, METRIC_SHADOW_DRIFT,
-                score_metrics_drift(model_lineage(m)->score_share, c->by_score));
-    if (cards.known) {
-        metrics_put(page, METRIC_SHADOW_CARDS, (double)cards.complete, "complete");
-        metrics_put(page, METRIC_SHADOW_CARDS, (double)(cards.active - cards.complete),
-                    "incomplete");
-    }
+    metrics_put(
+        page, METRIC_SHADOW_DRIFT,
+        score_metrics_drift(m != NULL ? model_lineage(m)->score_share : NOT_KNOWN, c->by_score));
+    metrics_put(page, METRIC_SHADOW_CARDS, known ? (double)cards.complete : (double)NAN,
+                "complete");
+    metrics_put(page, METRIC_SHADOW_CARDS,
+                known ? (double)(cards.active - cards.complete) : (double)NAN, "incomplete");
 }
 
 double score_metrics_drift(const float share[SCORE_BANDS], const uint64_t by_score[SCORE_BANDS])

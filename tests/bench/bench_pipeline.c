@@ -133,7 +133,7 @@ static uint64_t feed(struct bench *b, struct pipeline *p, struct lane *lane, siz
     return spent;
 }
 
-static struct model *random_model(struct errmsg *e)
+static struct model *random_model(uint64_t seed, struct errmsg *e)
 {
     struct net_shape shape;
     struct feature_params params;
@@ -142,7 +142,7 @@ static struct model *random_model(struct errmsg *e)
     size_t len = 0;
     net_shape_default(&shape, FEAT_DIM, FEAT_DIM);
     feature_params_default(&params);
-    struct train_result *r = twin_random(&shape, FEAT_DIM, 20, 1);
+    struct train_result *r = twin_random(&shape, FEAT_DIM, 20, seed);
     const struct model_lineage l = {.schema_hash = feature_schema_hash(&params),
                                     .maturity_us = params.maturity_us,
                                     .blame_ratio = params.blame_ratio,
@@ -164,7 +164,7 @@ static int by_size(const void *a, const void *b)
 }
 
 static void print_memory(const struct bench *b, const struct feat_world *world,
-                         const struct lane *lane, uint32_t cards, size_t extra)
+                         const struct lane *lane, uint32_t cards)
 {
     const struct feat_state *s = lane_features(lane);
     size_t *size = calloc((size_t)cards * 4 + 1, sizeof *size);
@@ -179,7 +179,7 @@ static void print_memory(const struct bench *b, const struct feat_world *world,
         sim_card_id(c, name);
         size_t bytes = feat_card_bytes(s, hash_id(name, strlen(name)));
         if (bytes > 0) {
-            size[n++] = bytes + extra;
+            size[n++] = bytes;
         }
     }
     for (size_t i = 0; i < b->n; i++) {
@@ -191,9 +191,9 @@ static void print_memory(const struct bench *b, const struct feat_world *world,
     qsort(size, n, sizeof *size, by_size);
     sim_merchant_id(busiest, name);
     if (n > 0) {
-        printf("state a card, latents and answers (%zu) included: p50 %zu, p99 %zu, max %zu bytes; "
+        printf("state a card, latents and answers included: p50 %zu, p99 %zu, max %zu bytes; "
                "busiest merchant (%" PRIu32 " payments) %zu bytes\n",
-               extra, size[n / 2], size[n * 99 / 100], size[n - 1], payments[busiest],
+               size[n / 2], size[n * 99 / 100], size[n - 1], payments[busiest],
                feat_place_bytes(world, hash_id(name, strlen(name))));
     }
     free(size);
@@ -305,14 +305,15 @@ static void run_turns(struct bench *b, struct pipeline *p, const struct feat_wor
     }
 }
 
-enum what { BY_STAGE, WHOLE, IN_TURNS };
+enum what { BY_STAGE, WHOLE, IN_TURNS, BY_STAGE_SHADOW, WHOLE_SHADOW };
 
-static void run(struct bench *b, const struct model *m, const struct rates *rates, enum what what,
-                uint32_t cards)
+static void run(struct bench *b, const struct model *const m[2], const struct rates *rates,
+                enum what what, uint32_t cards)
 {
-    const bool by_stage = what == BY_STAGE;
+    const bool by_stage = what == BY_STAGE || what == BY_STAGE_SHADOW;
+    const bool shadow = what == BY_STAGE_SHADOW || what == WHOLE_SHADOW;
     struct pipeline_conf conf = {
-        .model = m,
+        .model = m[0],
         .rates = rates,
         .threshold = {.budget = BUDGET, .burst = 1.5, .floor = 1, .decline = 2},
         .log = {"bench", 5},
@@ -332,6 +333,10 @@ static void run(struct bench *b, const struct model *m, const struct rates *rate
         lane_create(p, world, 0, &lane, &e) != ERR_OK) {
         die(e.text);
     }
+    const struct pipeline_models models = {m[0], shadow ? m[1] : NULL};
+    if (pipeline_set_models(p, &lane, 1, &models, &e) != ERR_OK) {
+        die(e.text);
+    }
     size_t warm = b->n / 2;
     feed(b, p, lane, 0, warm);
     uint64_t records = b->records;
@@ -348,14 +353,18 @@ static void run(struct bench *b, const struct model *m, const struct rates *rate
     } else if (by_stage) {
         for (int s = 0; s < STAGE_COUNT; s++) {
             const struct latency *h = pipeline_stage_times(p, (enum pipeline_stage)s);
+            if (h->count == count[s]) {
+                continue; /* no shadow */
+            }
             printf("  %-10s %7.0f ns a message\n", PIPELINE_STAGE_NAMES[s],
                    (double)(h->sum_ns - sum[s]) / (double)(h->count - count[s]));
         }
     } else {
-        printf("whole pipeline: %.0f ns a message, %.0f messages/s on one core; %" PRIu64
+        printf("whole pipeline%s: %.0f ns a message, %.0f messages/s on one core; %" PRIu64
                " decisions and alerts of %.0f bytes\n",
-               ns, 1e9 / ns, b->records - records, (double)b->bytes / (double)b->records);
-        print_memory(b, world, lane, cards, model_cache_bytes(m));
+               shadow ? ", a challenger in shadow" : "", ns, 1e9 / ns, b->records - records,
+               (double)b->bytes / (double)b->records);
+        print_memory(b, world, lane, cards);
     }
     lane_free(lane);
     feat_world_free(world);
@@ -372,7 +381,9 @@ int main(int argc, char **argv)
     if (rates_create_default(&rates, &e) != ERR_OK) {
         die(e.text);
     }
-    struct model *m = random_model(&e);
+    struct model *challenger = random_model(2, &e);
+    struct model *champion = random_model(1, &e);
+    const struct model *const m[2] = {champion, challenger};
     machine_print();
     simulate(&b, cards, days);
     printf("%zu messages of %.0f bytes, %" PRIu32 " cards, %" PRIu32
@@ -380,8 +391,11 @@ int main(int argc, char **argv)
            b.n, (double)b.text_len / (double)b.n, cards, days);
     run(&b, m, rates, BY_STAGE, cards);
     run(&b, m, rates, WHOLE, cards);
+    run(&b, m, rates, BY_STAGE_SHADOW, cards);
+    run(&b, m, rates, WHOLE_SHADOW, cards);
     run(&b, m, rates, IN_TURNS, cards);
-    model_free(m);
+    model_free(champion);
+    model_free(challenger);
     rates_free(rates);
     free(b.text);
     free(b.line);

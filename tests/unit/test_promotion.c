@@ -33,8 +33,8 @@ static void test_promotion_judge_wants_enough_cards_of_all_processes(void **stat
     refused(PAGE("5", "v2", "999", "0"), 1, "5 of 8 partitions");
     refused(PAGE("5", "v2", "999", "0") PAGE("3", "v1", "999", "0"), 2, "in 1 of 2");
     refused("fraudd_partitions 8\n", 1, "`fraudd model shadow v2`");
-    refused("fraudd_partitions 8\nfraudd_shadow_info{version=\"v2\",hash=\"ab\"} 1\n", 1,
-            "looked at all");
+    refused(PAGE("5", "v2", "999", "0") PAGE("3", "v2", "NaN", "NaN"), 2, "looked at all");
+    refused(PAGE("5", "v2", "NaN", "NaN") PAGE("3", "v2", "999", "0"), 2, "looked at all");
     refused("", 1, "0 of 8");
 }
 
