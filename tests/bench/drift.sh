@@ -137,7 +137,7 @@ done
 
 # What is wanted, after the third update of every seed.
 awk 'function say(what, value, bound) {
-         printf "%-62s %.4f%s\n", what, value, bound == "" ? "" : ", wanted at least " bound ": " (value >= bound ? "reached" : "MISSED") }
+         printf "%-62s %.4f%s\n", what, value, bound == "" ? "" : ", wanted at least " bound ": " (value >= bound + 0 ? "reached" : "MISSED") }
      { seed[$1] = $0 }
      END {
         for (s in seed) {
