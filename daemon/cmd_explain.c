@@ -23,7 +23,9 @@ static const struct conf_option *const TABLES[] = {SETTINGS_FILE, OWN, SETTINGS,
 static const struct verb VERB = {
     "explain", "fraudd explain --decision ID [--config FILE] [OPTIONS]",
     "Derives a past decision again from the logs and their recorded order, and prints features,\n"
-    "score, threshold, reasons and model.  It compares them with the decision that was sent and\n"
+    "score, threshold, reasons and model.  It begins with the newest state in state.dir that is\n"
+    "older, or else at the journal's beginning.  It compares them with the decision that was sent "
+    "and\n"
     "with what PostgreSQL holds.  Where the logs do not reach back, it prints what is stored: the\n"
     "columns of every alert and of a sample of the others (explain.sample).  It says which of the\n"
     "two it used.  Settings and models are those that the notices tell; nothing is written "
@@ -176,7 +178,14 @@ static int print_derived(const char *id, const struct explanation *x,
                          const struct errmsg *row_e)
 {
     print_line("decision", "%s", id);
-    print_line("source", "derived again from the logs and their recorded order");
+    if (x->state_from > 0) {
+        print_line("source",
+                   "derived again from the logs and their recorded order, from the state before "
+                   "journal entry %" PRId64,
+                   x->state_from);
+    } else {
+        print_line("source", "derived again from the logs and their recorded order");
+    }
     if (x->dead) {
         print_line("dead letter", "%s: %s", x->reason, x->detail);
         return EXIT_OK;

@@ -92,6 +92,7 @@ static void on_explained(void *ctx, const struct explained *e)
     score_stats(a->score, &t);
     out->settings_hash = t.settings_hash;
     out->settings_notice = t.settings_notice;
+    out->state_from = t.state_from;
     out->at = e->at;
     out->has_x = e->x != NULL;
     if (out->has_x) {
@@ -324,6 +325,7 @@ enum err explain_again(const struct conf *c, const struct decision_id *id, struc
     struct rates *rates = NULL;
     struct model *model = NULL;
     struct card_rules cards = {.key = NULL};
+    struct state_folder folder;
     const struct pipeline_out to = {.ctx = &a, .explained = on_explained, .record = on_record};
     memset(out, 0, sizeof *out);
     log_set_level(FD_LOG_ERROR + 1); /* what `score` would say of it is of no help here */
@@ -343,9 +345,14 @@ enum err explain_again(const struct conf *c, const struct decision_id *id, struc
         struct score_conf sc = score_setup_conf(c, model, rates, &cards, wall_us);
         sc.schemas = a.schemas;
         sc.pipeline.schemas = a.schemas;
-        sc.warm_us = 0; /* from the journal's beginning */
+        sc.warm_us = 0; /* from the journal's beginning, where no state is to be had */
         sc.watch = &to;
         err = score_create(&sc, NULL, &a.score, e);
+    }
+    const char *dir = err == ERR_OK ? conf_text(c, "state.dir") : "";
+    if (dir[0] != '\0') {
+        err = state_folder_read(&folder, dir, e);
+        err = err == ERR_OK ? score_keep_open(a.score, &folder, 0, e) : err;
     }
     if (err == ERR_OK) {
         err = open_logs(&a, e);

@@ -1,6 +1,6 @@
-/* A past decision, derived again: the recorded order is executed from the journal's beginning, as a
- * restarted `score` does, up to the decision's message; nothing is written to any log.  One thread.
- */
+/* A past decision, derived again: the recorded order is executed as a restarted `score` does, from
+ * the newest state in state.dir that is older than the decision, or else from the journal's
+ * beginning, up to the decision's message; nothing is written to any log or folder.  One thread. */
 #ifndef FD_DAEMON_EXPLAIN_H
 #define FD_DAEMON_EXPLAIN_H
 
@@ -35,7 +35,8 @@ struct explanation {
     char reason[32], detail[192];
     struct decision decision; /* with its reasons, alert or not; slices lie in `text` */
     char text[WIRE_ID_MAX + WIRE_LOG_MAX + WIRE_MODEL_MAX + WIRE_CONTROL_MAX];
-    bool has_x; /* a repeat has none */
+    int64_t state_from; /* journal entry before which the state was kept; 0: journal's beginning */
+    bool has_x;         /* a repeat has none */
     float x[FEAT_DIM];
     struct positions at;
     uint64_t settings_hash;  /* in force */

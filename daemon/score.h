@@ -81,6 +81,7 @@ struct score_stats {
     uint64_t rebuilds, yields;
     uint64_t checkpoints, checkpoints_failed, checkpoints_refused, checkpoints_read;
     int64_t checkpoint_position; /* place in the journal of the latest one written; 0: none */
+    int64_t state_from;          /* of the latest one read; 0: none */
     int64_t journal_next;
     uint64_t batches;
     int64_t cards, places, state_bytes;

@@ -416,6 +416,28 @@ static bool have_all(struct score *s, size_t first, size_t end, bool look,
     return missing == 0;
 }
 
+/* Takes the recorded order, which is small, and looks whether all that the rest holds as decided is
+ * committed: if not, some of it may not have reached the log. */
+static bool is_committed(struct score *s, size_t first, size_t end)
+{
+    struct score_keep *k = s->keep;
+    bool found[CHECKPOINT_AREAS_MAX];
+    struct checkpoint_loaded l;
+    struct errmsg e;
+    size_t order = 0;
+    while (k->area[order].at != s->order) {
+        order++;
+    }
+    memset(found, true, sizeof found);
+    found[order] = false;
+    for (size_t i = first; i < end && !found[order]; i++) {
+        if (take_from(s, &k->candidate[i], found, false, &l, &e) == ERR_MISMATCH) {
+            on_refused(s, STEM, e.text);
+        }
+    }
+    return found[order] && score_keep_is_committed(s);
+}
+
 static uint64_t clock_ns(const struct score *s)
 {
     return s->clock_ns != NULL ? s->clock_ns() : 0;
@@ -448,8 +470,8 @@ static bool read_newest(struct score *s, bool *out_spoilt)
         }
         *out_spoilt = true;
         const uint64_t begun_ns = clock_ns(s);
-        if (!have_all(s, first, end, false, &l) || !score_keep_is_committed(s)) {
-            continue; /* not committed: some of it may not have reached the log */
+        if (!is_committed(s, first, end) || !have_all(s, first, end, false, &l)) {
+            continue;
         }
         const uint64_t unpacked_ns = clock_ns(s);
         const char *why = unfit(s, &l, &e);
@@ -501,6 +523,7 @@ enum keep_loaded score_keep_load(struct score *s, int64_t high)
         take_over(s);
         keep_own(k);
         s->stats.checkpoints_read++;
+        s->stats.state_from = (int64_t)k->written;
         log_line(FD_LOG_INFO, "checkpoint_read",
                  "journal=%" PRIu64 " bytes=%" PRIu64 " unpack_ms=%" PRIu64 " index_ms=%" PRIu64,
                  k->written, state_bytes(k), k->unpack_ns / 1000000, k->index_ns / 1000000);
@@ -513,7 +536,7 @@ void score_keep_begin(struct score *s)
 {
     struct score_keep *k = s->keep;
     struct errmsg e = {""};
-    if (k == NULL || !list_areas(s)) {
+    if (k == NULL || k->folder->read_only || !list_areas(s)) {
         return;
     }
     if (make_writer(s, &e) != ERR_OK) {

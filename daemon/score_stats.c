@@ -89,7 +89,7 @@ void score_stats(const struct score *s, struct score_stats *out)
     s->bus.counters(s->bus.self, &out->bus);
     out->schema_waits = s->schema_waits;
     judge_ready(s, out);
-    out->journal_next = s->order->position;
+    out->journal_next = s->order->position - s->applying.begun;
     if (s->world != NULL) {
         struct feat_world_counters w;
         score_count_world(s->world, out);

@@ -43,12 +43,26 @@ static enum err try_place(struct state_folder *f, unsigned place, struct errmsg 
     return err;
 }
 
+static enum err name_folder(struct state_folder *f, const char *dir, struct errmsg *e)
+{
+    *f = (struct state_folder){.place = STATE_PLACES_MAX, .lock = -1};
+    return (size_t)snprintf(f->dir, sizeof f->dir, "%s", dir) < sizeof f->dir
+               ? ERR_OK
+               : err_set(e, ERR_INVALID, "state.dir is too long: %s", dir);
+}
+
+enum err state_folder_read(struct state_folder *f, const char *dir, struct errmsg *e)
+{
+    enum err err = name_folder(f, dir, e);
+    f->read_only = true;
+    return err;
+}
+
 enum err state_folder_take(struct state_folder *f, const char *dir, struct errmsg *e)
 {
-    f->lock = -1;
-    f->disk = NULL;
-    if ((size_t)snprintf(f->dir, sizeof f->dir, "%s", dir) >= sizeof f->dir) {
-        return err_set(e, ERR_INVALID, "state.dir is too long: %s", dir);
+    enum err named = name_folder(f, dir, e);
+    if (named != ERR_OK) {
+        return named;
     }
     for (unsigned place = 0; place < STATE_PLACES_MAX; place++) {
         enum err err = try_place(f, place, e);

@@ -5,6 +5,7 @@
 #define FD_DAEMON_STATE_FOLDER_H
 
 #include <limits.h>
+#include <stdbool.h>
 
 #include "base/disk.h"
 #include "base/err.h"
@@ -16,6 +17,7 @@ struct state_folder {
     unsigned place;     /* ours */
     char own[PATH_MAX]; /* its path */
     int lock;           /* < 0: none */
+    bool read_only;     /* no place is ours: what others keep is read */
     /* NULL: the machine's, written by a child.  Else this one, written at once: a simulation. */
     const struct disk *disk;
 };
@@ -23,6 +25,8 @@ struct state_folder {
 /* Takes the first free place.  ERR_NOTFOUND, ERR_REFUSED the folder cannot be used; ERR_FULL all
  * places are taken. */
 FD_MUSTCHECK enum err state_folder_take(struct state_folder *f, const char *dir, struct errmsg *e);
+/* Takes none: for reading what others keep.  ERR_INVALID the path is too long. */
+FD_MUSTCHECK enum err state_folder_read(struct state_folder *f, const char *dir, struct errmsg *e);
 void state_folder_leave(struct state_folder *f);
 
 /* Path of a place, there or not; out: [PATH_MAX]. */

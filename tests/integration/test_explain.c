@@ -14,6 +14,7 @@
 
 #include <inttypes.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/progress.h"
@@ -31,6 +32,7 @@
 #define PATIENCE_US (120 * TIME_S)
 
 static struct site site;
+static char state_dir[96];
 static struct child child[SCORES + 1];
 static int starts, explained;
 
@@ -60,7 +62,9 @@ static void start(int i)
     snprintf(log, sizeof log, "%s/process%d-%d.log", site.folder, i, ++starts);
     child_start(&child[i], log,
                 (const char *const[]){i == SINK ? "sink" : "score", "--config", site.conf,
-                                      "--explain.sample", SHARE_TEXT, NULL});
+                                      "--explain.sample", SHARE_TEXT,
+                                      i == SINK ? NULL : "--state.dir", state_dir, "--state.every",
+                                      "1s", NULL});
 }
 
 static void end(int i)
@@ -102,6 +106,8 @@ static int setup(void **state)
 {
     (void)state;
     site_make(&site, PAYMENTS);
+    snprintf(state_dir, sizeof state_dir, "%s/kept", site.folder);
+    assert_int_equal(mkdir(state_dir, 0700), 0);
     decide_all();
     return 0;
 }
@@ -182,6 +188,46 @@ static void test_decisions_are_derived_again(void **state)
     expect_derived("outcome = 'approve' AND features IS NOT NULL",
                    "stored       the same columns and places");
     expect_derived("features IS NULL", "stored       without columns");
+}
+
+/* Id of each partition's decision at an end. */
+static struct db_rows *at_ends(const char *order)
+{
+    char sql[200];
+    struct db_rows *rows = NULL;
+    struct errmsg e = {""};
+    snprintf(sql, sizeof sql,
+             "SELECT DISTINCT ON (part) log || '/' || part || '/' || log_offset FROM decisions "
+             "ORDER BY part, log_offset %s",
+             order);
+    if (db_exec(site.db, sql, 0, NULL, &rows, &e) != ERR_OK) {
+        fail_msg("%s", e.text);
+    }
+    assert_in_range(db_rows_count(rows), 2, 64);
+    return rows;
+}
+
+/* The state that the scores kept while they worked and left at their end: the first decision is
+ * older than all of it, some partition's last one is not. */
+static void test_derivation_begins_with_the_state_that_is_kept(void **state)
+{
+    struct child c;
+    (void)state;
+    bool from_state = false;
+    struct db_rows *last = at_ends("DESC");
+    for (int i = 0; i < db_rows_count(last) && !from_state; i++) {
+        assert_int_equal(explain(db_rows_text(last, i, 0), "--state.dir", state_dir, &c), 0);
+        expect_said(&c, "sent         the same bytes");
+        from_state = child_said(&c, "order, from the state before journal entry ");
+    }
+    assert_true(from_state);
+    db_rows_free(last);
+    struct db_rows *first = at_ends("ASC");
+    assert_int_equal(explain(db_rows_text(first, 0, 0), "--state.dir", state_dir, &c), 0);
+    expect_said(&c, "recorded order\n");
+    expect_said(&c, "sent         the same bytes");
+    db_rows_free(first);
+    assert_int_equal(explain(SITE_LOG "/0/0", "--state.dir", "/nowhere", &c), 0);
 }
 
 static void test_what_differs_is_said(void **state)
@@ -282,6 +328,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decisions_are_derived_again),
+        cmocka_unit_test(test_derivation_begins_with_the_state_that_is_kept),
         cmocka_unit_test(test_what_differs_is_said),
         cmocka_unit_test(test_settings_are_those_of_the_notices),
         cmocka_unit_test(test_a_dead_letter_is_told_as_such),
