@@ -35,6 +35,9 @@ void chaos_open(void)
     scorer_append_model(notices, 21, "first", 0);
     scorer_append_model(notices, 22, "second", 0);
     scorer_append_model(notices, 23, "alien", 4711); /* of another schema: refused */
+    scorer_append_shadow(notices, 21, "first");
+    scorer_append_shadow(notices, 22, "second");
+    scorer_append_end(notices, 21, "first");
     scorer_append_control(notices, "add\tblock\tcard\tc0\nadd\tblock\tcard\tc1\n");
     scorer_append_control(notices, "remove\tblock\tcard\tc0\nadd\tallow\tmerchant\tm1\n");
     scorer_append_control(notices, "until\t2026-01-01T06:00:00Z\nadd\twatch\tcard\tc2\n");

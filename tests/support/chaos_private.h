@@ -14,7 +14,7 @@ enum {
     MEMBERS = 3,
     PARTITIONS_MAX = 4,
     MESSAGES_MAX = 96,
-    MODELS = 3,
+    MODELS = 6,
     CONTROLS = 6,
     FILES = 2,
     DEPTH_MAX = 2

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "daemon/models.h"
 #include "daemon/notice.h"
 #include "daemon/rates.h"
 #include "tests/support/random_model.h"
@@ -176,30 +177,60 @@ struct bus_mem *scorer_filled(size_t labels)
     return m;
 }
 
-void scorer_append_model(struct bus_mem *m, uint64_t seed, const char *version,
-                         uint64_t schema_hash)
+static void append_model(struct bus_mem *m, const char *kind, uint8_t *bytes, size_t len)
 {
     struct errmsg e;
-    size_t len = 0;
-    uint8_t *bytes = random_model_bytes(seed, version, schema_hash, &len);
     const struct bus_plan plan = {.produces = true};
     const struct bus_events events = {.ctx = NULL};
     struct bus bus = bus_mem_open(m, &plan, &events);
-    assert_int_equal(notice_send(&bus, "model", bytes, len, &e), ERR_OK);
+    assert_int_equal(notice_send(&bus, kind, bytes, len, &e), ERR_OK);
     bus.close(bus.self);
+    free(bytes);
+}
+
+void scorer_append_model(struct bus_mem *m, uint64_t seed, const char *version,
+                         uint64_t schema_hash)
+{
+    size_t len = 0;
+    uint8_t *bytes = random_model_bytes(seed, version, schema_hash, &len);
+    append_model(m, "model", bytes, len);
+}
+
+void scorer_append_shadow(struct bus_mem *m, uint64_t seed, const char *version)
+{
+    size_t len = 0;
+    uint8_t *bytes = random_model_bytes(seed, version, 0, &len);
+    append_model(m, "shadow", bytes, len);
+}
+
+static void append_text(struct bus_mem *m, const char *kind, const char *text, size_t len)
+{
+    struct errmsg e;
+    const struct bus_plan plan = {.produces = true};
+    const struct bus_events events = {.ctx = NULL};
+    struct bus bus = bus_mem_open(m, &plan, &events);
+    assert_int_equal(notice_send_text(&bus, kind, text, len, 0, &e), ERR_OK);
+    bus.close(bus.self);
+}
+
+void scorer_append_end(struct bus_mem *m, uint64_t seed, const char *version)
+{
+    struct model *ended = NULL;
+    char text[MODELS_END_MAX];
+    size_t len = 0;
+    uint8_t *bytes = random_model_bytes(seed, version, 0, &len);
+    assert_int_equal(model_load(bytes, len, &ended, NULL), ERR_OK);
+    len = models_write_end(model_hash(ended), -1, text);
+    append_text(m, "shadow-end", text, len);
+    model_free(ended);
     free(bytes);
 }
 
 void scorer_append_control(struct bus_mem *m, const char *lines)
 {
-    struct errmsg e;
     char text[4096];
     const int n = snprintf(text, sizeof text, "fraudd-control 1\nby\tada\nwhy\ta test\n%s", lines);
-    const struct bus_plan plan = {.produces = true};
-    const struct bus_events events = {.ctx = NULL};
-    struct bus bus = bus_mem_open(m, &plan, &events);
-    assert_int_equal(notice_send_text(&bus, "control", text, (size_t)n, 0, &e), ERR_OK);
-    bus.close(bus.self);
+    append_text(m, "control", text, (size_t)n);
 }
 
 static void copy_log(const struct bus_mem *from, struct bus_mem *to, enum bus_topic topic)

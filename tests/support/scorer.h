@@ -54,6 +54,9 @@ void scorer_append_label(struct bus_mem *m, int32_t partition, uint64_t number, 
 /* Sends a model as `fraudd model` does; schema_hash 0: the program's own. */
 void scorer_append_model(struct bus_mem *m, uint64_t seed, const char *version,
                          uint64_t schema_hash);
+/* The same as challenger; and that its shadow ends. */
+void scorer_append_shadow(struct bus_mem *m, uint64_t seed, const char *version);
+void scorer_append_end(struct bus_mem *m, uint64_t seed, const char *version);
 /* Sends changes of lists or the mode: lines of daemon/control.h after by and why. */
 void scorer_append_control(struct bus_mem *m, const char *lines);
 /* SCORER_N messages of two partitions, and labels. */
