@@ -6,11 +6,12 @@
  * go on after their partitions have moved; queues that are full; acknowledgements that come late,
  * in another order or never; commits that fail or come too late; polls that hand out little;
  * records of the journal that arrive late, twice or never, and damaged ones; payments that repeat,
- * hostile messages, and ones in which a fault of the program is planted; labels, models, shadows, lists
- * and modes meanwhile; in two of three seeds checkpoints in a folder of all processes, on a disk that
- * is full, fails, writes less than it was asked to, ends processes within any operation, and loses
- * or tears with the power what was not synced; files with other settings and models at each start,
- * and reloads; retention; logs that do not begin at 0.  Batch sizes differ between processes.
+ * hostile messages, and ones in which a fault of the program is planted; labels, models, shadows,
+ * lists and modes meanwhile; in two of three seeds checkpoints in a folder of all processes, on a
+ * disk that is full, fails, writes less than it was asked to, ends processes within any operation,
+ * and loses or tears with the power what was not synced; files with other settings and models at
+ * each start, and reloads; retention; logs that do not begin at 0.  Batch sizes differ between
+ * processes.
  *
  * What is checked:
  *  1. At each commit: everything before the offset has an acknowledged decision or dead letter.
