@@ -44,15 +44,15 @@ void train_conf_default(struct train_conf *c)
                              .learning_rate = 2e-3F,
                              .weight_decay = 0.05F,
                              .table_decay = 0.05F,
-                             .input_decay = 0.05F,
+                             .input_decay = 2.0F,
                              .beta1 = 0.9F,
                              .beta2 = 0.98F,
                              .warmup_steps = 100,
-                             .dropout = 0.3F,
+                             .dropout = 0.2F,
                              .input_dropout = 0.15F,
                              .ema = 0.99F,
                              .clip = 0.1F,
-                             .next_weight = 0.1F};
+                             .next_weight = 0.3F};
     net_shape_default(&c->shape, 1, 1);
 }
 
