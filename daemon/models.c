@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool same(const struct model *a, const struct model *b)
@@ -73,9 +74,14 @@ enum err models_read_end(const char *text, size_t len, struct models_notice *out
     if (len < sizeof line) {
         memcpy(line, text, len);
     }
+    const char *at = strstr(line, "end\t");
+    if (at != NULL) {
+        char *end = NULL;
+        hash = strtoull(at + 4, &end, 16);
+        began = strtoll(end, NULL, 10);
+    }
     /* what was read must be what would be written: so there is one form */
-    if (sscanf(line, "fraudd-shadow\t1\nend\t%16" SCNx64 "\t%20" SCNd64, &hash, &began) != 2 ||
-        models_write_end(hash, began, again) != len || memcmp(again, text, len) != 0) {
+    if (models_write_end(hash, began, again) != len || memcmp(again, text, len) != 0) {
         return err_set(e, ERR_CORRUPT, "a shadow-end notice of %zu bytes is not one", len);
     }
     out->hash = hash;

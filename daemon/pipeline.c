@@ -41,10 +41,6 @@ enum err pipeline_create(const struct pipeline_conf *c, const struct pipeline_ou
     if (err == ERR_OK && p->decoder != NULL) {
         decode_schemas(p->decoder, c->schemas);
     }
-    if (err == ERR_OK && p->cache_bytes > 0 &&
-        (p->orphan = aligned_alloc(CACHE_ALIGN, p->cache_bytes)) == NULL) {
-        err = err_set(e, ERR_NOMEM, "cannot start scoring: no memory");
-    }
     if (err == ERR_OK) {
         *result = p;
         p = NULL;
@@ -60,7 +56,6 @@ void pipeline_free(struct pipeline *p)
         decoder_free(p->decoder);
         model_work_free(p->work);
         model_work_free(p->shadow_work);
-        free(p->orphan);
         free(p->x);
         free(p);
     }
@@ -79,7 +74,6 @@ enum err lane_create(const struct pipeline *p, struct feat_world *w, int32_t par
         goto out;
     }
     l->partition = partition;
-    l->card_max = limits.card_max;
     err = threshold_init(l->threshold, &p->conf.threshold, e);
     if (err == ERR_OK) {
         err = feat_state_create(w, &limits, &l->features, e);
@@ -303,6 +297,19 @@ void pipeline_flush(struct pipeline *p)
     p->n = 0;
 }
 
+/* Whether a card that waits for its score may give way to this payment's: its latents would be
+ * gone. */
+static bool may_push_out(const struct pipeline *p, const struct lane *l, const struct tx *t)
+{
+    const uint32_t reach = feat_reach(l->features, t->card);
+    for (size_t i = 0; reach > 0 && i < p->n; i++) {
+        if (feat_within_reach(l->features, p->slot[i].tx.card, reach)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool pipeline_must_flush(const struct pipeline *p, const struct lane *l, const struct tx *t)
 {
     if (p->n == WAVE_MAX || (p->n > 0 && p->lane != l)) {
@@ -313,12 +320,7 @@ bool pipeline_must_flush(const struct pipeline *p, const struct lane *l, const s
             return true;
         }
     }
-    if (p->n > 0 && feat_card_extra(l->features, t->card) == NULL) {
-        struct feat_counters c;
-        feat_counters(l->features, &c);
-        return c.cards + WAVE_MAX >= l->card_max;
-    }
-    return false;
+    return p->n > 0 && may_push_out(p, l, t);
 }
 
 struct slot *pipeline_push(struct pipeline *p, struct lane *l, const struct tx *t, enum push how)

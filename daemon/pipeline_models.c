@@ -91,12 +91,10 @@ static void run(struct pipeline *p, size_t n, const struct model *m, struct mode
         const struct tx *t = &p->slot[p->scoring[i]].tx;
         struct feat_room room;
         event_us[i] = t->event_us;
-        if (feat_card_room(p->lane->features, t->card, &room)) {
-            cache[i] = room.side[side];
-        } else { /* its record was pushed out by this very wave's pools */
-            memset(p->orphan, 0, p->cache_bytes);
-            cache[i] = p->orphan;
-        }
+        bool known = feat_card_room(p->lane->features, t->card, &room);
+        assert(known); /* nothing gives way to a wave's own payments */
+        (void)known;
+        cache[i] = room.side[side];
     }
     model_step(m, w, n, p->x, event_us, cache, logit);
     for (size_t i = 0; i < n; i++) {

@@ -71,7 +71,6 @@ struct lane {
     unsigned served;                    /* the side (features/state.h) of the champion's latents */
     bool shadow;                        /* the other side and sketch are in use */
     int32_t partition;
-    size_t card_max;
     /* not state: lane_look's round */
     uint32_t look_at;
     struct lane_complete looked, complete;
@@ -96,7 +95,6 @@ struct pipeline {
     float *x;                 /* [WAVE_MAX, FEAT_DIM] */
     size_t scoring[WAVE_MAX]; /* slots that go through the model */
     float logit[WAVE_MAX], shadow_logit[WAVE_MAX];
-    char *orphan; /* a cache for a card whose record is gone */
     char json[ENCODE_MAX];
     char masked[MASKED_MAX]; /* a refused message without its card numbers */
     uint8_t group_of[FEAT_DIM];

@@ -37,6 +37,8 @@ void *entities_find(const struct entities *t, uint64_t id)
     return at != 0 ? record(t, at - 1) : NULL;
 }
 
+#define GIVEN_UP_MAX 4 /* records, for the room of one event */
+
 static void give_up(struct entities *t, struct region *r, struct entity *e)
 {
     id_index_remove(&t->index, id_index_slot(&t->index, e->id));
@@ -106,18 +108,40 @@ void *entities_get(struct entities *t, struct region *r, uint64_t id, const stru
     return e;
 }
 
-void entities_make_room(struct entities *t, struct region *r)
+/* Whether r has less room than one event may need. */
+static bool is_short(const struct region *r)
 {
-    const struct pinned none = {.n = 0};
     size_t wanted = (size_t)1 << 17;
     if (wanted > r->bytes_max / 8) {
         wanted = r->bytes_max / 8;
     }
-    for (int i = 0; i < 4 && r->bytes_max - region_head(r)->bytes_live < wanted; i++) {
+    return r->bytes_max - region_head(r)->bytes_live < wanted;
+}
+
+void entities_make_room(struct entities *t, struct region *r)
+{
+    const struct pinned none = {.n = 0};
+    for (int i = 0; i < GIVEN_UP_MAX && is_short(r); i++) {
         if (!entities_evict(t, r, &none)) {
             return;
         }
     }
+}
+
+uint32_t entities_looks(const struct entities *t, const struct region *r, uint64_t id)
+{
+    uint32_t times = is_short(r) ? GIVEN_UP_MAX : 0;
+    bool full = t->fill->free_head == 0 && t->fill->count == t->max;
+    times += full && entities_find(t, id) == NULL;
+    return times * ENTITY_LOOK;
+}
+
+bool entities_is_near(const struct entities *t, const void *record, uint32_t looks)
+{
+    uint32_t used = t->fill->count;
+    uint32_t number = entities_number(t, record);
+    uint32_t ahead = (number + used - t->fill->hand) % used;
+    return ahead < looks;
 }
 
 struct area entities_area(const struct entities *t, const char *name)

@@ -100,6 +100,11 @@ bool entities_evict(struct entities *t, struct region *r, const struct pinned *p
 /* Gives up a few at most until r has room for what one event may need, before it looks for its
  * records: so none that it touches gives way while it is used. */
 void entities_make_room(struct entities *t, struct region *r);
+/* How many records entities_make_room and entities_get of that identity may look at for one to give
+ * up, from the hand on; 0: none gives way. */
+uint32_t entities_looks(const struct entities *t, const struct region *r, uint64_t id);
+/* Whether a record is among the next `looks`. */
+bool entities_is_near(const struct entities *t, const void *record, uint32_t looks);
 uint32_t entities_number(const struct entities *t, const void *record);
 
 /* Puts an event into a record's history; a payment whose label came before it is marked.  place: of

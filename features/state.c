@@ -219,6 +219,17 @@ bool feat_card_room(const struct feat_state *s, uint64_t card, struct feat_room 
     return c != NULL;
 }
 
+uint32_t feat_reach(const struct feat_state *s, uint64_t card)
+{
+    return entities_looks(&s->cards, &s->region, card);
+}
+
+bool feat_within_reach(const struct feat_state *s, uint64_t card, uint32_t reach)
+{
+    const struct card *c = entities_find(&s->cards, card);
+    return c == NULL || entities_is_near(&s->cards, c, reach);
+}
+
 void feat_side_use(struct feat_state *s, unsigned side, bool used)
 {
     assert(side < FEAT_SIDES && s->side[side] != NULL);

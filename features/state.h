@@ -72,6 +72,12 @@ void feat_extract(struct feat_state *s, const struct tx *t, float *out_x, struct
 /* The caller's bytes of a card, or NULL if the card is not known.  Does not touch the state. */
 void *feat_card_extra(const struct feat_state *s, uint64_t card);
 
+/* Whether the next event may make cards give way, if it is of this card: how far it may look for
+ * them; 0: none gives way. */
+uint32_t feat_reach(const struct feat_state *s, uint64_t card);
+/* Whether this card may be among them.  True for one that is not known. */
+bool feat_within_reach(const struct feat_state *s, uint64_t card, uint32_t reach);
+
 /* All of the caller's bytes of a card; NULL in sides that are not in use.  False: not known. */
 struct feat_room {
     void *extra, *side[FEAT_SIDES];

@@ -198,6 +198,63 @@ static void test_eviction_is_bounded_and_repeatable(void **state)
     assert_true(run_crowded(2, 20000, &l, &b) != first);
 }
 
+/* Before each event, which of the latest 64 cards may give way to it; behind it, which have.
+ * Returns how many did; *foretold: how many might have. */
+static size_t run_watched(const struct fixture_limits *l, size_t cards, size_t *foretold)
+{
+    enum { WATCHED = 64 };
+    struct stream_conf conf = fixture_stream(4);
+    conf.events = 80000;
+    conf.cards = cards;
+    conf.mean_step_us = 2 * TIME_MIN;
+    conf.edge_share = 0;
+    conf.late_share = .3;
+    conf.late_max_us = 60 * TIME_DAY; /* a card may be new here and the longest unseen */
+    struct stream stream;
+    stream_create(&stream, &conf);
+    struct fixture f = create(l);
+    uint64_t latest[WATCHED] = {0};
+    size_t gone = 0;
+    *foretold = 0;
+    for (size_t i = 0; i < conf.events; i++) {
+        const struct tx *t = &stream.tx[i];
+        bool known[WATCHED];
+        bool may_go[WATCHED];
+        const uint32_t reach = feat_reach(f.s, t->card);
+        for (size_t k = 0; k < WATCHED; k++) {
+            known[k] = latest[k] != 0 && feat_card_bytes(f.s, latest[k]) > 0;
+            may_go[k] = known[k] && reach > 0 && feat_within_reach(f.s, latest[k], reach);
+            *foretold += may_go[k];
+        }
+        (void)feed(f.s, t, 0);
+        for (size_t k = 0; k < WATCHED; k++) {
+            if (known[k] && feat_card_bytes(f.s, latest[k]) == 0) {
+                assert_true(may_go[k]);
+                gone++;
+            }
+        }
+        latest[i % WATCHED] = t->card;
+    }
+    fixture_free(&f);
+    stream_done(&stream);
+    return gone;
+}
+
+static void test_who_may_give_way_is_known_before(void **state)
+{
+    (void)state;
+    struct fixture_limits full = fixture_limits();
+    struct fixture_limits shorter = fixture_limits();
+    size_t foretold = 0;
+    full.cards.card_max = 128;
+    assert_true(run_watched(&full, 400, &foretold) > 100);
+    shorter.cards.bytes_max = (size_t)1 << 20;
+    assert_true(run_watched(&shorter, 200, &foretold) > 0);
+    const struct fixture_limits ample = fixture_limits();
+    assert_true(run_watched(&ample, 400, &foretold) == 0);
+    assert_int_equal(foretold, 0); /* there is room */
+}
+
 /* One megabyte each for 1,500 cards and 3,600 places: records give way for it, and what is left is
  * of use. */
 static void test_memory_is_bounded(void **state)
@@ -486,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_cards_give_way_by_their_latest_event),
         cmocka_unit_test(test_places_of_one_event_stay),
         cmocka_unit_test(test_eviction_is_bounded_and_repeatable),
+        cmocka_unit_test(test_who_may_give_way_is_known_before),
         cmocka_unit_test(test_memory_is_bounded),
         cmocka_unit_test(test_label_waits_until_it_is_known),
         cmocka_unit_test(test_label_is_refused_when_the_queue_is_full),
