@@ -3,6 +3,7 @@
 
 #include "daemon/avro.h"
 #include "daemon/decode_fields.h"
+#include "daemon/wire_bytes.h"
 
 /* The assembler puts the file's bytes into the read-only data; a zero ends them. */
 __asm__(".pushsection .rodata\navro_transaction:\n.incbin \"etc/wire/transaction.avsc\"\n"
@@ -14,48 +15,27 @@ const char *avro_schema_text(void)
     return avro_transaction;
 }
 
-struct bytes {
-    char *at;
-    size_t len, cap;
-    bool full;
-};
-
-static void put(struct bytes *o, const void *from, size_t len)
+/* Zigzag. */
+static void put_long(struct wire_bytes *o, int64_t v)
 {
-    o->full = o->full || len > o->cap - o->len;
-    if (!o->full && len > 0) {
-        memcpy(o->at + o->len, from, len);
-        o->len += len;
-    }
+    const uint64_t z = (uint64_t)v << 1;
+    wire_put_varint(o, v < 0 ? ~z : z);
 }
 
-static void put_long(struct bytes *o, int64_t v)
-{
-    uint64_t z = (uint64_t)v << 1;
-    z = v < 0 ? ~z : z;
-    uint8_t b[10];
-    size_t n = 0;
-    for (; z >= 0x80; z >>= 7) {
-        b[n++] = (uint8_t)(z | 0x80);
-    }
-    b[n++] = (uint8_t)z;
-    put(o, b, n);
-}
-
-static void put_text(struct bytes *o, const char *at, size_t len)
+static void put_text(struct wire_bytes *o, const char *at, size_t len)
 {
     put_long(o, (int64_t)len);
-    put(o, at, len);
+    wire_put(o, at, len);
 }
 
 /* The branch of a union with null; false: null, nothing follows. */
-static bool put_branch(struct bytes *o, bool there)
+static bool put_branch(struct wire_bytes *o, bool there)
 {
     put_long(o, there);
     return there;
 }
 
-static void put_optional(struct bytes *o, struct slice s)
+static void put_optional(struct wire_bytes *o, struct slice s)
 {
     if (put_branch(o, s.len > 0)) {
         put_text(o, s.at, s.len);
@@ -63,31 +43,24 @@ static void put_optional(struct bytes *o, struct slice s)
 }
 
 /* One of the format's words; 0 is a missing one. */
-static void put_word(struct bytes *o, const char *const *words, uint8_t first, uint8_t v)
+static void put_word(struct wire_bytes *o, const char *const *words, uint8_t first, uint8_t v)
 {
     if (put_branch(o, v >= first)) {
         put_text(o, words[v - first], strlen(words[v - first]));
     }
 }
 
-static void put_double(struct bytes *o, bool there, float v)
+static void put_double(struct wire_bytes *o, bool there, float v)
 {
-    const double d = (double)v;
-    uint64_t bits = 0;
-    uint8_t b[8];
-    memcpy(&bits, &d, sizeof bits);
-    for (size_t i = 0; i < 8; i++) {
-        b[i] = (uint8_t)(bits >> 8 * i);
-    }
     if (put_branch(o, there)) {
-        put(o, b, sizeof b);
+        wire_put_double(o, (double)v);
     }
 }
 
 enum err avro_payment_write(const struct tx *t, const struct tx_strings *s, char *out, size_t cap,
                             size_t *out_len)
 {
-    struct bytes o = {out, 0, cap, false};
+    struct wire_bytes o = {out, 0, cap, false};
     const char country[2] = {(char)(t->country >> 8), (char)(t->country & 0xff)};
     put_text(&o, s->id.at, s->id.len);
     put_long(&o, t->event_us);

@@ -24,9 +24,9 @@ static const struct verb VERB = {
     "explain", "fraudd explain --decision ID [--config FILE] [OPTIONS]",
     "Derives a past decision again from the logs and their recorded order, and prints features,\n"
     "score, threshold, reasons and model.  It begins with the newest state in state.dir that is\n"
-    "older, or else at the journal's beginning.  It compares them with the decision that was sent "
-    "and\n"
-    "with what PostgreSQL holds.  Where the logs do not reach back, it prints what is stored: the\n"
+    "older, or else at the journal's beginning.  It compares them with the decision that was sent\n"
+    "and with what PostgreSQL holds.  Where the logs do not reach back, it prints what is stored: "
+    "the\n"
     "columns of every alert and of a sample of the others (explain.sample).  It says which of the\n"
     "two it used.  Settings and models are those that the notices tell; nothing is written "
     "anywhere.\n"

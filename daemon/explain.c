@@ -92,7 +92,6 @@ static void on_explained(void *ctx, const struct explained *e)
     score_stats(a->score, &t);
     out->settings_hash = t.settings_hash;
     out->settings_notice = t.settings_notice;
-    out->state_from = t.state_from;
     out->at = e->at;
     out->has_x = e->x != NULL;
     if (out->has_x) {
@@ -359,6 +358,9 @@ enum err explain_again(const struct conf *c, const struct decision_id *id, struc
     }
     if (err == ERR_OK) {
         err = execute(&a, e);
+        struct score_stats t;
+        score_stats(a.score, &t);
+        out->state_from = t.state_from;
         if (err == ERR_OK && !out->dead) {
             err = find_sent(&a, e);
         }

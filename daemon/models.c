@@ -5,11 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool same(const struct model *a, const struct model *b)
-{
-    return a != NULL && b != NULL && model_hash(a) == model_hash(b);
-}
-
 static void put_in_shadow(struct models *m, const struct model *shadow, bool former,
                           const struct models_notice *n)
 {
@@ -30,10 +25,10 @@ static void take_champion(struct models *m, const struct models_notice *n)
     const struct model *before = m->at.champion;
     const bool was_told = m->told;
     m->told = true;
-    if (same(n->model, before)) {
+    if (model_same(n->model, before)) {
         return;
     }
-    m->at.champion = same(n->model, m->at.shadow) ? m->at.shadow : n->model;
+    m->at.champion = model_same(n->model, m->at.shadow) ? m->at.shadow : n->model;
     if (was_told) {
         put_in_shadow(m, before, true, n);
     }
@@ -46,8 +41,9 @@ void models_take(struct models *m, const struct models_notice *n)
         take_champion(m, n);
         break;
     case MODELS_SHADOW:
-        if (m->told && !same(n->model, m->at.champion)) {
-            put_in_shadow(m, same(n->model, m->at.shadow) ? m->at.shadow : n->model, false, n);
+        if (m->told && !model_same(n->model, m->at.champion)) {
+            put_in_shadow(m, model_same(n->model, m->at.shadow) ? m->at.shadow : n->model, false,
+                          n);
         }
         break;
     case MODELS_END:

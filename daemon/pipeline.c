@@ -180,8 +180,7 @@ static void judge(struct pipeline *p, const struct slot *s, const float *x, cons
     }
 }
 
-/* What the threshold says of a payment.  Refunds and reversals change state and are never alerted,
- * nor do they use up budget. */
+/* What the threshold says of a payment. */
 static struct answer answer_by(const struct slot *s, const struct threshold_answer *t,
                                double probability)
 {
@@ -203,6 +202,7 @@ static void decide(struct pipeline *p, struct slot *s, const float *x, double pr
     struct feat_room room = {.extra = NULL};
     const bool sent = s->message != NULL && s->emit;
     if (a.tx == 0) {
+        /* Refunds and reversals change state and are never alerted, nor do they use up budget. */
         bool judged = tx_is_payment(&s->tx) || s->tx.type == TX_CHECK;
         struct threshold_answer t = {OUTCOME_APPROVE, l->threshold->probability};
         if (judged) {

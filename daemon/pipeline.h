@@ -7,7 +7,7 @@
  * stands in (what all partitions share: features/world.h) change by messages in the order in which
  * they are given and by labels; nothing else, no clock.  So the same messages give the same bytes
  * however they were cut into batches: a wave is flushed before a card comes a second time, and
- * before a card that is new could push out one that waits.
+ * before one that waits could give way to another.
  *  2. Every message ends as exactly one decision or one dead letter.
  *  3. No malloc after creation, except what a lane's pools take while they grow.
  *  4. What a model in shadow computes changes its own latents and its own score sketch only.  It

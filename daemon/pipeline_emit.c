@@ -3,8 +3,8 @@
 
 #include "daemon/card_number.h"
 #include "daemon/pipeline_private.h"
-#include "daemon/schemas.h"
 #include "daemon/reasons.h"
+#include "daemon/schemas.h"
 #include "daemon/version.h"
 
 #define KEY_MAX 1024 /* bytes of a refused message's key that its dead letter keeps */

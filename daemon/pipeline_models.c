@@ -141,18 +141,13 @@ struct change {
     bool fresh;  /* it is a new one */
 };
 
-static bool same(const struct model *a, const struct model *b)
-{
-    return a != NULL && b != NULL && model_hash(a) == model_hash(b);
-}
-
 static struct change change_to(const struct pipeline *p, const struct pipeline_models *m)
 {
-    assert(!same(m->champion, m->shadow));
-    const bool keeps = same(m->shadow, p->conf.model); /* it was champion until now */
-    struct change c = {.swap = same(m->champion, p->shadow), .shadow = m->shadow != NULL};
+    assert(!model_same(m->champion, m->shadow));
+    const bool keeps = model_same(m->shadow, p->conf.model); /* it was champion until now */
+    struct change c = {.swap = model_same(m->champion, p->shadow), .shadow = m->shadow != NULL};
     c.demote = keeps && !c.swap;
-    c.fresh = c.shadow && !keeps && (c.swap || !same(m->shadow, p->shadow));
+    c.fresh = c.shadow && !keeps && (c.swap || !model_same(m->shadow, p->shadow));
     return c;
 }
 
@@ -226,7 +221,7 @@ static enum err use(struct pipeline *p, const struct pipeline_models *m, struct 
     }
     free_unless(p->work, work, shadow);
     free_unless(p->shadow_work, work, shadow);
-    if (!same(m->champion, p->conf.model)) {
+    if (!model_same(m->champion, p->conf.model)) {
         memset(p->counters.by_score, 0, sizeof p->counters.by_score);
     }
     p->counters.shadow = (struct shadow_counters){.both = 0};

@@ -9,7 +9,6 @@
 
 #define WAVE_MAX 64
 #define ANSWERS_MAX 32
-#define CACHE_ALIGN 64
 /* bytes of a refused message: as many as Kafka's topics take, and those of the longest number, so
  * that none is found by half where the message is cut */
 #define MASKED_MAX (BUS_MESSAGE_BYTES + 32)
@@ -124,8 +123,8 @@ FD_MUSTCHECK bool lane_reserve(struct lane *l, const struct pipeline *p);
 
 /* ---- pipeline.c ---- */
 
-/* Whether the wave must be finished before this payment: its card waits already, or is new and
- * could take the place of one that waits. */
+/* Whether the wave must be finished before this payment: its card waits already, or one that waits
+ * could give way to it. */
 bool pipeline_must_flush(const struct pipeline *p, const struct lane *l, const struct tx *t);
 
 /* Whether a payment's answer is looked up: if there, it is given again. */

@@ -41,6 +41,7 @@ struct proto_message {
     std::vector<const proto_message *> in; /* messages declared in it, in order */
     std::vector<proto_field> fields;
     uint8_t direct[PROTO_DIRECT] = {}; /* 1 + place in fields by number */
+    uint64_t implicit = 0;             /* MEMBER_BITs of the fields without presence */
 };
 
 struct proto_schema {

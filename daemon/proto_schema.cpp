@@ -353,6 +353,7 @@ void resolve(const pb::Descriptor *d, struct proto_message *m)
         bad = take_field(d->field(i), &f);
         f.siblings = siblings_of(d->field(i));
         present |= MEMBER_BIT(f.member);
+        m->implicit |= f.implicit ? MEMBER_BIT(f.member) : 0;
         m->fields.push_back(f);
         if (f.number < PROTO_DIRECT) {
             m->direct[f.number] = static_cast<uint8_t>(m->fields.size());

@@ -285,12 +285,8 @@ bool is_zero(const struct members *out, enum member m)
 /* Without presence, a place whose numbers are both zero is none, and one zero of two is a zero. */
 void settle_place(const struct proto_message *m, struct members *out)
 {
-    uint64_t implicit = 0;
-    for (const struct proto_field &f : m->fields) {
-        implicit |= f.implicit ? MEMBER_BIT(f.member) : 0;
-    }
     const uint64_t place = MEMBER_BIT(MEMBER_LAT) | MEMBER_BIT(MEMBER_LON);
-    if ((implicit & place) != place) {
+    if ((m->implicit & place) != place) {
         return;
     }
     const bool none = is_zero(out, MEMBER_LAT) && is_zero(out, MEMBER_LON);

@@ -3,6 +3,7 @@
 
 #include "daemon/decode_fields.h"
 #include "daemon/proto.h"
+#include "daemon/wire_bytes.h"
 
 /* The assembler puts the file's bytes into the read-only data; a zero ends them. */
 __asm__(".pushsection .rodata\nproto_transaction:\n.incbin \"etc/wire/transaction.proto\"\n"
@@ -37,55 +38,29 @@ enum {
 
 enum { VARINT = 0, FIXED64 = 1, COUNTED = 2 }; /* wire types */
 
-struct bytes {
-    char *at;
-    size_t len, cap;
-    bool full;
-};
-
-static void put(struct bytes *o, const void *from, size_t len)
+static void put_tag(struct wire_bytes *o, uint32_t number, uint32_t wire)
 {
-    o->full = o->full || len > o->cap - o->len;
-    if (!o->full && len > 0) {
-        memcpy(o->at + o->len, from, len);
-        o->len += len;
-    }
+    wire_put_varint(o, number << 3 | wire);
 }
 
-static void put_varint(struct bytes *o, uint64_t v)
-{
-    uint8_t b[10];
-    size_t n = 0;
-    for (; v >= 0x80; v >>= 7) {
-        b[n++] = (uint8_t)(v | 0x80);
-    }
-    b[n++] = (uint8_t)v;
-    put(o, b, n);
-}
-
-static void put_tag(struct bytes *o, uint32_t number, uint32_t wire)
-{
-    put_varint(o, number << 3 | wire);
-}
-
-static void put_integer(struct bytes *o, uint32_t number, int64_t v)
+static void put_integer(struct wire_bytes *o, uint32_t number, int64_t v)
 {
     put_tag(o, number, VARINT);
-    put_varint(o, (uint64_t)v);
+    wire_put_varint(o, (uint64_t)v);
 }
 
 /* Empty is absent. */
-static void put_text(struct bytes *o, uint32_t number, struct slice s)
+static void put_text(struct wire_bytes *o, uint32_t number, struct slice s)
 {
     if (s.len > 0) {
         put_tag(o, number, COUNTED);
-        put_varint(o, s.len);
-        put(o, s.at, s.len);
+        wire_put_varint(o, s.len);
+        wire_put(o, s.at, s.len);
     }
 }
 
 /* One of the format's words; below `first` there is none. */
-static void put_word(struct bytes *o, uint32_t number, const char *const *words, uint8_t first,
+static void put_word(struct wire_bytes *o, uint32_t number, const char *const *words, uint8_t first,
                      uint8_t v)
 {
     if (v >= first) {
@@ -93,24 +68,17 @@ static void put_word(struct bytes *o, uint32_t number, const char *const *words,
     }
 }
 
-static void put_double(struct bytes *o, uint32_t number, float v)
+static void put_double(struct wire_bytes *o, uint32_t number, float v)
 {
-    const double d = (double)v;
-    uint64_t bits = 0;
-    uint8_t b[8];
-    memcpy(&bits, &d, sizeof bits);
-    for (size_t i = 0; i < 8; i++) {
-        b[i] = (uint8_t)(bits >> 8 * i);
-    }
     put_tag(o, number, FIXED64);
-    put(o, b, sizeof b);
+    wire_put_double(o, (double)v);
 }
 
 /* A google.protobuf.Timestamp; payments are of 2000 or later. */
-static void put_time(struct bytes *o, int64_t us)
+static void put_time(struct wire_bytes *o, int64_t us)
 {
     char at[32];
-    struct bytes inner = {at, 0, sizeof at, false};
+    struct wire_bytes inner = {at, 0, sizeof at, false};
     put_integer(&inner, 1, us / 1000000);
     put_integer(&inner, 2, us % 1000000 * 1000);
     put_text(o, TS, (struct slice){at, inner.len});
@@ -119,9 +87,9 @@ static void put_time(struct bytes *o, int64_t us)
 enum err proto_payment_write(const struct tx *t, const struct tx_strings *s, char *out, size_t cap,
                              size_t *out_len)
 {
-    struct bytes o = {out, 0, cap, false};
+    struct wire_bytes o = {out, 0, cap, false};
     const char country[2] = {(char)(t->country >> 8), (char)(t->country & 0xff)};
-    put_varint(&o, 0); /* the list of indexes: the first message */
+    wire_put_varint(&o, 0); /* the list of indexes: the first message */
     put_text(&o, ID, s->id);
     put_time(&o, t->event_us);
     put_text(&o, CARD, s->card);

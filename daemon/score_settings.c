@@ -194,7 +194,7 @@ static enum err look_at_model(const struct score *s, const uint8_t *bytes, size_
     for (size_t i = s->noticed_given; i < s->noticed_count; i++) {
         models_take(&last, &s->noticed[i]);
     }
-    *same = model_hash(m) == model_hash(last.at.champion);
+    *same = model_same(m, last.at.champion);
     err = pipeline_fits_model(s->pipeline, m, e);
     model_free(m);
     return err;

@@ -29,6 +29,11 @@ uint64_t model_hash(const struct model *m)
     return m->hash;
 }
 
+bool model_same(const struct model *a, const struct model *b)
+{
+    return a != NULL && b != NULL && a->hash == b->hash;
+}
+
 size_t model_cache_bytes(const struct model *m)
 {
     return m->sizes.cache_bytes;

@@ -51,6 +51,8 @@ const struct model_lineage *model_lineage(const struct model *m);
 const struct net_encoding *model_encoding(const struct model *m);
 /* Hash of the file's bytes: the identity of these very weights. */
 uint64_t model_hash(const struct model *m);
+/* Whether both are there and are the same model. */
+bool model_same(const struct model *a, const struct model *b);
 
 /* One card's latent cache: this many bytes, 64-byte aligned, all zero means empty.  It carries the
  * identity of the model that wrote it; a step of another model starts it afresh. */

@@ -27,6 +27,7 @@
 #include "tests/support/decision_copies.h"
 #include "tests/support/messages.h"
 #include "tests/support/random_model.h"
+#include "tests/support/until.h"
 
 #define PATIENCE_US (60 * TIME_S)
 #define LOG "loop"
@@ -47,23 +48,12 @@ static char topic[TOPIC_COUNT][96];
 static struct child score;
 static struct messages all;
 
-static void nap_ms(long ms)
+static void show_all(void)
 {
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
+    child_show(&score);
 }
 
-#define UNTIL(condition)                                                                           \
-    do {                                                                                           \
-        int64_t until_us_ = progress_now_us() + PATIENCE_US;                                       \
-        while (!(condition)) {                                                                     \
-            if (progress_now_us() > until_us_) {                                                   \
-                child_show(&score);                                                                \
-                fail_msg("never: %s", #condition);                                                 \
-            }                                                                                      \
-            nap_ms(50);                                                                            \
-        }                                                                                          \
-    } while (0)
+#define UNTIL(condition) UNTIL_OR_SHOW(condition, PATIENCE_US, show_all())
 
 static void write_settings(void)
 {

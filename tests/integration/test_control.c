@@ -28,6 +28,7 @@
 #include "tests/support/cluster.h"
 #include "tests/support/database.h"
 #include "tests/support/random_model.h"
+#include "tests/support/until.h"
 
 #define PARTITIONS 2
 #define PATIENCE_US (60 * TIME_S)
@@ -42,24 +43,13 @@ static struct child score[2], third;
 static int sent; /* payments */
 static int base; /* notice after those of the start */
 
-static void nap_ms(long ms)
+static void show_all(void)
 {
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
+    child_show(&score[0]);
+    child_show(&score[1]);
 }
 
-#define UNTIL(condition)                                                                           \
-    do {                                                                                           \
-        int64_t until_us_ = progress_now_us() + PATIENCE_US;                                       \
-        while (!(condition)) {                                                                     \
-            if (progress_now_us() > until_us_) {                                                   \
-                child_show(&score[0]);                                                             \
-                child_show(&score[1]);                                                             \
-                fail_msg("never: %s", #condition);                                                 \
-            }                                                                                      \
-            nap_ms(20);                                                                            \
-        }                                                                                          \
-    } while (0)
+#define UNTIL(condition) UNTIL_OR_SHOW(condition, PATIENCE_US, show_all())
 
 /* Of a group's process, in a file of that name; state: in a folder. */
 static void write_settings(char out[64], const char *name, const char *group, const char *floor,

@@ -22,6 +22,7 @@
 #include "daemon/evidence.h"
 #include "tests/support/child.h"
 #include "tests/support/site.h"
+#include "tests/support/until.h"
 
 #define PAYMENTS 4000
 #define SHARE .2
@@ -36,25 +37,14 @@ static char state_dir[96];
 static struct child child[SCORES + 1];
 static int starts, explained;
 
-static void nap_ms(long ms)
+static void show_all(void)
 {
-    const struct timespec n = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&n, NULL);
+    for (int i = 0; i <= SCORES; i++) {
+        child_show(&child[i]);
+    }
 }
 
-#define UNTIL(condition)                                                                           \
-    do {                                                                                           \
-        int64_t until_us_ = progress_now_us() + PATIENCE_US;                                       \
-        while (!(condition)) {                                                                     \
-            if (progress_now_us() > until_us_) {                                                   \
-                for (int i_ = 0; i_ <= SCORES; i_++) {                                             \
-                    child_show(&child[i_]);                                                        \
-                }                                                                                  \
-                fail_msg("never: %s", #condition);                                                 \
-            }                                                                                      \
-            nap_ms(50);                                                                            \
-        }                                                                                          \
-    } while (0)
+#define UNTIL(condition) UNTIL_OR_SHOW(condition, PATIENCE_US, show_all())
 
 static void start(int i)
 {

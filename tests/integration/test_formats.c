@@ -32,6 +32,7 @@
 #include "tests/support/cluster.h"
 #include "tests/support/database.h"
 #include "tests/support/random_model.h"
+#include "tests/support/until.h"
 
 #define PAYMENTS 600
 #define PATIENCE_US (90 * TIME_S)
@@ -51,26 +52,15 @@ static int registry;    /* its process */
 static int64_t sent;    /* messages of each site */
 static int64_t refused; /* of them dead letters */
 
-static void nap_ms(long ms)
+static void show_all(void)
 {
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
+    for (int i = 0; i < SITES; i++) {
+        child_show(&score[i]);
+    }
+    child_show(&sink);
 }
 
-#define UNTIL(condition)                                                                           \
-    do {                                                                                           \
-        int64_t until_us_ = progress_now_us() + PATIENCE_US;                                       \
-        while (!(condition)) {                                                                     \
-            if (progress_now_us() > until_us_) {                                                   \
-                for (int i_ = 0; i_ < SITES; i_++) {                                               \
-                    child_show(&score[i_]);                                                        \
-                }                                                                                  \
-                child_show(&sink);                                                                 \
-                fail_msg("never: %s", #condition);                                                 \
-            }                                                                                      \
-            nap_ms(50);                                                                            \
-        }                                                                                          \
-    } while (0)
+#define UNTIL(condition) UNTIL_OR_SHOW(condition, PATIENCE_US, show_all())
 
 static void shell(const char *line)
 {

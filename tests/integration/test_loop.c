@@ -24,6 +24,7 @@
 #include "tests/support/cluster.h"
 #include "tests/support/database.h"
 #include "tests/support/random_model.h"
+#include "tests/support/until.h"
 
 #define ALERTS 5000 /* several runs of the outbox */
 #define PATIENCE_US (60 * TIME_S)
@@ -36,12 +37,6 @@ static char settings[64], models[2][64];
 static char topic[TOPIC_COUNT][96];
 static struct child sinks[2], score;
 
-static void nap_ms(long ms)
-{
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
-}
-
 static void show_all(void)
 {
     const struct child *const all[] = {&sinks[0], &sinks[1], &score};
@@ -52,17 +47,7 @@ static void show_all(void)
     }
 }
 
-#define UNTIL(condition)                                                                           \
-    do {                                                                                           \
-        int64_t until_us_ = progress_now_us() + PATIENCE_US;                                       \
-        while (!(condition)) {                                                                     \
-            if (progress_now_us() > until_us_) {                                                   \
-                show_all();                                                                        \
-                fail_msg("never: %s", #condition);                                                 \
-            }                                                                                      \
-            nap_ms(50);                                                                            \
-        }                                                                                          \
-    } while (0)
+#define UNTIL(condition) UNTIL_OR_SHOW(condition, PATIENCE_US, show_all())
 
 static void write_settings(void)
 {

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -16,6 +15,7 @@
 #include "tests/support/bus_mem.h"
 #include "tests/support/database.h"
 #include "tests/support/messages.h"
+#include "tests/support/until.h"
 
 static struct database database;
 static struct rates *rates;
@@ -196,6 +196,10 @@ static void losing_done(struct losing *l, uint64_t taken_back)
     "BEGIN; DELETE FROM transactions WHERE part = 1 AND log_offset >= 12; "                        \
     "UPDATE sink_offsets SET next_offset = 12 WHERE part = 1; COMMIT"
 
+#define CUT_CONNECTIONS                                                                            \
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "                                \
+    "backend_type = 'client backend' AND pid <> pg_backend_pid()"
+
 /* The connection goes by way of something that hides the failover: the next rows tell. */
 static void test_sink_writes_again_what_the_database_lost(void **state)
 {
@@ -215,12 +219,10 @@ static void test_sink_looks_after_a_lost_connection_at_what_was_kept(void **stat
     struct losing l;
     losing_start(&l);
     database_run(database.db, LOSE_PARTITION_1_FROM_12);
-    database_run(database.db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
-                              "backend_type = 'client backend' AND pid <> pg_backend_pid()");
+    database_run(database.db, CUT_CONNECTIONS);
     struct sink_stats stats = {0};
     for (int i = 0; i < 1000 && stats.taken_back == 0; i++) { /* asks twice a second */
-        const struct timespec nap = {0, 10000000};
-        nanosleep(&nap, NULL);
+        nap_ms(10);
         losing_turns(&l, 1);
         sink_stats(l.sink, &stats);
     }
@@ -245,8 +247,7 @@ static void test_sink_takes_nothing_back_where_nothing_was_lost(void **state)
     (void)state;
     struct losing l;
     losing_start(&l);
-    database_run(database.db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
-                              "backend_type = 'client backend' AND pid <> pg_backend_pid()");
+    database_run(database.db, CUT_CONNECTIONS);
     losing_send(&l, 9);
     losing_turns(&l, 5);
     losing_done(&l, 0);

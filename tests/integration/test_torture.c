@@ -34,6 +34,7 @@
 #include "tests/support/order_watch.h"
 #include "tests/support/score_phase.h"
 #include "tests/support/site.h"
+#include "tests/support/until.h"
 
 #define SCORES 3
 #define SINK SCORES             /* its place among the processes */
@@ -57,12 +58,6 @@ struct torture {
 
 static struct torture t;
 
-static void nap_ms(long ms)
-{
-    const struct timespec n = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&n, NULL);
-}
-
 static void show_all(void)
 {
     for (int i = 0; i <= SCORES; i++) {
@@ -72,17 +67,7 @@ static void show_all(void)
     }
 }
 
-#define UNTIL(condition)                                                                           \
-    do {                                                                                           \
-        int64_t until_us_ = progress_now_us() + PATIENCE_US;                                       \
-        while (!(condition)) {                                                                     \
-            if (progress_now_us() > until_us_) {                                                   \
-                show_all();                                                                        \
-                fail_msg("never: %s", #condition);                                                 \
-            }                                                                                      \
-            nap_ms(50);                                                                            \
-        }                                                                                          \
-    } while (0)
+#define UNTIL(condition) UNTIL_OR_SHOW(condition, PATIENCE_US, show_all())
 
 static int setup(void **state)
 {
