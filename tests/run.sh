@@ -10,6 +10,12 @@ results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 trap 'trap - TERM; kill 0' INT TERM # lanes end with us
 
+# Said again at the end, since who reads a long log reads its end: which, and the lines around what went wrong.
+remember() { # remember NAME STATUS LOG
+    echo "failed: $1 (exit status $2)"
+    { grep -a -B15 -A5 '^\[  FAILED  \] [a-z_0-9]*$' "$3" || tail -20 "$3"; } | tail -60 | sed 's/^/    /'
+}
+
 run_one() { # run_one PROGRAM: a line "PASSED FAILED" more in results
     local log name status good bad began=$SECONDS
     name=$(basename "$1")
@@ -31,6 +37,7 @@ run_one() { # run_one PROGRAM: a line "PASSED FAILED" more in results
       if [ "$bad" -gt 0 ]; then
           cat "$log"
           echo "$name: FAILED (exit status $status)"
+          remember "$name" "$status" "$log" >>"$results/failed"
       else
           echo "$name: $good passed ($((SECONDS - began)) s)"
       fi; } 9>>"$results/counts"
@@ -106,5 +113,6 @@ all)
     exit 64
     ;;
 esac
+[ ! -e "$results/failed" ] || cat "$results/failed"
 awk '{ passed += $1; failed += $2 } END { print passed + 0 " passed, " failed + 0 " failed"; exit failed > 0 || NR == 0 }' \
     "$results/counts"
