@@ -285,8 +285,8 @@ deb: deps-deb                           ## Debian package of HEAD's version, in 
 deb-check: deps-deb                     ## builds the package of HEAD twice and compares; lintian
 	@etc/deps.sh lintian python3-minimal
 	@etc/debian/check.sh
-deb-try: deb                            ## installs, runs, upgrades, removes, purges it: on a machine that may be spoilt
-	@etc/debian/try.sh build/deb/*.deb
+deb-try:                                ## installs, runs, upgrades, removes, purges it, on a bare Debian made for it
+	@tests/package.sh
 
 clean:                                  ## removes build/
 	rm -rf build

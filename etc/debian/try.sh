@@ -1,5 +1,6 @@
 #!/bin/bash
-# Installs the package, runs it, upgrades, removes and purges it: on a machine that may be spoilt.
+# Installs the package, runs it, upgrades, removes and purges it: on a machine that may be spoilt, such
+# as bare.sh makes.
 #   try.sh DEB
 set -euo pipefail
 deb=$(readlink -f "$1")
@@ -23,8 +24,11 @@ page=$(mktemp -d)
 dpkg-deb -x "$deb" "$page"
 man -l "$page/usr/share/man/man1/fraudd-score.1.gz" | grep -q 'alert.budget' || fail "man fraudd-score"
 bash -c '. /usr/share/bash-completion/completions/fraudd && complete -p fraudd' || fail "completion"
-fraudd simulate --cards 300 --days 60 --out /tmp/fraudd-try.csv 2>/dev/null || fail "simulate"
-[ -s /tmp/fraudd-try.csv ] || fail "simulate wrote nothing"
+# all of it at work: simulate, train, a broker, score, sink, PostgreSQL
+apt-get install -y -qq --no-install-recommends postgresql >/dev/null
+OPENBLAS_NUM_THREADS=1 fraudd demo --cards=400 --days=56 --epochs=1 >/tmp/fraudd-demo 2>&1 ||
+    { cat /tmp/fraudd-demo; fail "demo"; }
+grep '^every count agrees' /tmp/fraudd-demo || fail "the demo does not say that its counts agree"
 
 # what is the site's stays: changed settings over an upgrade, all data to the end
 echo '# the site wrote this' >>/etc/fraudd/fraudd.conf
@@ -45,5 +49,5 @@ grep -q 'the site wrote this' /etc/fraudd/fraudd.conf && [ -s /etc/fraudd/secret
 apt-get purge -y -qq fraudd >/dev/null
 [ ! -e /etc/fraudd ] || fail "purged, and settings are there"
 [ -s /var/lib/fraudd/model.fraudd ] || fail "purging took data"
-rm -rf "$page" "$next" /tmp/fraudd-try.csv /tmp/fraudd-check
+rm -rf "$page" "$next" /tmp/fraudd-demo /tmp/fraudd-check
 echo "deb-try: installed, run, upgraded, removed, purged"
