@@ -39,8 +39,8 @@ servers_exit() {
     [ -z "$SERVERS_SCRATCH" ] || rm -rf "$SERVERS_SCRATCH"
 }
 
-until_true() {
-    local left=$(($1 * 5)) what=$2
+until_true() { # until_true SECONDS WHAT COMMAND..: on an idle machine; a busy one is given four times as long
+    local left=$(($1 * 20)) what=$2
     shift 2
     until "$@"; do
         left=$((left - 1))

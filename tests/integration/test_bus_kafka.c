@@ -21,7 +21,7 @@
 #define PARTITIONS 4
 #define PARTS_MAX 8
 #define IDS_MAX 40000
-#define PATIENCE_US (60 * TIME_S)
+#define PATIENCE_US (180 * TIME_S)
 
 static struct cluster cluster;
 

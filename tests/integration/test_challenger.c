@@ -29,7 +29,7 @@
 #include "tests/support/random_model.h"
 #include "tests/support/until.h"
 
-#define PATIENCE_US (60 * TIME_S)
+#define PATIENCE_US (180 * TIME_S)
 #define LOG "loop"
 #define N 700
 #define CARDS 8
@@ -98,7 +98,7 @@ static int start(void **state)
         database_must(file_write(models[i], bytes, len, &e), &e);
         free(bytes);
     }
-    snprintf(page, sizeof page, "127.0.0.1:%d", 20000 + (int)(getpid() % 20000));
+    snprintf(page, sizeof page, "127.0.0.1:%d", cluster_free_port());
     write_settings();
     all = messages_make(77, N, CARDS, false, false);
     return 0;
@@ -135,7 +135,7 @@ static int run(const char *action, const char *argument, const char *option)
 {
     char path[96];
     snprintf(path, sizeof path, "%s/%s.log", folder, action);
-    return child_run(path, 60000,
+    return child_run(path, 120000,
                      (const char *const[]){"model", action, argument, "--config", settings, "--as",
                                            "ada", option, NULL});
 }
@@ -195,7 +195,7 @@ static void test_challenger_champion_and_back_under_load(void **state)
     start_score();
     send_until(ROLLED_BACK_AT);
     until_decided(ROLLED_BACK_AT);
-    assert_int_equal(run("rollback", "--timeout=20s", NULL), 0);
+    assert_int_equal(run("rollback", "--timeout=60s", NULL), 0);
     UNTIL(child_said(&score, "event=model_switched version=random-0 shadow=random-1"));
     send_until(N);
     until_decided(N);
@@ -209,7 +209,7 @@ static void test_challenger_champion_and_back_under_load(void **state)
         assert_int_equal(by[i], i >= PROMOTED_AT && i < ROLLED_BACK_AT ? '1' : '0');
     }
     child_signal(&score, SIGTERM);
-    assert_true(child_wait(&score, 5000));
+    assert_true(child_wait(&score, CHILD_END_MS));
     assert_int_equal(child_code(&score), 0);
 }
 

@@ -31,7 +31,7 @@
 #include "tests/support/until.h"
 
 #define PARTITIONS 2
-#define PATIENCE_US (60 * TIME_S)
+#define PATIENCE_US (180 * TIME_S)
 #define DECISIONS_MAX 400
 
 static struct cluster cluster;
@@ -493,7 +493,7 @@ static void test_decided_again_by_the_journal_it_is_the_same_bytes(void **state)
     start_score(&third, "again", settings[1]);
     UNTIL(decided(again[TOPIC_DECISIONS]) == sent);
     child_signal(&third, SIGTERM);
-    assert_true(child_wait(&third, 5000));
+    assert_true(child_wait(&third, CHILD_END_MS));
     read_decisions(topic[TOPIC_DECISIONS], &first);
     read_decisions(again[TOPIC_DECISIONS], &second);
     assert_int_equal(first.n, second.n);

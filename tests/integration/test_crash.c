@@ -33,7 +33,7 @@
 #define PLANTED 6
 #define PLANTED_FOR_SINK 2
 #define DEAD_MAX 64
-#define PATIENCE_US (120 * TIME_S)
+#define PATIENCE_US (180 * TIME_S)
 /* once unaware of it, once sure, and where what is left of it ends them, too, that much again; a
  * process may meet a message that another one is about to tell of */
 #define DEATHS_MAX (PLANTED * 4 * SCORES)

@@ -34,7 +34,7 @@
 
 #define PARTITIONS 8
 #define ALERT_PARTITIONS 4
-#define PATIENCE_US (120 * TIME_S)
+#define PATIENCE_US (180 * TIME_S)
 #define BIG_BYTES 12000000
 
 static struct cluster cluster;
@@ -161,13 +161,13 @@ static void show(const struct site *s)
         }                                                                                          \
     } while (0)
 
-/* SIGTERM: done within 5 s, exit code 0. */
+/* SIGTERM: done, exit code 0. */
 static void stop_gently(struct site *s, struct child *c)
 {
     child_signal(c, SIGTERM);
-    if (!child_wait(c, 5000)) {
+    if (!child_wait(c, CHILD_END_MS)) {
         show(s);
-        fail_msg("still running 5 s after SIGTERM");
+        fail_msg("still running %d ms after SIGTERM", CHILD_END_MS);
     }
     if (child_code(c) != 0) {
         show(s);
@@ -469,7 +469,7 @@ static void test_killed_and_stopped_under_load_lose_nothing(void **state)
     start_produce(s, &c, (const char *const[]){"--rate", "2000", payments, NULL});
     nap_ms(3000);
     child_signal(&s->score[0], SIGKILL);
-    assert_true(child_wait(&s->score[0], 5000));
+    assert_true(child_wait(&s->score[0], CHILD_END_MS));
     int64_t killed_us = progress_now_us();
     int64_t at[PARTITIONS];
     decided_ends(s, at);

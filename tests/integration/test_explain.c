@@ -30,7 +30,7 @@
 #define SCORES 2
 #define SINK SCORES
 #define EACH 3 /* decisions of a kind that are explained, at most */
-#define PATIENCE_US (120 * TIME_S)
+#define PATIENCE_US (180 * TIME_S)
 
 static struct site site;
 static char state_dir[96];

@@ -27,7 +27,7 @@
 #include "tests/support/until.h"
 
 #define ALERTS 5000 /* several runs of the outbox */
-#define PATIENCE_US (60 * TIME_S)
+#define PATIENCE_US (180 * TIME_S)
 
 static struct cluster cluster;
 static struct database server;
@@ -209,7 +209,7 @@ static void test_verdicts_come_back_as_labels_though_sinks_are_killed(void **sta
     UNTIL(stored() == ALERTS);
     UNTIL(database_count(db, "SELECT count(*) FROM label_outbox") == 0);
     child_signal(&sinks[1], SIGTERM);
-    assert_true(child_wait(&sinks[1], 5000));
+    assert_true(child_wait(&sinks[1], CHILD_END_MS));
     assert_int_equal(child_code(&sinks[1]), 0);
     cluster_read(&cluster, topic[TOPIC_LABELS], on_label, &l);
     print_message("%d labels, %d copies besides\n", l.n, l.repeats);
@@ -235,10 +235,10 @@ static void test_a_promoted_model_serves_and_a_rollback_brings_the_former_back(v
     assert_int_equal(run("model", "promote", "random-0"), 0);
     assert_int_equal(run("model", "promote", "random-1"), 0);
     UNTIL(child_said(&score, "event=model_switched version=random-1"));
-    assert_int_equal(run("model", "rollback", "--timeout=20s"), 0);
+    assert_int_equal(run("model", "rollback", "--timeout=60s"), 0);
     UNTIL(child_said(&score, "event=model_switched version=random-0"));
     child_signal(&score, SIGTERM);
-    assert_true(child_wait(&score, 5000));
+    assert_true(child_wait(&score, CHILD_END_MS));
     assert_int_equal(child_code(&score), 0);
 }
 

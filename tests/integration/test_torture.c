@@ -43,7 +43,7 @@
 #define RATE 150          /* payments a second */
 #define SECONDS_A_KILL 20 /* the load lasts for, at most */
 #define MODELS_MAX 60     /* `score` remembers 64 */
-#define PATIENCE_US (120 * TIME_S)
+#define PATIENCE_US (180 * TIME_S)
 #define AIM_US (8 * TIME_S)
 
 struct torture {
@@ -159,7 +159,7 @@ static void kill_these(const int *which, int n)
         child_signal(&t.child[which[k]], SIGKILL);
     }
     for (int k = 0; k < n; k++) {
-        assert_true(child_wait(&t.child[which[k]], 5000));
+        assert_true(child_wait(&t.child[which[k]], CHILD_END_MS));
         assert_true(WIFSIGNALED(t.child[which[k]].status));
     }
     order_watch_settle(t.watch);

@@ -8,6 +8,9 @@
 
 #define CHILD_ARGS_MAX 48
 
+/* How long one may take to end after a signal.  Generous, since the machine may be busy. */
+#define CHILD_END_MS 30000
+
 struct child {
     pid_t pid;     /* 0: not running */
     int status;    /* of waitpid, once ended */

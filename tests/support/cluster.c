@@ -55,9 +55,7 @@ static bool is_free(int port)
     return bound;
 }
 
-/* A port that, with the one after it (the controller's), nobody uses; below those that the system
- * hands out. */
-static int free_port(void)
+int cluster_free_port(void)
 {
     int port = 20000 + (int)(getpid() * 7 % 10000);
     while (!is_free(port) || !is_free(port + 1)) {
@@ -80,7 +78,7 @@ void cluster_start(struct cluster *c)
     snprintf(c->home, sizeof c->home, "/tmp/fraudd-kafka-XXXXXX");
     assert_non_null(mkdtemp(c->home));
     c->own = true;
-    snprintf(port, sizeof port, "%d", free_port());
+    snprintf(port, sizeof port, "%d", cluster_free_port());
     snprintf(c->brokers, sizeof c->brokers, "127.0.0.1:%s", port);
     if (script(c, "fetch", NULL) != 0 || script(c, "start", port) != 0) {
         fail_msg("cannot start a Kafka broker; its output is in %s", c->home);

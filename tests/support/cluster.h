@@ -50,4 +50,8 @@ int64_t cluster_committed(const struct cluster *c, const char *group, const char
 void cluster_send(const struct cluster *c, const char *topic, int32_t partition, const char *key,
                   const void *value, size_t len);
 
+/* A port of 127.0.0.1 that, with the one after it, nobody uses now; below those that the system
+ * hands out. */
+int cluster_free_port(void);
+
 #endif
