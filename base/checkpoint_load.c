@@ -195,6 +195,23 @@ static enum err list_entries(struct checkpoint_loader *l, struct errmsg *e)
     return ERR_OK;
 }
 
+static bool reserve_unpackers(struct checkpoint_loader *l)
+{
+    uint32_t threads = l->from->pool != NULL ? pool_threads(l->from->pool) : 1;
+    l->threads = threads < CHECKPOINT_THREADS_MAX ? threads : CHECKPOINT_THREADS_MAX;
+    for (uint32_t i = 0; i < l->threads; i++) {
+        struct checkpoint_unpacker *u = &l->unpacker[i];
+        u->in = malloc(CHECKPOINT_IN_MAX);
+        u->raw = malloc(CHECKPOINT_BLOCK);
+        u->zstd = ZSTD_createDCtx();
+        if (u->in == NULL || u->raw == NULL || u->zstd == NULL) {
+            return false;
+        }
+    }
+    l->in = l->unpacker[0].in;
+    return true;
+}
+
 static enum err reserve(struct checkpoint_loader *l, struct errmsg *e)
 {
     size_t pages = 0;
@@ -204,11 +221,7 @@ static enum err reserve(struct checkpoint_loader *l, struct errmsg *e)
         pages += checkpoint_pages(l->areas[i].bytes_max);
     }
     l->table = calloc(pages + 1, sizeof *l->table);
-    l->in = malloc(CHECKPOINT_IN_MAX);
-    l->raw = malloc(CHECKPOINT_BLOCK);
-    l->zstd = ZSTD_createDCtx();
-    if (l->first == NULL || l->table == NULL || l->in == NULL || l->raw == NULL ||
-        l->zstd == NULL) {
+    if (l->first == NULL || l->table == NULL || !reserve_unpackers(l)) {
         return err_set(e, ERR_NOMEM, "no memory to read checkpoints of %zu pages", pages);
     }
     return ERR_OK;
@@ -216,9 +229,12 @@ static enum err reserve(struct checkpoint_loader *l, struct errmsg *e)
 
 static void release(struct checkpoint_loader *l)
 {
-    ZSTD_freeDCtx(l->zstd);
-    free(l->raw);
-    free(l->in);
+    for (uint32_t i = 0; i < l->threads; i++) {
+        ZSTD_freeDCtx(l->unpacker[i].zstd);
+        free(l->unpacker[i].raw);
+        free(l->unpacker[i].in);
+    }
+    pthread_mutex_destroy(&l->lock);
     free(l->table);
     free(l->first);
     free(l->entries);
@@ -282,6 +298,7 @@ static enum err with_loader(const struct checkpoint_source *from, struct area *a
     l->areas = areas;
     l->count = count;
     l->out = out;
+    pthread_mutex_init(&l->lock, NULL);
     enum err err = reserve(l, words);
     err = err == ERR_OK ? list_entries(l, words) : err;
     err = err == ERR_OK ? what(l, words) : err;

@@ -7,10 +7,10 @@
 
 #include "base/hash.h"
 
-/* Reads exactly so much into l->in + at; a shorter file is torn. */
-static enum err read_exact(struct checkpoint_loader *l, size_t at, size_t len, struct errmsg *e)
+/* Reads exactly so much; a shorter file is torn. */
+static enum err read_exact(struct checkpoint_loader *l, uint8_t *out, size_t len, struct errmsg *e)
 {
-    ssize_t n = disk_read_all(l->from->disk, l->handle, l->in + at, len);
+    ssize_t n = disk_read_all(l->from->disk, l->handle, out, len);
     if (n < 0) {
         return err_set(e, ERR_IO, "it cannot be read: %s", strerror((int)-n));
     }
@@ -20,12 +20,12 @@ static enum err read_exact(struct checkpoint_loader *l, size_t at, size_t len, s
     return ERR_OK;
 }
 
-/* Checks the checksum behind `len` bytes of l->in. */
-static enum err check_sum(struct checkpoint_loader *l, size_t len, const char *what,
-                          struct errmsg *e)
+/* Checks the checksum behind `len` bytes. */
+static enum err check_sum(struct checkpoint_loader *l, const uint8_t *bytes, size_t len,
+                          const char *what, struct errmsg *e)
 {
-    l->sum = hash_bytes(l->in, len, l->sum);
-    if (l->sum != get_u64(l->in + len)) {
+    l->sum = hash_bytes(bytes, len, l->sum);
+    if (l->sum != get_u64(bytes + len)) {
         return err_set(e, ERR_CORRUPT, "%s fails its checksum", what);
     }
     return ERR_OK;
@@ -112,7 +112,7 @@ static enum err read_head(struct checkpoint_loader *l, const struct checkpoint_e
                           uint64_t before_sum, struct errmsg *e)
 {
     struct checkpoint_prefix h;
-    enum err err = read_exact(l, 0, CHECKPOINT_PREFIX, e);
+    enum err err = read_exact(l, l->in, CHECKPOINT_PREFIX, e);
     err = err == ERR_OK ? checkpoint_prefix_get(l->in, &h, &l->sum, e) : err;
     if (err != ERR_OK) {
         return err;
@@ -124,8 +124,8 @@ static enum err read_head(struct checkpoint_loader *l, const struct checkpoint_e
         return err_set(e, ERR_CORRUPT, "it builds on another file than the one that is there");
     }
     size_t table = h.areas * CHECKPOINT_AREA_ENTRY;
-    err = read_exact(l, 0, table + h.header_bytes + CHECKPOINT_SUM, e);
-    err = err == ERR_OK ? check_sum(l, table + h.header_bytes, "its head", e) : err;
+    err = read_exact(l, l->in, table + h.header_bytes + CHECKPOINT_SUM, e);
+    err = err == ERR_OK ? check_sum(l, l->in, table + h.header_bytes, "its head", e) : err;
     err = err == ERR_OK ? read_areas(l, &h, e) : err;
     if (err == ERR_OK && l->take) {
         l->out->position = h.position;
@@ -136,11 +136,18 @@ static enum err read_head(struct checkpoint_loader *l, const struct checkpoint_e
 }
 
 struct block {
+    uint64_t place;  /* in the file */
     uint32_t number; /* of the area in the file */
-    uint32_t area;   /* ours */
+    uint32_t area;   /* ours, or CHECKPOINT_NOT_ASKED */
     uint32_t pages;
     uint32_t raw_bytes, packed_bytes;
+    const uint8_t *in; /* from its tag on */
 };
+
+static uint32_t page_of(const struct block *b, uint32_t i)
+{
+    return get_u32(b->in + CHECKPOINT_BLOCK_PREFIX + (size_t)i * 4);
+}
 
 /* Page numbers rise and lie within the area; their lengths add up. */
 static bool block_plausible(struct checkpoint_loader *l, const struct block *b)
@@ -148,8 +155,8 @@ static bool block_plausible(struct checkpoint_loader *l, const struct block *b)
     size_t bytes = l->areas[b->area].bytes;
     size_t sum = 0;
     for (uint32_t i = 0; i < b->pages; i++) {
-        uint32_t page = get_u32(l->in + CHECKPOINT_BLOCK_PREFIX + (size_t)i * 4);
-        bool rises = l->blocks + i == 0 || b->number > l->last_area ||
+        uint32_t page = page_of(b, i);
+        bool rises = b->place + i == 0 || b->number > l->last_area ||
                      (b->number == l->last_area && page > l->last_page);
         if (!rises || page >= checkpoint_pages(bytes)) {
             return false;
@@ -161,25 +168,21 @@ static bool block_plausible(struct checkpoint_loader *l, const struct block *b)
     return sum == b->raw_bytes;
 }
 
-static uint32_t page_of(const struct checkpoint_loader *l, uint32_t i)
-{
-    return get_u32(l->in + CHECKPOINT_BLOCK_PREFIX + (size_t)i * 4);
-}
-
 /* Unpacks a plausible block into its area: at once where its pages are neighbours. */
-static bool take_pages(struct checkpoint_loader *l, const struct block *b)
+static bool take_pages(const struct checkpoint_loader *l, const struct checkpoint_unpacker *u,
+                       const struct block *b)
 {
     const struct area *a = &l->areas[b->area];
-    const bool neighbours = page_of(l, b->pages - 1) - page_of(l, 0) == b->pages - 1;
-    const size_t at = (size_t)page_of(l, 0) * CHECKPOINT_PAGE;
-    uint8_t *raw = neighbours ? (uint8_t *)a->at + at : l->raw;
-    if (ZSTD_decompressDCtx(l->zstd, raw, b->raw_bytes,
-                            l->in + CHECKPOINT_BLOCK_PREFIX + (size_t)b->pages * 4,
+    const bool neighbours = page_of(b, b->pages - 1) - page_of(b, 0) == b->pages - 1;
+    const size_t at = (size_t)page_of(b, 0) * CHECKPOINT_PAGE;
+    uint8_t *raw = neighbours ? (uint8_t *)a->at + at : u->raw;
+    if (ZSTD_decompressDCtx(u->zstd, raw, b->raw_bytes,
+                            b->in + CHECKPOINT_BLOCK_PREFIX + (size_t)b->pages * 4,
                             b->packed_bytes) != b->raw_bytes) {
         return false;
     }
     for (uint32_t i = 0; i < b->pages; i++) {
-        uint32_t page = page_of(l, i);
+        uint32_t page = page_of(b, i);
         size_t len = checkpoint_page_len(a->bytes, page);
         l->table[l->first[b->area] + page] = hash_id(raw, len);
         if (!neighbours) {
@@ -190,41 +193,46 @@ static bool take_pages(struct checkpoint_loader *l, const struct block *b)
     return true;
 }
 
-/* The block whose tag is in l->in. */
-static enum err read_block(struct checkpoint_loader *l, struct errmsg *e)
+static enum err not_what_it_says(const struct block *b, struct errmsg *e)
 {
-    enum err err = read_exact(l, 4, CHECKPOINT_BLOCK_PREFIX - 4, e);
+    return err_set(e, ERR_CORRUPT, "block %llu is not what it says", (unsigned long long)b->place);
+}
+
+/* The block whose tag is in `in`, with all its bytes behind it. */
+static enum err read_block(struct checkpoint_loader *l, uint8_t *in, struct block *out,
+                           struct errmsg *e)
+{
+    enum err err = read_exact(l, in + 4, CHECKPOINT_BLOCK_PREFIX - 4, e);
     if (err != ERR_OK) {
         return err;
     }
-    struct block b = {.number = get_u32(l->in + 4),
-                      .pages = get_u32(l->in + 8),
-                      .raw_bytes = get_u32(l->in + 12),
-                      .packed_bytes = get_u32(l->in + 16)};
+    struct block b = {.place = l->blocks,
+                      .number = get_u32(in + 4),
+                      .pages = get_u32(in + 8),
+                      .raw_bytes = get_u32(in + 12),
+                      .packed_bytes = get_u32(in + 16),
+                      .in = in};
     if (b.number >= l->file_areas || b.pages == 0 || b.pages > CHECKPOINT_BLOCK_PAGES ||
         b.raw_bytes > CHECKPOINT_BLOCK || b.packed_bytes > CHECKPOINT_PACKED_MAX) {
         return err_set(e, ERR_CORRUPT, "block %llu has impossible sizes",
-                       (unsigned long long)l->blocks);
+                       (unsigned long long)b.place);
     }
     b.area = l->area_of[b.number];
-    size_t packed_at = CHECKPOINT_BLOCK_PREFIX + (size_t)b.pages * 4;
-    size_t end = packed_at + b.packed_bytes;
-    err = read_exact(l, CHECKPOINT_BLOCK_PREFIX, end - CHECKPOINT_BLOCK_PREFIX + CHECKPOINT_SUM, e);
-    err = err == ERR_OK ? check_sum(l, end, "a block", e) : err;
+    size_t end = CHECKPOINT_BLOCK_PREFIX + (size_t)b.pages * 4 + b.packed_bytes;
+    err = read_exact(l, in + CHECKPOINT_BLOCK_PREFIX,
+                     end - CHECKPOINT_BLOCK_PREFIX + CHECKPOINT_SUM, e);
+    err = err == ERR_OK ? check_sum(l, in, end, "a block", e) : err;
     if (err != ERR_OK) {
         return err;
     }
     if (b.area == CHECKPOINT_NOT_ASKED) {
         l->last_area = b.number;
         l->last_page = 0;
-        l->blocks++;
-        return ERR_OK;
-    }
-    if (!block_plausible(l, &b) || !take_pages(l, &b)) {
-        return err_set(e, ERR_CORRUPT, "block %llu is not what it says",
-                       (unsigned long long)l->blocks);
+    } else if (!block_plausible(l, &b)) {
+        return not_what_it_says(&b, e);
     }
     l->blocks++;
+    *out = b;
     return ERR_OK;
 }
 
@@ -255,39 +263,98 @@ static enum err check_state(const struct checkpoint_loader *l, uint64_t wanted, 
     return ERR_OK;
 }
 
-/* The end whose tag is in l->in. */
-static enum err read_end(struct checkpoint_loader *l, struct errmsg *e)
+/* The end whose tag is in `in`. */
+static enum err read_end(struct checkpoint_loader *l, uint8_t *in, struct errmsg *e)
 {
     uint8_t more;
-    enum err err = read_exact(l, 4, CHECKPOINT_END - 4, e);
-    err = err == ERR_OK ? check_sum(l, CHECKPOINT_END - CHECKPOINT_SUM, "its end", e) : err;
+    enum err err = read_exact(l, in + 4, CHECKPOINT_END - 4, e);
+    err = err == ERR_OK ? check_sum(l, in, CHECKPOINT_END - CHECKPOINT_SUM, "its end", e) : err;
     if (err != ERR_OK) {
         return err;
     }
-    if (get_u64(l->in + 4) != l->blocks || disk_read_all(l->from->disk, l->handle, &more, 1) != 0) {
+    if (get_u64(in + 4) != l->blocks || disk_read_all(l->from->disk, l->handle, &more, 1) != 0) {
         return err_set(e, ERR_CORRUPT, "it goes on behind its end");
     }
-    return check_state(l, get_u64(l->in + 12), e);
+    l->state_hash = get_u64(in + 12);
+    return ERR_OK;
+}
+
+/* The next block, or the end (l->ended). */
+static enum err read_next(struct checkpoint_loader *l, uint8_t *in, struct block *out,
+                          struct errmsg *e)
+{
+    enum err err = read_exact(l, in, 4, e);
+    if (err != ERR_OK) {
+        return err;
+    }
+    switch (get_u32(in)) {
+    case CHECKPOINT_TAG_END:
+        l->ended = true;
+        return read_end(l, in, e);
+    case CHECKPOINT_TAG_BLOCK:
+        return read_block(l, in, out, e);
+    default:
+        return err_set(e, ERR_CORRUPT, "it has a block of no kind");
+    }
+}
+
+/* Of all failures the first in the file is told: every block before it was unpacked, by whoever
+ * read it, so it is the same for any number of threads. */
+static void fail_at(struct checkpoint_loader *l, uint64_t place, enum err err,
+                    const struct errmsg *why)
+{
+    l->ended = true;
+    if (place < l->bad_block) {
+        l->bad_block = place;
+        l->bad_err = err;
+        *l->bad_e = *why;
+    }
+}
+
+/* What a thread does: reads the next block in its turn and unpacks it while others read. */
+static void unpack(void *ctx, uint32_t worker, uint32_t item)
+{
+    struct checkpoint_loader *l = ctx;
+    const struct checkpoint_unpacker *u = &l->unpacker[item];
+    struct block b = {.area = CHECKPOINT_NOT_ASKED};
+    struct errmsg e;
+    (void)worker;
+    pthread_mutex_lock(&l->lock);
+    while (!l->ended) {
+        enum err err = read_next(l, u->in, &b, &e);
+        if (err != ERR_OK) {
+            fail_at(l, l->blocks, err, &e);
+        }
+        if (l->ended || b.area == CHECKPOINT_NOT_ASKED) {
+            continue;
+        }
+        pthread_mutex_unlock(&l->lock);
+        bool taken = take_pages(l, u, &b);
+        pthread_mutex_lock(&l->lock);
+        if (!taken) {
+            fail_at(l, b.place, not_what_it_says(&b, &e), &e);
+        }
+    }
+    pthread_mutex_unlock(&l->lock);
 }
 
 static enum err read_content(struct checkpoint_loader *l, const struct checkpoint_entry *entry,
                              uint64_t before_sum, struct errmsg *e)
 {
     enum err err = read_head(l, entry, before_sum, e);
-    l->blocks = 0;
-    while (err == ERR_OK) {
-        err = read_exact(l, 0, 4, e);
-        if (err != ERR_OK) {
-            break;
-        }
-        uint32_t tag = get_u32(l->in);
-        if (tag == CHECKPOINT_TAG_END) {
-            return read_end(l, e);
-        }
-        err = tag == CHECKPOINT_TAG_BLOCK ? read_block(l, e)
-                                          : err_set(e, ERR_CORRUPT, "it has a block of no kind");
+    if (err != ERR_OK) {
+        return err;
     }
-    return err;
+    l->blocks = 0;
+    l->ended = false;
+    l->bad_block = UINT64_MAX;
+    l->bad_e = e;
+    if (l->threads > 1) {
+        pool_run(l->from->pool, l->threads, unpack, l);
+    } else {
+        unpack(l, 0, 0);
+    }
+    return l->bad_block != UINT64_MAX ? l->bad_err : check_state(l, l->state_hash, e);
 }
 
 static enum err open_entry(struct checkpoint_loader *l, const struct checkpoint_entry *entry,
@@ -341,7 +408,7 @@ enum err checkpoint_peek(struct checkpoint_loader *l, const struct checkpoint_en
     uint64_t sum;
     enum err err = open_entry(l, entry, e);
     if (err == ERR_OK) {
-        err = read_exact(l, 0, CHECKPOINT_PREFIX, e);
+        err = read_exact(l, l->in, CHECKPOINT_PREFIX, e);
         err = err == ERR_OK ? checkpoint_prefix_get(l->in, out, &sum, e) : err;
         close_entry(l);
     }

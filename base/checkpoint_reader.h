@@ -3,6 +3,7 @@
 #ifndef FD_BASE_CHECKPOINT_READER_H
 #define FD_BASE_CHECKPOINT_READER_H
 
+#include <pthread.h>
 #include <zstd.h>
 
 #include "base/checkpoint_format.h"
@@ -14,11 +15,18 @@
 _Static_assert(CHECKPOINT_IN_MAX >= CHECKPOINT_HEAD_MAX, "one buffer serves both");
 
 #define CHECKPOINT_NOT_ASKED UINT32_MAX
+#define CHECKPOINT_THREADS_MAX 16U
 
 struct checkpoint_entry {
     uint64_t position;
     enum checkpoint_kind kind;
     bool refused;
+};
+
+/* What a thread that unpacks has of its own. */
+struct checkpoint_unpacker {
+    uint8_t *in, *raw; /* [CHECKPOINT_IN_MAX], [CHECKPOINT_BLOCK] */
+    ZSTD_DCtx *zstd;
 };
 
 struct checkpoint_loader {
@@ -31,16 +39,25 @@ struct checkpoint_loader {
 
     size_t *first;   /* [count]: where an area's page hashes lie in `table` */
     uint64_t *table; /* page hashes as of the last file read; 0: not seen yet */
-    uint8_t *in, *raw;
-    ZSTD_DCtx *zstd;
+    uint32_t threads;
+    struct checkpoint_unpacker unpacker[CHECKPOINT_THREADS_MAX];
+    uint8_t *in; /* unpacker[0]'s */
 
     bool take; /* content goes into the areas; false: heads are looked at */
     struct checkpoint_loaded *out;
     char newest_why[sizeof((struct errmsg *)0)->text];
 
-    /* of the file being read */
+    /* Of the file being read.  While its blocks are unpacked, whoever has the lock reads the next
+     * one; page hashes and areas are written without it, because no two blocks of a file have a
+     * page in common. */
+    pthread_mutex_t lock;
+    bool ended;         /* no block is left, or one of them failed */
+    uint64_t bad_block; /* the first that failed; UINT64_MAX: none */
+    enum err bad_err;   /* of it */
+    struct errmsg *bad_e;
     int handle;
     uint64_t sum, blocks;
+    uint64_t state_hash; /* of its end */
     uint32_t file_areas;
     uint32_t area_of[CHECKPOINT_AREAS_MAX]; /* the file's number of an area -> ours, or
                                                CHECKPOINT_NOT_ASKED */

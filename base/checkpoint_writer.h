@@ -12,7 +12,9 @@
 
 #include "base/checkpoint_format.h"
 
-#define CHECKPOINT_LEVEL 1 /* of zstd */
+/* Of zstd: on the state of 50,000 cards -1 packs a fifth and unpacks a third faster than 1, for 4 %
+ * more bytes. */
+#define CHECKPOINT_LEVEL (-1)
 #define CHECKPOINT_OUT_MAX                                                                         \
     (CHECKPOINT_BLOCK_PREFIX + CHECKPOINT_BLOCK_PAGES * 4 + ZSTD_COMPRESSBOUND(CHECKPOINT_BLOCK) + \
      CHECKPOINT_SUM)

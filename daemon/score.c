@@ -121,6 +121,7 @@ enum err score_create(const struct score_conf *c, uint64_t (*clock_ns)(void), st
     s->label_max = c->world.label_queue_max;
     s->unsent = UINT64_MAX;
     s->quiet = (struct log_limit)LOG_LIMIT_INIT;
+    recovery_begin(&s->recovery, s->conf.now_us());
     const struct pipeline_out to =
         c->watch != NULL ? *c->watch : (struct pipeline_out){.ctx = s, .record = on_record};
     enum err err = controls_create(false, &s->controls, e);
@@ -246,6 +247,8 @@ static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, i
     }
     s->stats.partitions++;
     s->rebuild = true;
+    recovery_begin(&s->recovery, s->conf.now_us());
+    recovery_reach(&s->recovery, RECOVERY_ASSIGNED, s->conf.now_us());
     log_line(FD_LOG_INFO, "partition_assigned",
              "partition=%" PRId32 " learn_from=%" PRId64 " decide_from=%" PRId64 " end=%" PRId64,
              partition, o->learn, o->emit_from, high);

@@ -72,6 +72,7 @@ void score_rebuild(struct score *s)
     struct errmsg e = {""};
     int64_t past = s->order->position > s->journal_high ? s->order->position : s->journal_high;
     s->rebuild = false;
+    recovery_reach(&s->recovery, RECOVERY_FOLLOWED, s->conf.now_us());
     int64_t applied = s->order->position - s->applying.begun; /* that entry is begun anew */
     s->applied = applied > s->applied ? applied : s->applied;
     if (new_state(s, &e) != ERR_OK) {
@@ -396,6 +397,16 @@ static bool ours(const struct score *s, const struct journal_entry *e)
     return memcmp(e->writer.bytes, s->writer.bytes, sizeof s->writer.bytes) == 0;
 }
 
+/* The first new decision: how long it took. */
+static void tell_recovery(struct score *s)
+{
+    char text[300];
+    recovery_reach(&s->recovery, RECOVERY_DECIDED, s->conf.now_us());
+    if (recovery_end(&s->recovery, text, sizeof text)) {
+        log_line(FD_LOG_INFO, "recovered", "partitions=%d %s", s->stats.partitions, text);
+    }
+}
+
 /* An entry of ours came back for the first time: the next may be written.  Were one written before,
  * its writer would not have seen the one under way, and claims could chase each other for ever. */
 static void came_back(struct score *s, const struct journal_entry *e)
@@ -468,6 +479,14 @@ static void end_entry(struct score *s)
         look_for_losses(s, s->entry);
     }
     came_back(s, s->entry);
+    if (s->order->position >= s->rebuilt_until) {
+        const bool new = ours(s, s->entry) && s->entry->kind == JOURNAL_BATCH &&
+                         s->order->position > s->rebuilt_until;
+        recovery_pass(&s->recovery, RECOVERY_REPEATED, s->conf.now_us());
+        if (new) {
+            tell_recovery(s);
+        }
+    }
     s->applying.begun = false;
     s->stats.entries++;
     inbox_take(&s->journal, 1);

@@ -1,5 +1,5 @@
 /* The inside of the scoring loop: score.c (the bus's events, the turn, commits), score_follow.c
- * (labels and notices), score_settings.c (settings told by notices), score_keep.c,
+ * (labels and notices), score_settings.c (settings told by notices), score_keep.c, score_keep_read.c,
  * score_keep_rules.c (state on the disk), score_apply.c (entries of the journal, in order),
  * score_admit.c (claims and batches of our own), score_crash.c (messages that end processes),
  * score_stats.c (what it shows).  Private to them. */
@@ -13,6 +13,7 @@
 #include "daemon/journal_order.h"
 #include "daemon/models.h"
 #include "daemon/notice.h"
+#include "daemon/recovery.h"
 #include "daemon/score.h"
 
 /* batches whose records may be on their way at once */
@@ -133,6 +134,7 @@ struct score {
     struct crash mine; /* told by us, if crash_sent */
     bool crash_sent;
 
+    struct recovery recovery;
     struct score_keep *keep; /* NULL: no state on the disk */
     int64_t labels_from;     /* labels below are in the state that was read */
 

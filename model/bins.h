@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 #include "model/net.h"
-#include "model/pool.h"
+#include "base/pool.h"
 #include "model/train.h"
 
 #define BINS_EDGES_MAX 255     /* a column's; a bin number is a byte */

@@ -6,7 +6,7 @@
 
 #include "base/err.h"
 #include "model/net.h"
-#include "model/pool.h"
+#include "base/pool.h"
 
 struct adam;
 

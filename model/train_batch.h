@@ -7,7 +7,7 @@
 #define FD_MODEL_TRAIN_BATCH_H
 
 #include "base/err.h"
-#include "model/pool.h"
+#include "base/pool.h"
 #include "model/tape.h"
 
 struct batch;

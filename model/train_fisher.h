@@ -8,7 +8,7 @@
 #define FD_MODEL_TRAIN_FISHER_H
 
 #include "base/err.h"
-#include "model/pool.h"
+#include "base/pool.h"
 #include "model/train.h"
 
 #define FISHER_PIECES 1024

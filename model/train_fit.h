@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "model/bins.h"
 #include "model/pieces.h"
-#include "model/pool.h"
+#include "base/pool.h"
 #include "model/tape.h"
 #include "model/train.h"
 #include "model/train_adam.h"

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
-#include "model/pool.h"
+#include "base/pool.h"
 #include "model/train.h"
 #include "model/train_fit.h"
 

@@ -3,7 +3,7 @@
 #define FD_MODEL_TRAIN_ROWS_H
 
 #include "base/err.h"
-#include "model/pool.h"
+#include "base/pool.h"
 #include "model/train.h"
 
 /* Reads every row.  out_hash: of values, times, cards, labels and weights; the same for every

@@ -3,7 +3,7 @@
 #define FD_MODEL_TRAIN_SCORE_H
 
 #include "base/err.h"
-#include "model/pool.h"
+#include "base/pool.h"
 #include "model/tape.h"
 
 /* Which rows: those with from_us <= event time < until_us.  Borrowed. */

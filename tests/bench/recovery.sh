@@ -8,12 +8,18 @@
 #   stopped   `score` is told to end (SIGTERM) and started again: one that ends so leaves its group
 #   killed    it is killed (SIGKILL) and started again: the group must miss it first (session.timeout.ms)
 #   takeover  there are two, and one is killed: its partitions go to the other
-# Seconds from the start of the process (takeover: from the kill), by the logs' times:
+# Seconds from the start of the process (takeover: from the kill), one after the other, as the line
+# `recovered` of its log says:
+#   start     until its model is loaded (takeover: until the group has dealt the dead one's partitions)
 #   group     until it has its partitions
-#   read      of that to the state being read from checkpoints: with `unpack` and `index`, in ms,
-#             as the line checkpoint_read of its log says; state and files: their size
-#   decides   until every partition that it got has a new decision in the log
+#   logs      until labels and notices are read as well
+#   unpack    the state's files are read, index: cards and places are found again
+#   repeat    the journal is repeated from the state's position on
+#   decide    a batch of new ones is decided
+# and by the logs' times:
+#   decides   from the start until every partition that it got has a new decision in the log
 #   on time   to the last decision that was more than a second late
+# state and files: their size.
 # EVERY (10s) is state.every.  SERVERS_DIR (/tmp) is where all files lie; KEEP=1 leaves the logs.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
@@ -94,22 +100,23 @@ at_ms() { # at_ms FILE TEXT: when the file said it last
 }
 row() { # row WHAT BEGAN-MS: when everything is decided in time again
     local facts
-    until_true 300 "new decisions" said "$log" event=checkpoint_read "$3"
+    until_true 300 "new decisions" said "$log" event=recovered "$3"
     sleep 25
     facts=$("$once" "$BROKERS" "$name" $partitions "$name-tx" "$name-decisions" "$name-alerts" "$2")
     # differing decisions are a bug; missing ones are still on their way
     eval "$facts"
     # shellcheck disable=SC2154
     [ "$differing" -eq 0 ] || fail "decided twice in different ways: $facts"
-    read_ms=$(($(at_ms "$log" event=checkpoint_read) - $2))
-    group_ms=$(($(at_ms "$log" event=partition_assigned) - $2))
     # shellcheck disable=SC2154
-    awk -v c="$cards" -v what="$1" -v g=$group_ms -v r=$read_ms -v all="$all_again" -v late="$caught_up" \
-        -v line="$(grep event=checkpoint_read "$log" | tail -n 1)" -v bytes="$(file_mb)" 'BEGIN {
-        match(line, /unpack_ms=[0-9]+/); u = substr(line, RSTART + 10, RLENGTH - 10)
-        match(line, /index_ms=[0-9]+/); x = substr(line, RSTART + 9, RLENGTH - 9)
-        match(line, / bytes=[0-9]+/); m = substr(line, RSTART + 7, RLENGTH - 7) / 1048576
-        printf "%8d  %-9s %8.0f %8.0f  %6.1f %6.1f %9s %8s  %7.1f %7.1f\n", c, what, m, bytes, g / 1e3, r / 1e3, u, x, all, late }'
+    awk -v c="$cards" -v what="$1" -v all="$all_again" -v late="$caught_up" -v files="$(file_mb)" \
+        -v recovered=$(($(at_ms "$log" event=recovered) - $2)) -v line="$(grep event=recovered "$log" | tail -n 1)" \
+        -v state="$(grep event=checkpoint_read "$log" | tail -n 1)" '
+        function said(line, name) { return match(line, " " name "=[0-9]+") ? substr(line, RSTART + length(name) + 2, RLENGTH - length(name) - 2) : 0 }
+        BEGIN {
+        printf "%8d  %-9s %8.0f %8.0f  %6.1f", c, what, said(state, "bytes") / 1048576, files, (recovered - said(line, "all_ms")) / 1e3
+        n = split("group logs unpack index repeat decide", phase)
+        for (i = 1; i <= n; i++) printf " %6.1f", said(line, phase[i] "_ms") / 1e3
+        printf "  %7.1f %7.1f\n", all, late }'
 }
 file_mb() { du -sm "$work/$name-state" | cut -f1; }
 one() {
@@ -160,7 +167,7 @@ trap cleanup EXIT
 "$program" simulate --seed 8 --transactions 60000 --days 60 --out "$work/history.csv" 2>/dev/null || exit 1
 "$program" train --input "$work/history.csv" --until 2026-02-20 --epochs 1 --out "$work/model.fraudd" >/dev/null 2>&1 || exit 1
 echo "$(nproc) cores of $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), load $(cut -d' ' -f1 /proc/loadavg) before; $rate tx/s, $events payments a card"
-printf '%8s  %-9s %8s %8s  %6s %6s %9s %8s  %7s %7s\n' cards what 'state/MB' 'files/MB' group read unpack/ms index/ms decides 'on time'
+printf '%8s  %-9s %8s %8s  %6s %6s %6s %6s %6s %6s %6s  %7s %7s\n' cards what 'state/MB' 'files/MB' start group logs unpack index repeat decide decides 'on time'
 for cards in "$@"; do
     name=recovery-$cards
     one

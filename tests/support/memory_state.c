@@ -13,6 +13,7 @@ void memory_state_init(struct memory_state *s, size_t cards, size_t sketch, size
 {
     static const char *const names[MEMORY_AREAS] = {"cards", "sketch", "clock"};
     const size_t max[MEMORY_AREAS] = {cards, sketch, clock};
+    s->pool = NULL;
     for (int i = 0; i < MEMORY_AREAS; i++) {
         s->areas[i] = (struct area){
             .name = names[i], .at = calloc(1, max[i] + 1), .bytes = 0, .bytes_max = max[i]};
@@ -115,16 +116,15 @@ static void note_refused(void *arg, const char *name, const char *why)
     }
 }
 
-enum err memory_state_load(struct memory_state *s, const struct disk *disk, uint64_t position_max,
-                           uint64_t *out_position, struct memory_refused *out_refused,
-                           struct errmsg *e)
+static enum err load_by(struct pool *pool, struct memory_state *s, const struct disk *disk,
+                        uint64_t position_max, uint64_t *out_position,
+                        struct memory_refused *refused, struct errmsg *e)
 {
-    struct memory_refused unwanted;
-    struct memory_refused *refused = out_refused != NULL ? out_refused : &unwanted;
     struct checkpoint_source from = {.disk = disk,
                                      .dir = "d",
                                      .stem = "world",
                                      .position_max = position_max,
+                                     .pool = pool,
                                      .refused = note_refused,
                                      .arg = refused};
     struct checkpoint_loaded loaded;
@@ -140,5 +140,26 @@ enum err memory_state_load(struct memory_state *s, const struct disk *disk, uint
     memcpy(&hash, loaded.header, sizeof hash);
     assert_true(memory_state_hash(s) == hash);
     *out_position = loaded.position;
+    return err;
+}
+
+enum err memory_state_load(struct memory_state *s, const struct disk *disk, uint64_t position_max,
+                           uint64_t *out_position, struct memory_refused *out_refused,
+                           struct errmsg *e)
+{
+    struct memory_refused unwanted;
+    struct memory_refused *refused = out_refused != NULL ? out_refused : &unwanted;
+    enum err err = load_by(NULL, s, disk, position_max, out_position, refused, e);
+    if (s->pool != NULL) {
+        const uint64_t alone = *out_position;
+        struct memory_refused again;
+        struct errmsg why = *e;
+        assert_int_equal(load_by(s->pool, s, disk, position_max, out_position, &again, &why), err);
+        assert_int_equal(*out_position, alone);
+        assert_int_equal(again.count, refused->count);
+        assert_string_equal(again.first, refused->first);
+        assert_string_equal(again.why, refused->why);
+        assert_string_equal(why.text, e->text);
+    }
     return err;
 }

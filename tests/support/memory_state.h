@@ -13,6 +13,7 @@
 
 struct memory_state {
     struct area areas[MEMORY_AREAS]; /* "cards", "sketch", "clock" */
+    struct pool *pool;               /* borrowed; NULL: one thread reads */
 };
 
 /* Bounds in bytes; nothing in use. */
@@ -43,7 +44,9 @@ struct memory_refused {
     char first[128]; /* name */
     char why[512];   /* of the first */
 };
-/* Loads the newest of "d", "world".  What is read must have the hash that its header names. */
+/* Loads the newest of "d", "world".  What is read must have the hash that its header names.  With a
+ * pool it is loaded twice, by one thread and by the pool's: both must come to the same, in words
+ * too. */
 enum err memory_state_load(struct memory_state *s, const struct disk *disk, uint64_t position_max,
                            uint64_t *out_position, struct memory_refused *out_refused,
                            struct errmsg *e);

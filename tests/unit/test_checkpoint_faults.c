@@ -21,6 +21,7 @@ struct bench {
     struct faulty_disk disk;
     struct memory_state state, back; /* what is written, what is read */
     struct checkpoint *c;
+    struct pool *pool; /* reads */
     struct rng rng;
     struct errmsg e;
 };
@@ -31,6 +32,8 @@ static void bench_init(struct bench *b, uint64_t seed, size_t cards, size_t sket
     faulty_disk_init(&b->disk, seed);
     memory_state_init(&b->state, cards, sketch, clock);
     memory_state_init(&b->back, cards, sketch, clock);
+    assert_int_equal(pool_create(3, &b->pool, &b->e), ERR_OK);
+    b->back.pool = b->pool;
     rng_init(&b->rng, seed ^ 77);
     for (size_t i = 0; i < MEMORY_AREAS; i++) {
         memory_state_resize(&b->state, i, b->state.areas[i].bytes_max);
@@ -50,6 +53,7 @@ static void bench_done(struct bench *b)
     checkpoint_free(b->c);
     memory_state_done(&b->state);
     memory_state_done(&b->back);
+    pool_free(b->pool);
     faulty_disk_done(&b->disk);
 }
 

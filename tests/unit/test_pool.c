@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "model/pool.h"
+#include "base/pool.h"
 
 #define ITEMS 1000
 

@@ -1,7 +1,7 @@
 /* Invariants
  *  1. The counters are read and written under the mutex only; fn and ctx stay while items are left.
  *  2. items is 0 between jobs: a worker that wakes late finds nothing to take. */
-#include "model/pool.h"
+#include "base/pool.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -56,12 +56,12 @@ static void *worker_main(void *arg)
 enum err pool_create(uint32_t threads, struct pool **out, struct errmsg *e)
 {
     if (threads < 1 || threads > POOL_THREADS_MAX) {
-        return err_set(e, ERR_INVALID, "%u training threads are not allowed; give 1 to %d", threads,
+        return err_set(e, ERR_INVALID, "%u worker threads are not allowed; give 1 to %d", threads,
                        POOL_THREADS_MAX);
     }
     struct pool *p = calloc(1, sizeof *p);
     if (p == NULL) {
-        return err_set(e, ERR_NOMEM, "no memory for the training threads");
+        return err_set(e, ERR_NOMEM, "no memory for worker threads");
     }
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->work, NULL);
@@ -74,7 +74,7 @@ enum err pool_create(uint32_t threads, struct pool **out, struct errmsg *e)
         w->index = p->started;
         if (pthread_create(&w->thread, NULL, worker_main, w) != 0) {
             enum err rc =
-                err_set(e, ERR_NOMEM, "could not start training thread %u of %u; give fewer",
+                err_set(e, ERR_NOMEM, "could not start worker thread %u of %u; give fewer",
                         w->index + 1, threads);
             pool_free(p);
             return rc;

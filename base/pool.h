@@ -1,8 +1,8 @@
-/* Worker threads for training: runs numbered items of a job, each once, by whichever thread is
- * free.  Which thread takes an item must not change its result: that is what keeps training
- * repeatable for every number of threads. */
-#ifndef FD_MODEL_POOL_H
-#define FD_MODEL_POOL_H
+/* Worker threads: runs numbered items of a job, each once, by whichever thread is
+ * free.  Which thread takes an item must not change its result: that is what keeps training and
+ * reading repeatable for every number of threads. */
+#ifndef FD_BASE_POOL_H
+#define FD_BASE_POOL_H
 
 #include <stdint.h>
 
