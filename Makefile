@@ -83,7 +83,7 @@ endif
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all chaos build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e torture outages bench bench-ablation bench-drift bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-recovery bench-steps bench-streams bench-train bench-weekly bench-gate asan tsan coverage \
+.PHONY: all chaos build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e instances torture outages bench bench-ablation bench-drift bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-recovery bench-steps bench-streams bench-train bench-weekly bench-gate asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format man completion install deb deb-check deb-try clean
 .SECONDARY:
 
@@ -184,6 +184,8 @@ integration: $(INTEG) $(B)/fraudd       ## against a real Kafka and a throwaway 
 e2e: $(B)/tests/integration/test_end_to_end $(B)/fraudd  ## DATA=FILE: LIMIT (500000) of its payments through Kafka, two processes and PostgreSQL
 	@test -r "$(DATA)" || { echo "make e2e: DATA=FILE names a history in CSV" >&2; exit 64; }
 	E2E_DATA=$(DATA) E2E_LIMIT=$(or $(LIMIT),500000) $(RUN) $< '*two_scores*'
+instances: $(B)/tests/integration/test_instances $(B)/fraudd  ## two, three, one, three `score` decide PAYMENTS (1020000): all of it decided again from the record
+	INSTANCES_PAYMENTS=$(or $(PAYMENTS),1020000) $(RUN) $<
 torture: $(B)/tests/integration/test_torture $(B)/fraudd  ## score and sink killed KILLS (200) times under load: nothing lost, nothing doubled, all of it decided again from the record
 	TORTURE_KILLS=$(or $(KILLS),200) $(RUN) $<
 chaos: $(B)/tests/chaos/chaos           ## SEEDS (1000) runs of several scoring processes while everything goes wrong [WITHOUT=owner]

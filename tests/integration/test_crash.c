@@ -100,7 +100,7 @@ static void tend(void)
 static int setup(void **state)
 {
     (void)state;
-    site_make(&site, 100);
+    site_make(&site, 100, SITE_BATCH);
     snprintf(state_dir, sizeof state_dir, "%s/own", site.folder);
     return mkdir(state_dir, 0700);
 }

@@ -95,7 +95,7 @@ static void decide_all(void)
 static int setup(void **state)
 {
     (void)state;
-    site_make(&site, PAYMENTS);
+    site_make(&site, PAYMENTS, SITE_BATCH);
     snprintf(state_dir, sizeof state_dir, "%s/kept", site.folder);
     assert_int_equal(mkdir(state_dir, 0700), 0);
     decide_all();

@@ -30,10 +30,10 @@
 #include "base/rng.h"
 #include "base/timefmt.h"
 #include "tests/support/child.h"
-#include "tests/support/decision_copies.h"
 #include "tests/support/order_watch.h"
 #include "tests/support/score_phase.h"
 #include "tests/support/site.h"
+#include "tests/support/site_again.h"
 #include "tests/support/until.h"
 
 #define SCORES 3
@@ -80,7 +80,7 @@ static int setup(void **state)
     uint64_t number = seed != NULL ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL);
     rng_init(&t.rng, number);
     print_message("TORTURE_SEED=%" PRIu64 "\n", number);
-    site_make(&t.site, RATE * (60 + t.kills_wanted * SECONDS_A_KILL));
+    site_make(&t.site, RATE * (60 + t.kills_wanted * SECONDS_A_KILL), SITE_BATCH);
     t.watch = order_watch_open(&t.site.cluster, t.site.topics.name[TOPIC_JOURNAL],
                                t.site.topics.name[TOPIC_DECISIONS], SITE_PARTITIONS);
     return 0;
@@ -334,14 +334,6 @@ static void pause_an_owner(void)
 
 /* ---- the end ---- */
 
-static void wait_end(int i)
-{
-    if (!child_wait(&t.child[i], 30000) || child_code(&t.child[i]) != 0) {
-        child_show(&t.child[i]);
-        fail_msg("%s did not end well", t.child[i].log);
-    }
-}
-
 /* Ends the load, has everything decided and stored, ends the processes. */
 static void drain(void)
 {
@@ -358,46 +350,11 @@ static void drain(void)
         child_signal(&t.child[i], SIGTERM);
     }
     for (int i = 0; i < SCORES; i++) {
-        wait_end(i); /* what it sent is acknowledged then */
+        site_ended_well(&t.child[i]); /* what it sent is acknowledged then */
     }
     UNTIL(site_sink_lag(&t.site) == 0);
     child_signal(&t.child[SINK], SIGTERM);
-    wait_end(SINK);
-}
-
-/* A new process decides everything from the logs and their recorded order. */
-static void decide_again(int64_t n)
-{
-    char log[128];
-    struct child *c = &t.child[0];
-    snprintf(log, sizeof log, "%s/again.log", t.site.folder);
-    child_start(c, log, (const char *const[]){"score", "--config", t.site.conf_again, NULL});
-    UNTIL(site_size(&t.site, &t.site.topics_again, TOPIC_DECISIONS) >= n);
-    child_signal(c, SIGTERM);
-    wait_end(0);
-}
-
-/* Checks a topic with what was written again; returns its different ids. */
-static uint64_t check_topic(enum bus_topic which, uint64_t *out_repeats)
-{
-    struct decision_copies first;
-    struct decision_copies again;
-    const char *transactions = t.site.topics.name[TOPIC_TRANSACTIONS];
-    decision_copies_read(&first, &t.site.cluster, SITE_LOG, transactions, SITE_PARTITIONS,
-                         t.site.topics.name[which]);
-    decision_copies_read(&again, &t.site.cluster, SITE_LOG, transactions, SITE_PARTITIONS,
-                         t.site.topics_again.name[which]);
-    assert_int_equal(first.differing, 0);
-    assert_int_equal(first.strangers, 0);
-    assert_int_equal(again.strangers, 0);
-    assert_int_equal(again.repeats, 0);
-    assert_int_equal(again.ids, first.ids);
-    assert_int_equal(decision_copies_unlike(&first, &again), 0);
-    uint64_t ids = first.ids;
-    *out_repeats = first.repeats;
-    decision_copies_done(&first);
-    decision_copies_done(&again);
-    return ids;
+    site_ended_well(&t.child[SINK]);
 }
 
 static void check_database(int64_t payments, int64_t alerts)
@@ -472,11 +429,11 @@ static void test_killed_at_any_moment_everything_is_decided_once(void **state)
     drain();
     const int64_t payments = site_size(&t.site, &t.site.topics, TOPIC_TRANSACTIONS);
     assert_int_equal(site_size(&t.site, &t.site.topics, TOPIC_DEAD_LETTERS), 0);
-    decide_again(payments);
+    site_decide_again(&t.site, payments, PATIENCE_US);
     uint64_t repeats = 0;
     uint64_t repeated_alerts = 0;
-    assert_int_equal(check_topic(TOPIC_DECISIONS, &repeats), payments);
-    uint64_t alerts = check_topic(TOPIC_ALERTS, &repeated_alerts);
+    assert_int_equal(site_check_again(&t.site, TOPIC_DECISIONS, &repeats), payments);
+    uint64_t alerts = site_check_again(&t.site, TOPIC_ALERTS, &repeated_alerts);
     assert_int_equal(site_size(&t.site, &t.site.topics_again, TOPIC_DEAD_LETTERS), 0);
     check_database(payments, (int64_t)alerts);
     assert_true(repeats > 0); /* kills between a decision and its commit */

@@ -30,8 +30,7 @@ static int topic_partitions(int topic)
                                                                      : 1;
 }
 
-/* A dead member is missed after 2 s, not 6: more kills find a group that is whole again.  Small
- * batches: more entries that a kill can fall between. */
+/* A dead member is missed after 2 s, not 6: more kills find a group that is whole again. */
 static void write_conf(const struct site *s, const char *path, const char *group,
                        const struct site_topics *topics, const char *state)
 {
@@ -41,12 +40,12 @@ static void write_conf(const struct site *s, const char *path, const char *group
             "brokers = \"%s\";\ndatabase = \"%s\";\nmodel = \"%s\";\nlog = \"" SITE_LOG "\";\n"
             "group = \"%s\";\nsink-group = \"%s-sink\";\npartitions = %d;\n"
             "http = { listen = \"\"; sink-listen = \"\"; };\nalert = { budget = 400; };\n"
-            "sink = { linger = \"100ms\"; };\nscore = { batch = 8; };\n"
+            "sink = { linger = \"100ms\"; };\nscore = { batch = %d; };\n"
             "kafka = { session_timeout_ms = \"2000\"; heartbeat_interval_ms = \"500\"; };\n"
             "state = { dir = \"%s\"; every = \"1s\"; };\n"
             "topics = {\n",
             s->cluster.brokers, s->postgres.conninfo, s->model, group, group, SITE_PARTITIONS,
-            state);
+            s->batch, state);
     for (int i = 0; i < TOPIC_COUNT; i++) {
         fprintf(f, "  %s = \"%s\";\n", strchr(settings_topic_option((enum bus_topic)i), '.') + 1,
                 topics->name[i]);
@@ -121,16 +120,17 @@ static void simulate(const struct site *s, int payments)
     snprintf(log, sizeof log, "%s/simulate.log", s->folder);
     snprintf(rows, sizeof rows, "%d", payments);
     assert_int_equal(
-        child_run(log, 60000,
+        child_run(log, 60000 + payments / 2,
                   (const char *const[]){"simulate", "--seed", "11", "--transactions", rows,
                                         "--days", "60", "--fraud-share", ".02", "--label-delay-max",
                                         "2d", "--out", s->payments, NULL}),
         0);
 }
 
-void site_make(struct site *s, int payments)
+void site_make(struct site *s, int payments, int batch)
 {
     memset(s, 0, sizeof *s);
+    s->batch = batch;
     snprintf(s->folder, sizeof s->folder, "/tmp/fraudd-site-XXXXXX");
     assert_non_null(mkdtemp(s->folder));
     snprintf(s->payments, sizeof s->payments, "%s/payments.csv", s->folder);

@@ -14,6 +14,7 @@
 
 #define SITE_PARTITIONS 8
 #define SITE_LOG "torture"
+#define SITE_BATCH 8
 
 struct site_topics {
     char name[TOPIC_COUNT][96];
@@ -26,11 +27,13 @@ struct site {
     char folder[64], payments[96], model[96]; /* payments: CSV with labels */
     struct site_topics topics;
     struct site_topics topics_again; /* other decisions, alerts and dead letters */
+    int batch;
     char group[96], conf[96], conf_again[96];
 };
 
-/* Call it before the program has threads.  payments: how many the history has, about. */
-void site_make(struct site *s, int payments);
+/* Call it before the program has threads.  payments: how many the history has, about; batch:
+ * messages that `score` decides at once, SITE_BATCH where many entries of the journal count. */
+void site_make(struct site *s, int payments, int batch);
 /* keep: the folder, with its logs, stays. */
 void site_free(struct site *s, bool keep);
 
