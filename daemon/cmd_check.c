@@ -10,6 +10,7 @@
 #include "daemon/card_guard.h"
 #include "daemon/check.h"
 #include "daemon/cmd.h"
+#include "daemon/notice.h"
 #include "daemon/pipeline.h"
 #include "daemon/rates.h"
 #include "daemon/schemas.h"
@@ -46,9 +47,8 @@ static enum err load_model(const struct conf *conf, struct model **out, struct e
     uint8_t *bytes = NULL;
     size_t len = 0;
     enum err err = file_read(conf_text(conf, "model"), MODEL_MAX_BYTES, &bytes, &len, e);
-    if (err == ERR_OK) {
-        err = model_load(bytes, len, out, e);
-    }
+    err = err == ERR_OK ? notice_fits("model", len, e) : err;
+    err = err == ERR_OK ? model_load(bytes, len, out, e) : err;
     free(bytes);
     return err;
 }

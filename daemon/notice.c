@@ -122,6 +122,21 @@ enum err notice_take(struct notice_reader *r, const char *kind, const struct bus
     return err;
 }
 
+enum err notice_fits(const char *kind, size_t len, struct errmsg *e)
+{
+    if (len <= NOTICE_MODEL_MAX) {
+        return ERR_OK;
+    }
+    const bool rules = strcmp(kind, "rules") == 0;
+    return err_set(e, ERR_INVALID,
+                   "a %s of %zu bytes cannot be told to all processes: what travels by the notices "
+                   "topic has %zu at most; %s",
+                   rules ? kind : "model", len, NOTICE_MODEL_MAX,
+                   rules ? "take some of them out"
+                         : "train a smaller one (`fraudd train --help`: --net.width, --net.layers, "
+                           "--net.experts, --net.expert-hidden, --fit.bin-leaves)");
+}
+
 enum err notice_send_by(enum err (*send)(void *self, const struct bus_record *r, struct errmsg *e),
                         void *self, const char *kind, const uint8_t *bytes, size_t len,
                         struct errmsg *e)
@@ -129,6 +144,10 @@ enum err notice_send_by(enum err (*send)(void *self, const struct bus_record *r,
     char hash[24];
     char part[32];
     size_t parts = (len + NOTICE_PART_MAX - 1) / NOTICE_PART_MAX;
+    enum err fits = notice_fits(kind, len, e);
+    if (fits != ERR_OK) {
+        return fits;
+    }
     snprintf(hash, sizeof hash, "%016" PRIx64, hash_bytes(bytes, len, 0));
     for (size_t i = 0; i < parts; i++) {
         snprintf(part, sizeof part, "%zu/%zu", i + 1, parts);

@@ -37,8 +37,11 @@ FD_MUSTCHECK enum err notice_take(struct notice_reader *r, const char *kind,
 bool notice_is(const struct bus_message *m, const char *kind);
 void notice_done(struct notice_reader *r);
 
+/* Whether a notice may be so long: ERR_INVALID, with what to do. */
+FD_MUSTCHECK enum err notice_fits(const char *kind, size_t len, struct errmsg *e);
+
 /* Sends a notice in parts; the caller waits for the acknowledgement.  ERR_FULL from the bus is
- * given back. */
+ * given back; ERR_INVALID it is too long, nothing was sent. */
 FD_MUSTCHECK enum err notice_send(struct bus *bus, const char *kind, const uint8_t *bytes,
                                   size_t len, struct errmsg *e);
 /* The same through another function than the bus's, with its self and errors. */

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/timefmt.h"
+#include "daemon/notice.h"
 
 #define MODEL_MAX_BYTES ((size_t)256 << 20)
 #define POLL_MS 100 /* a message ends the wait at once; only commits and signals wait so long */
@@ -18,7 +19,15 @@ enum err score_setup_model_bytes(const struct conf *c, uint8_t **out, size_t *ou
                        "no model is named; give --model FILE or model = \"FILE\"; in the settings "
                        "(`fraudd train` makes one)");
     }
-    return file_read(path, MODEL_MAX_BYTES, out, out_len, e);
+    enum err err = file_read(path, MODEL_MAX_BYTES, out, out_len, e);
+    if (err == ERR_OK) {
+        err = notice_fits("model", *out_len, e);
+        if (err != ERR_OK) {
+            free(*out);
+            return err_prefix(e, err, "cannot use model %s", path);
+        }
+    }
+    return err;
 }
 
 enum err score_setup_model(const struct conf *c, struct model **out, struct errmsg *e)
