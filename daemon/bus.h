@@ -131,6 +131,10 @@ struct bus {
 struct bus_plan {
     const char *client; /* name for the broker's logs */
     const char *group;  /* NULL: no group topics */
+    /* Our name in the group, of nobody else at the same time; NULL or "": none.  Who comes back
+     * under a name gets its partitions at once, and who ends keeps them until its session is over.
+     * Borrowed while it opens. */
+    const char *member;
     bool group_topic[TOPIC_COUNT];
     bool whole_topic[TOPIC_COUNT];
     const char *topic_name[TOPIC_COUNT];

@@ -72,8 +72,12 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
             bus_kafka_trouble(b, false, "the producer gave up (%s: %s); making a new one",
                               rd_kafka_err2name(cause), text);
         } else {
-            bus_kafka_trouble(b, true, "the consumer gave up: %s: %s", rd_kafka_err2name(cause),
-                              text);
+            bus_kafka_trouble(b, true, "the consumer gave up: %s: %s%s", rd_kafka_err2name(cause),
+                              text,
+                              cause == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID
+                                  ? "; another process has a copy of this one's state.dir: give "
+                                    "it a folder of its own, or the same one"
+                                  : "");
         }
         return;
     }

@@ -216,8 +216,20 @@ static enum err subscribe(struct bus_kafka *b, struct errmsg *e)
                          rd_kafka_err2str(why));
 }
 
+/* A member with a name, unless the settings give it one. */
+static const char *member_name(const struct bus_kafka *b)
+{
+    char text[256] = "";
+    size_t size = sizeof text;
+    const bool told = rd_kafka_conf_get(b->base[USE_GROUP], "group.instance.id", text, &size) ==
+                          RD_KAFKA_CONF_OK &&
+                      text[0] != '\0';
+    return !told && b->plan.member != NULL && b->plan.member[0] != '\0' ? b->plan.member : NULL;
+}
+
 static enum err open_group(struct bus_kafka *b, struct errmsg *e)
 {
+    const char *const member = member_name(b);
     const char *const properties[] = {"group.id",
                                       b->plan.group,
                                       "enable.auto.commit",
@@ -228,6 +240,8 @@ static enum err open_group(struct bus_kafka *b, struct errmsg *e)
                                       "error",
                                       "partition.assignment.strategy",
                                       "range",
+                                      member != NULL ? "group.instance.id" : NULL,
+                                      member,
                                       NULL};
     rd_kafka_conf_set_rebalance_cb(b->base[USE_GROUP], on_rebalance);
     enum err err = bus_kafka_handle(b, USE_GROUP, properties, &b->group, e);

@@ -158,6 +158,7 @@ static enum err open_bus(struct running *r, struct bus *out, struct errmsg *e)
     struct bus_plan plan = {
         .client = "fraudd-score",
         .group = conf_text(c, "group"),
+        .member = r->folder.member,
         .group_topic = {[TOPIC_TRANSACTIONS] = true},
         .whole_topic = {[TOPIC_LABELS] = true, [TOPIC_NOTICES] = true, [TOPIC_JOURNAL] = true},
         .produces = true};

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/pool.h"
@@ -302,6 +303,14 @@ static void open_pool(struct score_keep *k)
     }
 }
 
+/* Of all threads of this process. */
+static int64_t cpu_now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 static void close_pool(struct score_keep *k)
 {
     pool_free(k->pool);
@@ -327,15 +336,18 @@ enum keep_loaded score_keep_load(struct score *s, int64_t high)
     }
     list_candidates(s, high);
     open_pool(k);
+    const int64_t cpu_us = cpu_now_us();
     const bool read = read_newest(s, &spoilt);
+    const int64_t cpu_ms = (cpu_now_us() - cpu_us) / 1000;
     close_pool(k);
     if (read) {
         take_over(s);
         keep_own(k);
         s->stats.checkpoints_read++;
         s->stats.state_from = (int64_t)k->written;
-        log_line(FD_LOG_INFO, "checkpoint_read", "journal=%" PRIu64 " bytes=%" PRIu64, k->written,
-                 state_bytes(k));
+        log_line(FD_LOG_INFO, "checkpoint_read",
+                 "journal=%" PRIu64 " bytes=%" PRIu64 " cpu_ms=%" PRId64, k->written,
+                 state_bytes(k), cpu_ms);
         return KEEP_LOADED;
     }
     return spoilt ? KEEP_SPOILT : KEEP_NONE;

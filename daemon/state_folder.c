@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +21,29 @@ static enum err refused(const char *path, struct errmsg *e)
                    "cannot use state.dir: %s: %s; make it and let this user write to it, or leave "
                    "state.dir empty",
                    path, strerror(errno));
+}
+
+/* The name that the lock's file has, or a new one.  A disk that is full or broken must not keep us
+ * from starting: then there is none. */
+static void name_place(struct state_folder *f)
+{
+    uint8_t drawn[STATE_MEMBER_CHARS / 2];
+    ssize_t n = pread(f->lock, f->member, STATE_MEMBER_CHARS, 0);
+    f->member[n > 0 ? n : 0] = '\0';
+    if (strspn(f->member, "0123456789abcdef") == STATE_MEMBER_CHARS) {
+        return;
+    }
+    f->member[0] = '\0';
+    if (getrandom(drawn, sizeof drawn, 0) != (ssize_t)sizeof drawn) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof drawn; i++) {
+        snprintf(f->member + 2 * i, 3, "%02x", drawn[i]);
+    }
+    if (ftruncate(f->lock, 0) != 0 ||
+        pwrite(f->lock, f->member, STATE_MEMBER_CHARS, 0) != STATE_MEMBER_CHARS) {
+        f->member[0] = '\0';
+    }
 }
 
 /* ERR_FULL: another process is there. */
@@ -36,6 +61,7 @@ static enum err try_place(struct state_folder *f, unsigned place, struct errmsg 
         return refused(path, e);
     }
     if (flock(f->lock, LOCK_EX | LOCK_NB) == 0) {
+        name_place(f);
         return ERR_OK;
     }
     enum err err = errno == EWOULDBLOCK ? ERR_FULL : refused(path, e);

@@ -1,6 +1,9 @@
 /* The folder in which the processes of one group keep their state (state.dir): each takes a place
  * of its own in it, a subfolder 00, 01, .. with a lock, and reads those of all others, so that a
- * partition's state is there for whoever gets the partition.  A lock ends with its process. */
+ * partition's state is there for whoever gets the partition.  A lock ends with its process.
+ *
+ * Each place has a name, drawn once and kept in the lock's file: as its member of the consumer
+ * group whoever has the place gets the partitions of whoever had it, without a rebalance. */
 #ifndef FD_DAEMON_STATE_FOLDER_H
 #define FD_DAEMON_STATE_FOLDER_H
 
@@ -11,13 +14,15 @@
 #include "base/err.h"
 
 #define STATE_PLACES_MAX 256
+#define STATE_MEMBER_CHARS 32 /* hexadecimal */
 
 struct state_folder {
     char dir[PATH_MAX - 16];
-    unsigned place;     /* ours */
-    char own[PATH_MAX]; /* its path */
-    int lock;           /* < 0: none */
-    bool read_only;     /* no place is ours: what others keep is read */
+    unsigned place;                      /* ours */
+    char own[PATH_MAX];                  /* its path */
+    int lock;                            /* < 0: none */
+    char member[STATE_MEMBER_CHARS + 1]; /* our place's name; "": it could not be kept */
+    bool read_only;                      /* no place is ours: what others keep is read */
     /* NULL: the machine's, written by a child.  Else this one, written at once: a simulation. */
     const struct disk *disk;
 };

@@ -13,7 +13,8 @@
 #   start     until its model is loaded (takeover: until the group has dealt the dead one's partitions)
 #   group     until it has its partitions
 #   logs      until labels and notices are read as well
-#   unpack    the state's files are read, index: cards and places are found again
+#   unpack    the state's files are read, index: cards and places are found again; cpu: of both,
+#             in seconds of one core
 #   repeat    the journal is repeated from the state's position on
 #   decide    a batch of new ones is decided
 # and by the logs' times:
@@ -116,7 +117,7 @@ row() { # row WHAT BEGAN-MS: when everything is decided in time again
         printf "%8d  %-9s %8.0f %8.0f  %6.1f", c, what, said(state, "bytes") / 1048576, files, (recovered - said(line, "all_ms")) / 1e3
         n = split("group logs unpack index repeat decide", phase)
         for (i = 1; i <= n; i++) printf " %6.1f", said(line, phase[i] "_ms") / 1e3
-        printf "  %7.1f %7.1f\n", all, late }'
+        printf " %6.1f  %7.1f %7.1f\n", said(state, "cpu_ms") / 1e3, all, late }'
 }
 file_mb() { du -sm "$work/$name-state" | cut -f1; }
 one() {
@@ -167,7 +168,7 @@ trap cleanup EXIT
 "$program" simulate --seed 8 --transactions 60000 --days 60 --out "$work/history.csv" 2>/dev/null || exit 1
 "$program" train --input "$work/history.csv" --until 2026-02-20 --epochs 1 --out "$work/model.fraudd" >/dev/null 2>&1 || exit 1
 echo "$(nproc) cores of $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), load $(cut -d' ' -f1 /proc/loadavg) before; $rate tx/s, $events payments a card"
-printf '%8s  %-9s %8s %8s  %6s %6s %6s %6s %6s %6s %6s  %7s %7s\n' cards what 'state/MB' 'files/MB' start group logs unpack index repeat decide decides 'on time'
+printf '%8s  %-9s %8s %8s  %6s %6s %6s %6s %6s %6s %6s %6s  %7s %7s\n' cards what 'state/MB' 'files/MB' start group logs unpack index repeat decide cpu decides 'on time'
 for cards in "$@"; do
     name=recovery-$cards
     one

@@ -154,6 +154,42 @@ static void test_two_processes_do_not_share_a_place(void **state)
     assert_non_null(strstr(e.text, "/nowhere/at/all"));
 }
 
+static void spoil_name(const struct state_folder *place)
+{
+    char path[PATH_MAX + 8];
+    snprintf(path, sizeof path, "%s/lock", place->own);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs("0123456789abcdef0123456789abcde", f); /* a digit too few */
+    assert_int_equal(fclose(f), 0);
+}
+
+/* It is the consumer group's member: the next one there must have the same, another place another.
+ */
+static void test_a_place_keeps_its_name(void **state)
+{
+    struct state_folder first, second;
+    char name[STATE_MEMBER_CHARS + 1];
+    struct errmsg e = {""};
+    (void)state;
+    empty_folder();
+    assert_int_equal(state_folder_take(&first, folder, &e), ERR_OK);
+    assert_int_equal(state_folder_take(&second, folder, &e), ERR_OK);
+    assert_int_equal(strlen(first.member), STATE_MEMBER_CHARS);
+    assert_string_not_equal(first.member, second.member);
+    memcpy(name, first.member, sizeof name);
+    state_folder_leave(&first);
+    assert_int_equal(state_folder_take(&first, folder, &e), ERR_OK);
+    assert_string_equal(first.member, name);
+    state_folder_leave(&first);
+    spoil_name(&first);
+    assert_int_equal(state_folder_take(&first, folder, &e), ERR_OK);
+    assert_int_equal(strlen(first.member), STATE_MEMBER_CHARS);
+    assert_string_not_equal(first.member, name);
+    state_folder_leave(&first);
+    state_folder_leave(&second);
+}
+
 /* Some turns, now and then with time for a child to get done. */
 static void some_turns(struct keeper *k, struct rng *r, uint64_t n)
 {
@@ -312,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_a_stop_leaves_all_that_a_start_needs),
         cmocka_unit_test(test_another_model_is_not_given_the_state),
         cmocka_unit_test(test_two_processes_do_not_share_a_place),
+        cmocka_unit_test(test_a_place_keeps_its_name),
         cmocka_unit_test(test_after_any_crash_the_decisions_are_the_same),
         cmocka_unit_test(test_settings_told_outlast_a_start_with_another_file),
         cmocka_unit_test(test_a_partition_that_goes_is_written_no_more),
