@@ -154,6 +154,11 @@ $(CHAOS): LDLIBS += $(addprefix -Wl$(comma)--wrap=,journal_order_apply \
   score_follow_to score_follow_again score_rebuild feat_world_follow pipeline_messages pipeline_admit \
   pipeline_label_message score_known_crash score_settings_to score_start_settled \
   score_keep_may_write score_keep_is_committed score_keep_alike)
+# ... and that of the sink, over a database in memory.
+SINK_CHAOS := $(B)/tests/chaos/chaos $(B)/tests/unit/test_sink_chaos
+$(SINK_CHAOS): LDLIBS += $(addprefix -Wl$(comma)--wrap=,db_open db_close db_script db_exec db_exec_bytes db_sqlstate \
+  db_rows_count db_rows_text db_rows_free db_copy_begin db_copy_put db_copy_end migrate_check outbox_turn \
+  upkeep_turn sink_write nanosleep progress_now_us)
 $(B)/tests/chaos/chaos: %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(call say,LD,$@)
 	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
@@ -188,8 +193,9 @@ instances: $(B)/tests/integration/test_instances $(B)/fraudd  ## two, three, one
 	INSTANCES_PAYMENTS=$(or $(PAYMENTS),1020000) $(RUN) $<
 torture: $(B)/tests/integration/test_torture $(B)/fraudd  ## score and sink killed KILLS (200) times under load: nothing lost, nothing doubled, all of it decided again from the record
 	TORTURE_KILLS=$(or $(KILLS),200) $(RUN) $<
-chaos: $(B)/tests/chaos/chaos           ## SEEDS (1000) runs of several scoring processes while everything goes wrong [WITHOUT=owner]
-	$(RUN) nice $< --seeds $(or $(SEEDS),1000) $(if $(WITHOUT),--without $(WITHOUT))
+chaos: $(B)/tests/chaos/chaos           ## SEEDS (1000) runs of scoring processes, and of the sink, while everything goes wrong [WITHOUT=owner]
+	$(if $(filter sink-%,$(WITHOUT)),,$(RUN) nice $< --seeds $(or $(SEEDS),1000) $(if $(WITHOUT),--without $(WITHOUT)))
+	$(if $(filter-out sink-%,$(WITHOUT)),,$(RUN) nice $< --sink --seeds $(or $(SEEDS),1000) $(if $(WITHOUT),--without $(WITHOUT)))
 bench: $(BENCH) $(B)/fraudd             ## print speed numbers
 	@for b in $(BENCH); do echo "== $$b"; $(RUN) $$b || exit 1; done
 bench-quality: $(B)/fraudd              ## quality on the handbook's stream: DATA=FILE [QUALITY="--seeds 1 --peers"]
