@@ -19,15 +19,20 @@ enum err score_setup_model_bytes(const struct conf *c, uint8_t **out, size_t *ou
                        "no model is named; give --model FILE or model = \"FILE\"; in the settings "
                        "(`fraudd train` makes one)");
     }
-    enum err err = file_read(path, MODEL_MAX_BYTES, out, out_len, e);
-    if (err == ERR_OK) {
-        err = notice_fits("model", *out_len, e);
-        if (err != ERR_OK) {
-            free(*out);
-            return err_prefix(e, err, "cannot use model %s", path);
-        }
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    enum err err = file_read(path, MODEL_MAX_BYTES, &bytes, &len, e);
+    if (err != ERR_OK) {
+        return err;
     }
-    return err;
+    if (notice_fits("model", len, e) != ERR_OK) {
+        free(bytes);
+        (void)err_prefix(e, ERR_INVALID, "cannot use model %s", path);
+        return ERR_INVALID;
+    }
+    *out = bytes;
+    *out_len = len;
+    return ERR_OK;
 }
 
 enum err score_setup_model(const struct conf *c, struct model **out, struct errmsg *e)
