@@ -1,8 +1,8 @@
 /* The inside of the scoring loop: score.c (the bus's events, the turn, commits), score_follow.c
- * (labels and notices), score_settings.c (settings told by notices), score_keep.c, score_keep_read.c,
- * score_keep_rules.c (state on the disk), score_apply.c (entries of the journal, in order),
- * score_admit.c (claims and batches of our own), score_crash.c (messages that end processes),
- * score_stats.c (what it shows).  Private to them. */
+ * (labels and notices), score_settings.c (settings told by notices), score_keep.c,
+ * score_keep_read.c, score_keep_rules.c (state on the disk), score_apply.c (entries of the journal,
+ * in order), score_admit.c (claims and batches of our own), score_crash.c (messages that end
+ * processes), score_stats.c (what it shows).  Private to them. */
 #ifndef FD_DAEMON_SCORE_PRIVATE_H
 #define FD_DAEMON_SCORE_PRIVATE_H
 

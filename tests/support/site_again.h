@@ -1,5 +1,5 @@
-/* What a site (tests/support/site.h) decided, decided again by a new process from the logs and their
- * recorded order alone, and compared.  Failures end the test by cmocka's fail(). */
+/* What a site (tests/support/site.h) decided, decided again by a new process from the logs and
+ * their recorded order alone, and compared.  Failures end the test by cmocka's fail(). */
 #ifndef FD_TESTS_SUPPORT_SITE_AGAIN_H
 #define FD_TESTS_SUPPORT_SITE_AGAIN_H
 
