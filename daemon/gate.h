@@ -79,7 +79,13 @@ struct gate_report {
          0,                                                                                        \
          1,                                                                                        \
          "an update's expected frauds over the observed ones, at least"},                          \
-        {"gate.expected-high", CONF_REAL, 0, "1.4", 1, 100, "the same, at most"},                  \
+        {"gate.expected-high",                                                                     \
+         CONF_REAL,                                                                                \
+         0,                                                                                        \
+         "1.4",                                                                                    \
+         1,                                                                                        \
+         100,                                                                                      \
+         "an update's expected frauds over the observed ones, at most"},                           \
         {"gate.forgetting",                                                                        \
          CONF_REAL,                                                                                \
          0,                                                                                        \

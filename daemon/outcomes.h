@@ -98,15 +98,24 @@ struct outcomes {
          ".2",                                                                                     \
          0,                                                                                        \
          1,                                                                                        \
-         "or where its alerts hold a smaller share of the frauds' amounts"},                       \
+         "`fraudd outcomes` fails where a model's alerts hold a smaller share of the frauds' "     \
+         "amounts"},                                                                               \
         {"outcomes.expected-low",                                                                  \
          CONF_REAL,                                                                                \
          0,                                                                                        \
          ".5",                                                                                     \
          0,                                                                                        \
          1e6,                                                                                      \
-         "or where it expected fewer frauds, over those observed"},                                \
-        {"outcomes.expected-high", CONF_REAL, 0, "2", 0, 1e6, "or more"},                          \
+         "`fraudd outcomes` fails where a model expected fewer frauds than this for each one "     \
+         "observed"},                                                                              \
+        {"outcomes.expected-high",                                                                 \
+         CONF_REAL,                                                                                \
+         0,                                                                                        \
+         "2",                                                                                      \
+         0,                                                                                        \
+         1e6,                                                                                      \
+         "`fraudd outcomes` fails where a model expected more frauds than this for each one "      \
+         "observed"},                                                                              \
     {                                                                                              \
         "outcomes.frauds", CONF_INT, 0, "30", 1, 1e9,                                              \
             "frauds of a model below which it is not judged"                                       \
