@@ -17,6 +17,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include <librdkafka/rdkafka.h>
+
 #include "base/progress.h"
 #include "base/timefmt.h"
 #include "daemon/evidence.h"
@@ -242,6 +244,54 @@ static void test_what_differs_is_said(void **state)
     db_rows_free(rows);
 }
 
+/* A decision as it was sent, with another outcome. */
+struct altered {
+    const char *id;
+    char json[8192];
+    size_t len;
+    int32_t partition;
+};
+
+static void alter(void *ctx, const struct rd_kafka_message_s *m)
+{
+    static const char WAS[] = "\"outcome\":\"";
+    struct altered *a = ctx;
+    char id[128];
+    snprintf(id, sizeof id, "\"id\":\"%.100s\"", a->id);
+    if (a->len > 0 || memmem(m->payload, m->len, id, strlen(id)) == NULL) {
+        return;
+    }
+    const char *json = m->payload;
+    const char *at = memmem(json, m->len, WAS, strlen(WAS));
+    assert_non_null(at);
+    const size_t before = (size_t)(at - json) + strlen(WAS);
+    const char *after = memchr(json + before, '"', m->len - before);
+    assert_non_null(after);
+    const int n = snprintf(a->json, sizeof a->json, "%.*snone%.*s", (int)before, json,
+                           (int)(json + m->len - after), after);
+    assert_in_range(n, 1, sizeof a->json - 1);
+    a->len = (size_t)n;
+    a->partition = m->partition;
+}
+
+static void test_what_was_sent_and_differs_is_shown_beside_what_is_derived(void **state)
+{
+    struct child c;
+    char other[96];
+    (void)state;
+    struct db_rows *rows = choose("outcome <> 'approve' AND score < .9");
+    struct altered a = {.id = db_rows_text(rows, 0, 0)};
+    (void)cluster_read(&site.cluster, site.topics.name[TOPIC_DECISIONS], alter, &a);
+    assert_true(a.len > 0);
+    cluster_topic(&site.cluster, cluster_name(other, "altered"), SITE_PARTITIONS, NULL);
+    cluster_send(&site.cluster, other, a.partition, "c", a.json, a.len);
+    assert_int_equal(explain(a.id, "--topics.decisions", other, &c), 1);
+    expect_said(&c, "sent         DIFFERS: {");
+    expect_said(&c, "\"outcome\":\"none\"");
+    expect_said(&c, "derived      {");
+    db_rows_free(rows);
+}
+
 static void test_settings_are_those_of_the_notices(void **state)
 {
     struct child c;
@@ -320,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_decisions_are_derived_again),
         cmocka_unit_test(test_derivation_begins_with_the_state_that_is_kept),
         cmocka_unit_test(test_what_differs_is_said),
+        cmocka_unit_test(test_what_was_sent_and_differs_is_shown_beside_what_is_derived),
         cmocka_unit_test(test_settings_are_those_of_the_notices),
         cmocka_unit_test(test_a_dead_letter_is_told_as_such),
         cmocka_unit_test(test_where_the_logs_are_gone_the_stored_is_shown),
