@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "daemon/members.h"
+#include "daemon/schema_fields.h"
 #include "features/tx.h"
 
 #define AVRO_STEPS_MAX (1U << 18) /* values of one message */
@@ -24,10 +25,12 @@
 
 struct avro_schema;
 
-/* Compiles a schema's JSON text.  Returns owned.  ERR_MISMATCH: not one that payments can be read
- * with, e says why and names the field; ERR_NOMEM. */
-FD_MUSTCHECK enum err avro_schema_create(const char *text, size_t len, struct avro_schema **out,
-                                         struct errmsg *e);
+/* Compiles a schema's JSON text.  files: the schemas whose types it may name besides its own, count
+ * of them, in any order.  Borrows for the call.  Returns owned.  ERR_MISMATCH: not one that
+ * payments can be read with, e says why and names the field; ERR_NOMEM. */
+FD_MUSTCHECK enum err avro_schema_create(const char *text, size_t len,
+                                         const struct schema_file *files, size_t count,
+                                         struct avro_schema **out, struct errmsg *e);
 void avro_schema_free(struct avro_schema *s);
 
 #define AVRO_SCRATCH 32 /* bytes */

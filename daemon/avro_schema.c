@@ -19,12 +19,16 @@ const char *const AVRO_TYPE_NAMES[AVRO_TYPES] = {"null",   "boolean", "int",    
 struct named {
     char name[NAME_MAX_BYTES];
     uint32_t node;
+    const json_t *fields; /* of a record */
 };
 
 struct compile {
     struct avro_schema *s;
     struct named *named; /* [AVRO_NODES_MAX] */
     uint32_t named_count;
+    const struct schema_file *files; /* [file_count]: what it refers to */
+    json_t **parsed;                 /* [file_count]; NULL: not needed yet */
+    size_t file_count;
     struct errmsg *e;
 };
 
@@ -111,7 +115,32 @@ static uint32_t find_named(const struct compile *c, const char *name)
     return NO_NODE;
 }
 
-static uint32_t by_name(struct compile *c, const char *name, const char *space)
+static uint32_t compile_file(struct compile *c, size_t i, int depth)
+{
+    json_error_t bad;
+    c->parsed[i] = json_loads(c->files[i].text, JSON_DECODE_ANY, &bad);
+    return c->parsed[i] != NULL
+               ? compile(c, c->parsed[i], "", depth)
+               : refuse(c, "a schema that it refers to is no JSON:", c->files[i].name);
+}
+
+/* The type of that name, from the schema referred to by it where it is not known yet; false: that
+ * one cannot be compiled. */
+static bool look_up(struct compile *c, const char *name, int depth, uint32_t *out)
+{
+    *out = find_named(c, name);
+    for (size_t i = 0; i < c->file_count && *out == NO_NODE; i++) {
+        if (c->parsed[i] == NULL && strcmp(c->files[i].name, name) == 0) {
+            if (compile_file(c, i, depth + 1) == NO_NODE) {
+                return false;
+            }
+            *out = find_named(c, name);
+        }
+    }
+    return true;
+}
+
+static uint32_t by_name(struct compile *c, const char *name, const char *space, int depth)
 {
     char full[NAME_MAX_BYTES];
     for (int t = 0; t < AVRO_TYPES; t++) {
@@ -123,18 +152,22 @@ static uint32_t by_name(struct compile *c, const char *name, const char *space)
     uint32_t found = NO_NODE;
     if (strchr(name, '.') == NULL && space[0] != '\0') {
         const int n = snprintf(full, sizeof full, "%s.%s", space, name);
-        found = n < NAME_MAX_BYTES ? find_named(c, full) : NO_NODE;
+        if (n < NAME_MAX_BYTES && !look_up(c, full, depth, &found)) {
+            return NO_NODE;
+        }
     }
-    found = found != NO_NODE ? found : find_named(c, name);
-    return found != NO_NODE ? found
-                            : refuse(c,
-                                     "it names a type that it does not define (references to "
-                                     "other schemas are not followed):",
-                                     name);
+    if (found == NO_NODE && !look_up(c, name, depth, &found)) {
+        return NO_NODE;
+    }
+    return found != NO_NODE
+               ? found
+               : refuse(c,
+                        "it names a type that neither it nor a schema that it refers to defines:",
+                        name);
 }
 
 /* Gives a new named type its name. */
-static bool enter(struct compile *c, const char *full, uint32_t node)
+static bool enter(struct compile *c, const char *full, uint32_t node, const json_t *fields)
 {
     if (find_named(c, full) != NO_NODE) {
         (void)refuse(c, "it defines a type twice:", full);
@@ -143,6 +176,7 @@ static bool enter(struct compile *c, const char *full, uint32_t node)
     struct named *n = &c->named[c->named_count++];
     snprintf(n->name, sizeof n->name, "%s", full);
     n->node = node;
+    n->fields = fields;
     return true;
 }
 
@@ -192,7 +226,7 @@ static uint32_t compile_record(struct compile *c, const json_t *j, const char *s
                       "record");
     }
     const uint32_t node = add_node(c, AVRO_RECORD);
-    if (node == NO_NODE || !enter(c, full, node)) {
+    if (node == NO_NODE || !enter(c, full, node, fields)) {
         return NO_NODE;
     }
     const size_t count = json_array_size(fields);
@@ -228,7 +262,7 @@ static uint32_t compile_enum(struct compile *c, const json_t *j, const char *spa
     }
     const uint32_t node = add_node(c, AVRO_ENUM);
     void *room = s->symbol;
-    if (node == NO_NODE || !enter(c, full, node)) {
+    if (node == NO_NODE || !enter(c, full, node, NULL)) {
         return NO_NODE;
     }
     if (!grow(&room, sizeof *s->symbol, s->symbol_count, (uint32_t)count, &s->symbol_room)) {
@@ -258,7 +292,7 @@ static uint32_t compile_fixed(struct compile *c, const json_t *j, const char *sp
         return refuse(c, "it has a fixed type without a name or size,", "fixed");
     }
     const uint32_t node = add_node(c, AVRO_FIXED);
-    if (node == NO_NODE || !enter(c, full, node)) {
+    if (node == NO_NODE || !enter(c, full, node, NULL)) {
         return NO_NODE;
     }
     c->s->node[node].count = (uint32_t)json_integer_value(size);
@@ -311,7 +345,7 @@ static uint32_t compile(struct compile *c, const json_t *j, const char *space, i
         return NO_NODE;
     }
     if (json_is_string(j)) {
-        return by_name(c, json_string_value(j), space);
+        return by_name(c, json_string_value(j), space, depth);
     }
     if (json_is_array(j)) {
         return compile_union(c, j, space, depth);
@@ -340,7 +374,7 @@ static uint32_t compile(struct compile *c, const json_t *j, const char *space, i
         return compile_items(c, AVRO_MAP, json_object_get(j, "values"), space, depth);
     }
     const uint32_t before = c->s->node_count;
-    const uint32_t node = by_name(c, name, space);
+    const uint32_t node = by_name(c, name, space, depth);
     return node == before ? annotate(c, j, node) : node; /* a named type has its own */
 }
 
@@ -425,35 +459,58 @@ static enum err resolve(struct avro_schema *s, const json_t *fields, struct errm
     return err;
 }
 
-static enum err compile_root(struct avro_schema *s, const json_t *root, struct errmsg *e)
+/* Those it refers to first: the schema may name any type of theirs. */
+static uint32_t compile_all(struct compile *c, const json_t *root)
 {
-    struct compile c = {.s = s, .e = e};
-    c.named = malloc(AVRO_NODES_MAX * sizeof *c.named);
-    s->node = malloc(AVRO_NODES_MAX * sizeof *s->node);
-    if (c.named == NULL || s->node == NULL) {
-        free(c.named);
-        return err_set(e, ERR_NOMEM, "no memory for a schema");
+    for (size_t i = 0; i < c->file_count; i++) {
+        if (c->parsed[i] == NULL && compile_file(c, i, 0) == NO_NODE) {
+            return NO_NODE;
+        }
     }
-    s->root = compile(&c, root, "", 0);
-    free(c.named);
+    return compile(c, root, "", 0);
+}
+
+static enum err compile_root(struct compile *c, const json_t *root)
+{
+    struct avro_schema *s = c->s;
+    s->node = malloc(AVRO_NODES_MAX * sizeof *s->node);
+    if (c->named == NULL || c->parsed == NULL || s->node == NULL) {
+        return err_set(c->e, ERR_NOMEM, "no memory for a schema");
+    }
+    s->root = compile_all(c, root);
     if (s->root == NO_NODE) {
         return ERR_MISMATCH;
     }
-    const json_t *record = root;
-    while (json_is_object(json_object_get(record, "type"))) {
-        record = json_object_get(record, "type");
-    }
     if (s->node[s->root].type != AVRO_RECORD) {
-        return err_set(e, ERR_MISMATCH, "it is no record but %s",
+        return err_set(c->e, ERR_MISMATCH, "it is no record but %s",
                        AVRO_TYPE_NAMES[s->node[s->root].type]);
     }
     struct avro_node *nodes = realloc(s->node, s->node_count * sizeof *nodes);
     s->node = nodes != NULL ? nodes : s->node;
-    return resolve(s, json_object_get(record, "fields"), e);
+    const struct named *record = c->named;
+    while (record->node != s->root) { /* every record has a name */
+        record++;
+    }
+    return resolve(s, record->fields, c->e);
 }
 
-enum err avro_schema_create(const char *text, size_t len, struct avro_schema **out,
-                            struct errmsg *e)
+static enum err compile_schema(struct avro_schema *s, const json_t *root,
+                               const struct schema_file *files, size_t count, struct errmsg *e)
+{
+    struct compile c = {.s = s, .files = files, .file_count = count, .e = e};
+    c.named = malloc(AVRO_NODES_MAX * sizeof *c.named);
+    c.parsed = calloc(count + 1, sizeof(json_t *));
+    const enum err err = compile_root(&c, root);
+    for (size_t i = 0; c.parsed != NULL && i < count; i++) {
+        json_decref(c.parsed[i]);
+    }
+    free(c.parsed);
+    free(c.named);
+    return err;
+}
+
+enum err avro_schema_create(const char *text, size_t len, const struct schema_file *files,
+                            size_t count, struct avro_schema **out, struct errmsg *e)
 {
     json_error_t bad;
     json_t *root = json_loadb(text, len, JSON_DECODE_ANY, &bad);
@@ -461,8 +518,8 @@ enum err avro_schema_create(const char *text, size_t len, struct avro_schema **o
         return err_set(e, ERR_MISMATCH, "it is no JSON: line %d: %.120s", bad.line, bad.text);
     }
     struct avro_schema *s = calloc(1, sizeof *s);
-    enum err err =
-        s == NULL ? err_set(e, ERR_NOMEM, "no memory for a schema") : compile_root(s, root, e);
+    enum err err = s == NULL ? err_set(e, ERR_NOMEM, "no memory for a schema")
+                             : compile_schema(s, root, files, count, e);
     json_decref(root);
     if (err != ERR_OK) {
         avro_schema_free(s);

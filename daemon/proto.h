@@ -21,6 +21,7 @@
 
 #include "base/err.h"
 #include "daemon/members.h"
+#include "daemon/schema_fields.h"
 #include "features/tx.h"
 
 #ifdef __cplusplus
@@ -33,17 +34,11 @@ extern "C" {
 struct proto_schema;
 struct proto_message;
 
-/* A file that schemas import. */
-struct proto_file {
-    const char *name; /* as the import says it */
-    const char *text;
-};
-
 /* Compiles a schema's text.  files: what it may import besides google/protobuf, count of them.
  * Borrows for the call.  Returns owned.  ERR_MISMATCH: not one that payments can be read with, e
  * says why and names the field; ERR_NOMEM. */
 FD_MUSTCHECK enum err proto_schema_create(const char *text, size_t len,
-                                          const struct proto_file *files, size_t count,
+                                          const struct schema_file *files, size_t count,
                                           struct proto_schema **out, struct errmsg *e);
 void proto_schema_free(struct proto_schema *s);
 

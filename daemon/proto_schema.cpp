@@ -58,7 +58,7 @@ class complaints : public pb::io::ErrorCollector, public pb::DescriptorPool::Err
 
 struct building {
     pb::DescriptorPool pool{pb::DescriptorPool::generated_pool()}; /* google/protobuf/... */
-    const struct proto_file *files;
+    const struct schema_file *files;
     size_t count;
     size_t left; /* files that may still be built */
     complaints said;
@@ -72,16 +72,27 @@ enum err mismatch(struct errmsg *e, const std::string &text)
 enum err build(struct building *b, const std::string &name, const char *text, size_t len, int depth,
                const pb::FileDescriptor **out, struct errmsg *e);
 
+/* Files that registries have themselves, so that no reference names them.  Their types stay unknown
+ * here: none is read, and fields of them are skipped. */
+bool is_builtin(const std::string &name)
+{
+    return name.rfind("google/type/", 0) == 0 || name.rfind("confluent/", 0) == 0;
+}
+
 /* Has what a file imports in the pool. */
 enum err build_imports(struct building *b, const pb::FileDescriptorProto &file, int depth,
                        struct errmsg *e)
 {
     for (const std::string &name : file.dependency()) {
-        const struct proto_file *end = b->files + b->count;
-        const struct proto_file *f =
-            std::find_if(b->files, end, [&](const proto_file &x) { return name == x.name; });
+        const struct schema_file *end = b->files + b->count;
+        const struct schema_file *f =
+            std::find_if(b->files, end, [&](const schema_file &x) { return name == x.name; });
         const pb::FileDescriptor *made = b->pool.FindFileByName(name);
         if (made != nullptr) {
+            continue;
+        }
+        if (f == end && is_builtin(name)) {
+            b->pool.AllowUnknownDependencies();
             continue;
         }
         if (f == end) {
@@ -306,7 +317,8 @@ std::string take_field(const pb::FieldDescriptor *d, struct proto_field *f)
     const std::string name = member_name(f->member);
     if (d->is_repeated() || (kind_of(f) & schema_takes(f->member)) == 0) {
         return name + " is " + type_words(d) + " there, and must be " +
-               schema_takes_words(f->member);
+               (f->member == MEMBER_AMOUNT ? "an integer of minor units, or text such as 57.16"
+                                           : schema_takes_words(f->member));
     }
     if (f->implicit && f->member == MEMBER_EXPONENT) {
         return name + " cannot be told to be absent there, and must be optional";
@@ -410,7 +422,7 @@ enum err tabulate(const pb::FileDescriptor *file, struct proto_schema *s, struct
 
 } // namespace
 
-enum err proto_schema_create(const char *text, size_t len, const struct proto_file *files,
+enum err proto_schema_create(const char *text, size_t len, const struct schema_file *files,
                              size_t count, struct proto_schema **out, struct errmsg *e)
 {
     struct proto_schema *s = nullptr;

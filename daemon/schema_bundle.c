@@ -13,7 +13,7 @@
 
 struct schema_bundle {
     enum wire_format format;
-    json_t *answer; /* its member "files": text by the name that imports say */
+    json_t *answer; /* its member "files": text by the name that references say */
     json_t *wanted; /* array of references, the last one is asked for next */
     size_t bytes;   /* of all texts */
     bool too_large;
@@ -24,9 +24,6 @@ static enum err want(struct schema_bundle *b, const json_t *answer, struct errms
 {
     const json_t *references = json_object_get(answer, "references");
     const json_t *files = json_object_get(b->answer, "files");
-    if (b->format != FORMAT_PROTOBUF) {
-        return ERR_OK; /* Avro's reader says which type it lacks */
-    }
     for (size_t i = 0; i < json_array_size(references); i++) {
         json_t *r = json_array_get(references, i);
         const char *name = json_string_value(json_object_get(r, "name"));
@@ -167,17 +164,20 @@ enum err schema_answer_id(const char *body, size_t len, uint32_t *out, struct er
     return ERR_OK;
 }
 
-static enum err compile_proto(const struct schema_bundle *b, const char *text, size_t len,
-                              struct proto_schema **out, struct errmsg *e)
+/* The schema's own text, with those it refers to. */
+static enum err compile(const struct schema_bundle *b, struct schema_known *out, struct errmsg *e)
 {
-    struct proto_file files[SCHEMA_REFERENCES_MAX + 1];
+    const json_t *own = json_object_get(b->answer, "schema");
+    const char *text = json_string_value(own);
+    const size_t len = json_string_length(own);
+    struct schema_file files[SCHEMA_REFERENCES_MAX + 1];
     size_t count = 0;
     const char *name = NULL;
     json_t *file = NULL;
     json_object_foreach(json_object_get(b->answer, "files"), name, file)
     {
         if (json_is_string(file) && count < SCHEMA_REFERENCES_MAX) {
-            files[count++] = (struct proto_file){name, json_string_value(file)};
+            files[count++] = (struct schema_file){name, json_string_value(file)};
         }
     }
     if (b->too_large) {
@@ -186,13 +186,13 @@ static enum err compile_proto(const struct schema_bundle *b, const char *text, s
                        "with them",
                        SCHEMA_REFERENCES_MAX, SCHEMA_ANSWER_MAX / 2);
     }
-    return proto_schema_create(text, len, files, count, out, e);
+    return b->format == FORMAT_AVRO ? avro_schema_create(text, len, files, count, &out->avro, e)
+                                    : proto_schema_create(text, len, files, count, &out->proto, e);
 }
 
 enum err schema_bundle_compile(const struct schema_bundle *b, struct schema_known *out,
                                struct errmsg *e)
 {
-    const json_t *text = json_object_get(b->answer, "schema");
     const char *type = json_string_value(json_object_get(b->answer, "schemaType"));
     const char *wanted = b->format == FORMAT_AVRO ? "AVRO" : "PROTOBUF";
     type = type != NULL ? type : "AVRO"; /* absent: Avro */
@@ -200,8 +200,5 @@ enum err schema_bundle_compile(const struct schema_bundle *b, struct schema_know
         return err_set(e, ERR_MISMATCH, "it is of type %.20s, and transactions.format is %s", type,
                        schemas_format_name(b->format));
     }
-    if (b->format == FORMAT_AVRO) {
-        return avro_schema_create(json_string_value(text), json_string_length(text), &out->avro, e);
-    }
-    return compile_proto(b, json_string_value(text), json_string_length(text), &out->proto, e);
+    return compile(b, out, e);
 }

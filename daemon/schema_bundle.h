@@ -1,5 +1,5 @@
-/* A registry's answer about a schema, with the files that it imports: a schema in Protobuf may
- * refer to others of the registry, and cannot be read without them.  One thread. */
+/* A registry's answer about a schema, with those that it refers to: files that Protobuf imports,
+ * types that Avro names.  It cannot be read without them.  One thread. */
 #ifndef FD_DAEMON_SCHEMA_BUNDLE_H
 #define FD_DAEMON_SCHEMA_BUNDLE_H
 
@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "daemon/schemas.h"
 
-#define SCHEMA_REFERENCES_MAX 64  /* files that one schema imports, and their imports */
+#define SCHEMA_REFERENCES_MAX 64  /* that one schema has, and theirs */
 #define SCHEMA_SUBJECT_BYTES 1024 /* of a path that asks for one */
 
 struct schema_bundle;

@@ -1,5 +1,5 @@
-/* What a payment's fields may be in a writer's schema, whatever language it is written in; shared
- * by avro_schema.c and proto_schema.cpp. */
+/* What a payment's fields may be in a writer's schema, whatever language it is written in, and what
+ * a schema is made of; shared by avro_*.c and proto_*.cpp. */
 #ifndef FD_DAEMON_SCHEMA_FIELDS_H
 #define FD_DAEMON_SCHEMA_FIELDS_H
 
@@ -10,6 +10,12 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* A schema that another one refers to. */
+struct schema_file {
+    const char *name; /* as the reference says it: a file's that is imported, a type's full one */
+    const char *text;
+};
 
 /* Kinds of values, as a set. */
 enum {

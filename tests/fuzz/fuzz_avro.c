@@ -11,6 +11,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
+    /* what a schema may refer to, and what refers back */
+    static const struct schema_file file = {
+        "R", "{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"r\",\"type\":\"R\"}]}"};
     struct avro_schema *s = NULL;
     struct members m;
     struct errmsg e = {""};
@@ -22,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     const size_t text_len = end != NULL ? (size_t)(end - bytes) : strlen(text);
     const uint8_t *record = end != NULL ? end + 1 : bytes;
     const size_t record_len = len - (size_t)(record - bytes);
-    if (avro_schema_create(text, text_len, &s, &e) != ERR_OK) {
+    if (avro_schema_create(text, text_len, &file, 1, &s, &e) != ERR_OK) {
         assert(e.text[0] != '\0');
         return 0;
     }

@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     const char *text = own ? proto_schema_text() : (const char *)bytes;
     const size_t text_len = own ? strlen(text) : (size_t)(end - bytes);
     const uint8_t *message = own ? bytes : end + 1;
-    const struct proto_file file = {"a.proto", "syntax = \"proto3\"; message A { A a = 1; }"};
+    const struct schema_file file = {"a.proto", "syntax = \"proto3\"; message A { A a = 1; }"};
     if (proto_schema_create(text, text_len, &file, 1, &s, &e) != ERR_OK) {
         assert(e.text[0] != '\0');
         return 0;

@@ -207,9 +207,11 @@ static int stop(void **state)
 
 /* ---- sending ---- */
 
-/* What some schemas refer to, at version 1: serializers call the subject as the import. */
+/* What some schemas refer to, at version 1: serializers call the subject as the import, or as the
+ * type. */
 #define BRANCH "bank/branch.proto"
 #define BRANCH_ESCAPED "bank%2Fbranch.proto"
+#define BRANCH_TYPE "bank.Branch"
 
 /* Registers a schema in a site's language; its id. */
 static uint32_t enlist(int site, const char *in, const char *text)
@@ -219,10 +221,11 @@ static uint32_t enlist(int site, const char *in, const char *text)
     json_error_t bad;
     json_t *pack =
         json_pack("{s:s,s:s}", "schema", text, "schemaType", site == AVRO ? "AVRO" : "PROTOBUF");
-    if (strstr(text, "import \"" BRANCH "\"") != NULL) {
+    if (strstr(text, site == AVRO ? "\"" BRANCH_TYPE "\"" : "import \"" BRANCH "\"") != NULL) {
+        const char *name = site == AVRO ? BRANCH_TYPE : BRANCH;
         json_object_set_new(
             pack, "references",
-            json_pack("[{s:s,s:s,s:i}]", "name", BRANCH, "subject", BRANCH, "version", 1));
+            json_pack("[{s:s,s:s,s:i}]", "name", name, "subject", name, "version", 1));
     }
     char *body = json_dumps(pack, JSON_COMPACT);
     json_decref(pack);
@@ -453,9 +456,14 @@ static void test_all_formats_give_the_decisions_of_json(void **state)
 static void test_a_compatible_change_is_read(void **state)
 {
     struct change c = {.bytes = {[AVRO] = {"\x06xyz", 4}, [PROTO] = {"\xa2\x06\x02\x0a\x00", 5}}};
-    char *avro = with_field("{\"name\": \"branch\", \"type\": \"string\", \"default\": \"\"}");
+    char *avro = with_field("{\"name\": \"branch\", \"type\": \"bank.Branch\", "
+                            "\"default\": {\"name\": \"\"}}");
     char *proto = with_more("import \"bank/branch.proto\";", "  bank.Branch branch = 100;");
     (void)state;
+    (void)enlist(
+        AVRO, BRANCH_TYPE,
+        "{\"type\": \"record\", \"name\": \"Branch\", \"namespace\": \"bank\", \"fields\": "
+        "[{\"name\": \"name\", \"type\": \"string\"}]}");
     c.id[AVRO] = enlist(AVRO, subject[AVRO], avro);
     (void)enlist(PROTO, BRANCH_ESCAPED,
                  "syntax = \"proto3\"; package bank; message Branch { string name = 1; }");
@@ -560,8 +568,10 @@ static void test_card_numbers_are_refused_as_in_json(void **state)
 
 static void test_a_registry_that_hangs_is_waited_for(void **state)
 {
-    struct change c = {.bytes = {[AVRO] = {"\x02\x0e", 2}, [PROTO] = {"\xa0\x06\x07", 3}}};
-    char *avro = with_field("{\"name\": \"points\", \"type\": [\"null\", \"long\"]}");
+    struct change c = {.bytes = {[AVRO] = {"\x02\x0e\x00", 3}, [PROTO] = {"\xa0\x06\x07", 3}}};
+    char *avro = with_field("{\"name\": \"points\", \"type\": [\"null\", \"long\"]},"
+                            "{\"name\": \"branches\", \"type\": {\"type\": \"array\", "
+                            "\"items\": \"bank.Branch\"}}");
     char *proto = with_more("import \"bank/branch.proto\";",
                             "  int64 points = 100; repeated bank.Branch branches = 101;");
     (void)state;
@@ -583,7 +593,7 @@ static void test_a_registry_that_hangs_is_waited_for(void **state)
     UNTIL(database_count(server.db, "SELECT count(*) FROM transactions") == sent - refused);
 }
 
-/* The last decision's schema, and in Protobuf what it refers to, are in state.dir. */
+/* The last decision's schema, and what it refers to, are in state.dir. */
 static void test_check_and_explain(void **state)
 {
     char line[640];

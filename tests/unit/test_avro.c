@@ -37,25 +37,37 @@ static bool same(struct slice s, const char *text)
     RECORD(FIELD("id", "\"string\"") "," FIELD("ts", "\"long\"") "," FIELD(                        \
         "card", "\"string\"") "," REST more)
 
-static void refused(const char *text, const char *why)
+static void refused_with(const char *text, const struct schema_file *files, size_t count,
+                         const char *why)
 {
     struct avro_schema *s = NULL;
     struct errmsg e = {""};
-    assert_int_equal(avro_schema_create(text, strlen(text), &s, &e), ERR_MISMATCH);
+    assert_int_equal(avro_schema_create(text, strlen(text), files, count, &s, &e), ERR_MISMATCH);
     if (strstr(e.text, why) == NULL) {
         fail_msg("\"%s\" does not say \"%s\" of %s", e.text, why, text);
     }
     assert_null(s);
 }
 
-static struct avro_schema *accepted(const char *text)
+static void refused(const char *text, const char *why)
+{
+    refused_with(text, NULL, 0, why);
+}
+
+static struct avro_schema *accepted_with(const char *text, const struct schema_file *files,
+                                         size_t count)
 {
     struct avro_schema *s = NULL;
     struct errmsg e = {""};
-    if (avro_schema_create(text, strlen(text), &s, &e) != ERR_OK) {
+    if (avro_schema_create(text, strlen(text), files, count, &s, &e) != ERR_OK) {
         fail_msg("refused: %s", e.text);
     }
     return s;
+}
+
+static struct avro_schema *accepted(const char *text)
+{
+    return accepted_with(text, NULL, 0);
 }
 
 static void test_schema_that_does_not_fit_names_the_field(void **state)
@@ -87,7 +99,8 @@ static void test_schema_that_is_none_is_refused(void **state)
     refused("\"string\"", "it is no record but string");
     refused("[\"null\", 3]", "neither a name, a list nor an object");
     refused("{\"type\":\"record\",\"name\":\"T\"}", "without fields");
-    refused(WITH("," FIELD("x", "\"com.bank.Other\"")), "references to other schemas");
+    refused(WITH("," FIELD("x", "\"com.bank.Other\"")),
+            "that it refers to defines: \"com.bank.Other\"");
     refused(WITH("," FIELD("x", "{\"type\":\"enum\",\"name\":\"E\",\"symbols\":[]}")), "symbols");
     refused(WITH("," FIELD("x", "{\"type\":\"fixed\",\"name\":\"F\",\"size\":-1}")), "size");
     refused(WITH("," FIELD("x", "[\"null\",[\"int\"]]")), "union directly in a");
@@ -98,6 +111,69 @@ static void test_schema_that_is_none_is_refused(void **state)
     strcat(deep, "\"int\""); /* NOLINT */
     memset(deep + strlen(deep), '}', 100);
     refused(deep, "nested more than");
+}
+
+/* ---- schemas that refer to others ---- */
+
+/* Out of order: the first names those behind it, in its own namespace and by full name. */
+static const struct schema_file FILES[] = {
+    {"bank.Branch", "{\"type\":\"record\",\"name\":\"Branch\",\"namespace\":\"bank\",\"fields\":["
+                    "{\"name\":\"city\",\"type\":\"City\"},{\"name\":\"kind\",\"type\":"
+                    "{\"type\":\"enum\",\"name\":\"Kind\",\"symbols\":[\"a\",\"b\"]}},"
+                    "{\"name\":\"parent\",\"type\":[\"null\",\"Branch\"]},"
+                    "{\"name\":\"via\",\"type\":\"wire.Channel\"}]}"},
+    {"bank.City", "{\"type\":\"fixed\",\"name\":\"bank.City\",\"size\":3}"},
+    {"wire.Channel",
+     "{\"type\":\"enum\",\"name\":\"wire.Channel\",\"symbols\":[\"pos\",\"ecommerce\"]}"},
+    {"wire.Payment", "{\"type\":\"record\",\"name\":\"wire.Payment\",\"fields\":["
+                     "{\"name\":\"id\",\"type\":\"string\"},{\"name\":\"ts\",\"type\":\"long\"},"
+                     "{\"name\":\"card\",\"type\":\"string\"}," REST "]}"}};
+#define FILE_COUNT (sizeof FILES / sizeof *FILES)
+
+static void test_types_of_other_schemas_are_known(void **state)
+{
+    /* .. a type that the reference's schema defines besides its own, too */
+    struct avro_schema *s = accepted_with(
+        WITH("," FIELD("branch", "\"bank.Branch\"") "," FIELD(
+            "channel", "[\"null\",\"wire.Channel\"]") "," FIELD("x", "\"bank.Kind\"")),
+        FILES, FILE_COUNT);
+    static const char RECORD_BYTES[] = "\x02"
+                                       "a\x02\x02"
+                                       "c\x02"
+                                       "p\x0a\x06"
+                                       "EUR"             /* id, ts, card, type, amount, currency */
+                                       "xyz\x02\x00\x00" /* city, kind, no parent, via */
+                                       "\x02\x02"        /* channel: ecommerce */
+                                       "\x02";
+    struct members m;
+    enum member about = MEMBER_COUNT;
+    const char *why = "";
+    (void)state;
+    assert_int_equal(
+        avro_payment_read(s, RECORD_BYTES, sizeof RECORD_BYTES - 1, scratch, &m, &about, &why),
+        MEMBERS_OK);
+    assert_true(same(m.value[MEMBER_CHANNEL].text, "ecommerce"));
+    assert_true(same(m.value[MEMBER_CURRENCY].text, "EUR"));
+    avro_schema_free(s);
+    avro_schema_free(accepted_with("\"wire.Payment\"", FILES, FILE_COUNT));
+}
+
+static void test_other_schemas_that_do_not_help_are_refused(void **state)
+{
+    static const struct schema_file BAD = {"a.A", "{"};
+    static const struct schema_file NOTHING = {"a.A", "\"a.A\""};
+    static const struct schema_file CIRCLE[] = {{"a.A", "\"a.B\""}, {"a.B", "\"a.A\""}};
+    static const struct schema_file TWICE = {"T", "{\"type\":\"fixed\",\"name\":\"T\",\"size\":1}"};
+    (void)state;
+    refused_with(WITH("," FIELD("x", "\"bank.Other\"")), FILES, FILE_COUNT,
+                 "refers to defines: \"bank.Other\"");
+    refused_with(WITH("," FIELD("channel", "\"bank.Branch\"")), FILES, FILE_COUNT,
+                 "channel is record there, and must be text");
+    refused_with(WITH(""), &BAD, 1, "a schema that it refers to is no JSON: \"a.A\"");
+    refused_with(WITH(""), &NOTHING, 1, "refers to defines: \"a.A\"");
+    refused_with(WITH(""), CIRCLE, 2, "refers to defines: \"a.A\"");
+    refused_with(WITH(""), &TWICE, 1, "it defines a type twice: \"T\"");
+    refused_with("\"bank.Branch\"", FILES, FILE_COUNT, "is missing there, or has another name");
 }
 
 /* ---- what Avro's library writes ---- */
@@ -456,6 +532,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schema_that_does_not_fit_names_the_field),
         cmocka_unit_test(test_schema_that_is_none_is_refused),
+        cmocka_unit_test(test_types_of_other_schemas_are_known),
+        cmocka_unit_test(test_other_schemas_that_do_not_help_are_refused),
         cmocka_unit_test(test_read_promotes_reorders_and_skips),
         cmocka_unit_test(test_read_of_any_cut_or_longer_message_is_malformed),
         cmocka_unit_test(test_read_of_spoilt_bytes_ends),

@@ -46,7 +46,7 @@ static bool same(struct slice s, const char *text)
 #define T(fields) "message T { string id = 1; int64 ts = 2; string card = 3; " REST fields "}"
 #define GOOGLE(file) "import \"google/protobuf/" file ".proto\";\n"
 
-static void refused_with(const char *text, const struct proto_file *files, size_t count,
+static void refused_with(const char *text, const struct schema_file *files, size_t count,
                          const char *why)
 {
     struct proto_schema *s = NULL;
@@ -63,7 +63,7 @@ static void refused(const char *text, const char *why)
     refused_with(text, NULL, 0, why);
 }
 
-static struct proto_schema *accepted_with(const char *text, const struct proto_file *files,
+static struct proto_schema *accepted_with(const char *text, const struct schema_file *files,
                                           size_t count)
 {
     struct proto_schema *s = NULL;
@@ -101,7 +101,7 @@ static void test_schema_that_does_not_fit_names_the_field(void **state)
             "mcc is google.protobuf.Timestamp there");
     refused(PROTO3 "message T { string id = 1; int64 ts = 2; string card = 3; string type = 4; "
                    "double amount = 5; string currency = 6; }",
-            "amount is double there, and must be an integer, text or an exact decimal");
+            "amount is double there, and must be an integer of minor units, or text such as 57.16");
     refused(PROTO2 "message T { optional string id = 1; optional group Card = 3 {} }",
             "card is group there, and must be text");
     refused(PROTO2 "message T { optional string id = 1 [default = \"\\001\\000\"]; }",
@@ -133,7 +133,7 @@ static void test_schema_that_is_none_is_refused(void **state)
 
 static void test_imports(void **state)
 {
-    static const struct proto_file FILES[] = {
+    static const struct schema_file FILES[] = {
         {"com/bank/card.proto", PROTO3 "package com.bank; import \"com/bank/base.proto\"; message "
                                        "Card { Base b = 1; enum Kind { CASH = 0; CHECK = 1; } }"},
         {"com/bank/base.proto", PROTO3 "package com.bank; message Base {}"},
@@ -149,6 +149,18 @@ static void test_imports(void **state)
                             "google.protobuf.Any y = 9;"),
                       FILES, 6);
     proto_schema_free(s);
+    /* what registries have themselves is no reference */
+    s = accepted(PROTO3 "import \"google/type/date.proto\"; import \"confluent/meta.proto\";\n" T(
+        "google.type.Date due = 7; string note = 8 [(confluent.field_meta).doc = \"n\"];"));
+    proto_schema_free(s);
+    refused(PROTO3 "import \"google/type/money.proto\"; message T { string id = 1; int64 ts = 2; "
+                   "string card = 3; string type = 4; google.type.Money amount = 5; "
+                   "string currency = 6; }",
+            "amount is google.type.Money there, and must be an integer of minor units, or text");
+    refused(PROTO3 "import \"confluent/type/decimal.proto\"; message T { string id = 1; "
+                   "int64 ts = 2; string card = 3; string type = 4; "
+                   "confluent.type.Decimal amount = 5; string currency = 6; }",
+            "amount is confluent.type.Decimal there, and must be an integer of minor units");
     refused_with(PROTO3 "import \"com/bank/card.proto\";\n" T(""), FILES, 1,
                  "it imports com/bank/base.proto");
     refused_with(PROTO3 "import \"round.proto\";\n" T(""), FILES, 6, "its imports go round");
