@@ -2,6 +2,8 @@
 """Messages with full card numbers in every field, and the search for those numbers.
 
   card_numbers.py make payments|labels|notices COUNT >FILE   lines of "key~value", as Kafka's console producer reads them
+  card_numbers.py schema avro|protobuf                       etc/wire's schema, with more fields that hold text
+  card_numbers.py send avro|protobuf COUNT BROKERS TOPIC     payments by that schema, id 7; their bytes to standard output
   card_numbers.py search FILE..                              exit 1 and a line each for every number found
   card_numbers.py unpack FILE                                the file with what zstd packed in it, unpacked
 
@@ -15,6 +17,7 @@ import datetime
 import json
 import random
 import re
+import struct
 import sys
 
 PREFIX = "4929731"
@@ -126,6 +129,157 @@ def make(kind, count):
         sys.stdout.write(f"{key}~{value}\n")
 
 
+# ---- in bytes ----
+
+HEADER = b"\0" + struct.pack(">I", 7)
+BYTE_TEXTS = tuple(t for t in PAYMENT_TEXTS if t not in ("ts", "amount", "mcc"))
+BYTE_NUMBERS = ("ts", "amount")
+MORE_PROTO = """
+  string note = 40;
+  map<string, string> tags = 41;
+  bytes raw = 42;
+  message Inner { string text = 1; }
+  Inner inner = 43;
+}"""
+
+
+def schema(form):
+    with open(f"etc/wire/transaction.{'avsc' if form == 'avro' else 'proto'}", encoding="utf-8") as f:
+        text = f.read()
+    if form == "protobuf":
+        return text.rstrip().removesuffix("}") + MORE_PROTO
+    record = json.loads(text)
+    record["fields"] += [
+        {"name": "note", "type": "string"},
+        {"name": "tags", "type": {"type": "map", "values": "string"}},
+        {"name": "raw", "type": "bytes"},
+        {"name": "inner", "type": {"type": "record", "name": "Inner", "fields": [{"name": "text", "type": "string"}]}},
+    ]
+    return json.dumps(record)
+
+
+def varint(n):
+    out = bytearray()
+    while n > 0x7F:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    return bytes(out) + bytes((n,))
+
+
+def avro(m):
+    def number(n):
+        return varint(n << 1 if n >= 0 else (-n << 1) - 1)
+
+    def text(s):
+        data = s.encode()
+        return number(len(data)) + data
+
+    def optional(name, write):
+        return number(1) + write(m[name]) if name in m else number(0)
+
+    out = text(m["id"]) + number(m["ts"]) + text(m["card"]) + text(m["type"]) + number(m["amount"]) + text(m["currency"])
+    out += optional("exponent", number) + optional("merchant", text) + optional("terminal", text) + optional("mcc", number)
+    for name in "country", "channel", "entry", "device", "ip":
+        out += optional(name, text)
+    for name in "lat", "lon":
+        out += optional(name, lambda v: struct.pack("<d", v))
+    out += text(m.get("note", ""))
+    for key, value in m.get("tags", {}).items():
+        out += number(1) + text(key) + text(value)
+    return HEADER + out + number(0) + text(m.get("raw", "")) + text(m.get("inner", ""))
+
+
+PROTO_FIELDS = {"id": 1, "card": 3, "type": 4, "currency": 6, "merchant": 8, "terminal": 9, "country": 11,
+                "channel": 12, "entry": 13, "device": 14, "ip": 15, "note": 40, "raw": 42}
+
+
+def protobuf(m):
+    def inner(field, data):
+        return varint(field << 3 | 2) + varint(len(data)) + data
+
+    def text(field, s):
+        return inner(field, s.encode())
+
+    seconds, micros = divmod(m["ts"], 1000000)
+    out = inner(2, varint(1 << 3) + varint(seconds) + varint(2 << 3) + varint(micros * 1000))
+    for name, field in PROTO_FIELDS.items():
+        if name in m:
+            out += text(field, m[name])
+    out += varint(5 << 3) + varint(m["amount"]) + varint(10 << 3) + varint(m["mcc"])
+    for name, field in ("lat", 16), ("lon", 17):
+        out += varint(field << 3 | 1) + struct.pack("<d", m[name])
+    for key, value in m.get("tags", {}).items():
+        out += inner(41, text(1, key) + text(2, value))
+    if "inner" in m:
+        out += inner(43, text(1, m["inner"]))
+    return HEADER + b"\0" + out
+
+
+def spoil_bytes(rng, message, write):
+    """As spoil; a number in a field that is not read leaves a good message."""
+    way = rng.randrange(20)
+    if 8 <= way < 10:
+        message[rng.choice(("note", "raw", "inner"))] = free_text(rng)
+    elif way == 10:
+        message["tags"] = {free_text(rng): free_text(rng)}
+    elif 11 <= way < 14:
+        message[rng.choice(BYTE_TEXTS)] = free_text(rng)
+    elif way == 14:
+        message.update((name, free_text(rng)) for name in BYTE_TEXTS)
+    elif way == 15:
+        message[rng.choice(BYTE_NUMBERS)] = int(number(rng, rng.choice((13, 14, 15, 16))))
+    elif way == 16:
+        whole = write(message)
+        return whole[: rng.randrange(1, len(whole))] + shown(rng).encode()
+    elif way == 17:
+        return write(message) + shown(rng).encode()
+    elif way == 18:
+        message["card"] = f"c{rng.randrange(500)}\0"
+        message["merchant"] = shown(rng)
+    elif way == 19:
+        return rng.choice((b"", HEADER, HEADER[:4])) + free_text(rng).encode()
+    return write(message)
+
+
+class Producer:
+    """librdkafka, which is here anyway: Kafka's console producer sends lines only."""
+
+    def __init__(self, brokers, topic):
+        self.lib = ctypes.CDLL("librdkafka.so.1")
+        for name in "rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_topic_new":
+            getattr(self.lib, name).restype = ctypes.c_void_p
+        why = ctypes.create_string_buffer(512)
+        conf = ctypes.c_void_p(self.lib.rd_kafka_conf_new())
+        self.lib.rd_kafka_conf_set(conf, b"bootstrap.servers", brokers.encode(), why, len(why))
+        self.client = ctypes.c_void_p(self.lib.rd_kafka_new(0, conf, why, len(why)))
+        assert self.client, why.value
+        self.topic = ctypes.c_void_p(self.lib.rd_kafka_topic_new(self.client, topic.encode(), None))
+
+    def send(self, key, value):
+        while self.lib.rd_kafka_produce(self.topic, -1, 2, value, ctypes.c_size_t(len(value)), key,
+                                        ctypes.c_size_t(len(key)), None) != 0:
+            self.lib.rd_kafka_poll(self.client, 100)  # its queue is full
+
+    def close(self):
+        assert self.lib.rd_kafka_flush(self.client, 60000) == 0, "not all was sent"
+
+
+def send(form, count, brokers, topic):
+    rng = random.Random(f"{form} {count}")
+    to = Producer(brokers, topic)
+    for i in range(count):
+        message = payment(rng, i)
+        at = datetime.datetime.fromisoformat(message["ts"])
+        message.update(ts=int(at.timestamp() * 1e6), amount=rng.randrange(1, 90000), mcc=5411)
+        key = message["card"] if rng.random() < 0.8 else shown(rng)
+        value = spoil_bytes(rng, message, avro if form == "avro" else protobuf)
+        to.send(key.encode(), value)
+        sys.stdout.buffer.write(value + b"\n")
+    to.close()
+
+
+# ---- the search ----
+
 PLAIN = re.compile(rb"(?<![0-9])" + rb"[ -]?".join(b"%c" % c for c in PREFIX.encode()) + rb"(?:[ -]?[0-9]){6,12}(?![0-9])")
 HEX = re.compile(b"".join(b"3%c" % c for c in PREFIX.encode()) + rb"(?:(?:20|2d)?3[0-9]){6,12}")
 ESCAPE = re.compile(rb"\\+u00(3[0-9]|20|2d)")
@@ -179,6 +333,10 @@ def unpack(path):
 
 if sys.argv[1] == "make":
     make(sys.argv[2], int(sys.argv[3]))
+elif sys.argv[1] == "schema":
+    print(schema(sys.argv[2]))
+elif sys.argv[1] == "send":
+    send(sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5])
 elif sys.argv[1] == "search":
     sys.exit(search(sys.argv[2:]))
 else:

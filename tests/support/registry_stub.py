@@ -2,6 +2,7 @@
 """A schema registry that has one schema, behind TLS and a password: what its clients must cope with.
 
   registry_stub.py PORT CERTIFICATE-AND-KEY USER:PASSWORD SCHEMA TYPE   prints "ready", serves until it is ended
+  registry_stub.py PORT - - SCHEMA TYPE                                 the same in the clear, for everybody
 """
 
 import base64
@@ -18,7 +19,7 @@ with open(schema, encoding="utf-8") as f:
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        known = self.headers.get("Authorization") == wanted
+        known = user == "-" or self.headers.get("Authorization") == wanted
         body = answer if known else b'{"error_code":40101,"message":"Unauthorized"}'
         self.send_response(200 if known else 401)
         self.send_header("Content-Length", str(len(body)))
@@ -30,8 +31,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(certificate)
-server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+if certificate != "-":
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 print("ready", flush=True)
 server.serve_forever()
