@@ -1,17 +1,18 @@
 /* fraudd model: the registry of models. */
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "daemon/actions.h"
 #include "daemon/cmd.h"
-#include "daemon/deliver.h"
 #include "daemon/model_document.h"
+#include "daemon/model_roles.h"
 #include "daemon/model_view.h"
-#include "daemon/models.h"
 #include "daemon/promotion.h"
+#include "storage/audit.h"
 
 #define VERSION                                                                                    \
     {                                                                                              \
@@ -23,7 +24,15 @@
         "timeout", CONF_DURATION, 0, "30s", 1, 3600, "how long to wait for the brokers"            \
     }
 
+#define SCORE                                                                                      \
+    {                                                                                              \
+        "score", CONF_TEXT, 0, NULL, 0, 0,                                                         \
+            "addresses of all scoring processes' metrics, by commas; else http.listen of the "     \
+            "settings"                                                                             \
+    }
+
 static const char *const DATABASE[] = {"database", NULL};
+static const char *const LIST_SETTINGS[] = {"database", "http.listen", NULL};
 static const char *const DATABASE_AND_KAFKA[] = {"database", "brokers", "topics.notices", NULL};
 
 static enum err open_database(const struct conf *c, struct db **out, struct errmsg *e)
@@ -31,7 +40,31 @@ static enum err open_database(const struct conf *c, struct db **out, struct errm
     return db_open(conf_text(c, "database"), out, e);
 }
 
-static const struct conf_option LIST_OPTIONS[] = {ACTION_JSON, ACTION_END};
+static const char *addresses(const struct conf *c)
+{
+    const char *pages = conf_text(c, "score");
+    return pages != NULL ? pages : conf_text(c, "http.listen");
+}
+
+static const struct conf_option LIST_OPTIONS[] = {SCORE, ACTION_JSON, ACTION_END};
+
+/* What the scoring processes say of the model in shadow. */
+static void print_shadow(const struct conf *c, const char *version, const char *since)
+{
+    char words[PROMOTION_TEXT_MAX];
+    struct promotion_figures f;
+    struct errmsg e = {""};
+    char *text = NULL;
+    int pages = 0;
+    printf("\nin shadow: %s since %s\n", version, since);
+    if (promotion_pages(addresses(c), &text, &pages, &e) == ERR_OK) {
+        promotion_figures(text, &f);
+        printf("  %s\n", promotion_figures_text(&f, words));
+    } else {
+        printf("  how it compares is not known: %s\n", e.text);
+    }
+    free(text);
+}
 
 static enum err list(const struct conf *c, int *exit_code, struct errmsg *e)
 {
@@ -44,6 +77,13 @@ static enum err list(const struct conf *c, int *exit_code, struct errmsg *e)
     }
     if (err == ERR_OK) {
         table_print(stdout, rows, actions_form(c));
+    }
+    for (int i = 0; err == ERR_OK && i < db_rows_count(rows); i++) {
+        const char *since = db_rows_text(rows, i, 10);
+        if (actions_form(c) == TABLE_ALIGNED &&
+            strcmp(db_rows_text(rows, i, 1), "challenger") == 0) {
+            print_shadow(c, db_rows_text(rows, i, 0), since != NULL ? since : "?");
+        }
     }
     db_rows_free(rows);
     db_close(db);
@@ -178,54 +218,29 @@ static enum err export_model(const struct conf *c, int *exit_code, struct errmsg
     return err;
 }
 
-/* Commits what the brokers know by now. */
-static enum err commit_sent(struct db *db, const char *version, struct errmsg *e)
+/* r->db is open, whatever came of it. */
+static enum err open_roles(const struct conf *c, struct roles *r, struct errmsg *e)
 {
-    enum err err = registry_commit(db, e);
-    return err == ERR_OK ? err
-                         : err_prefix(e, err,
-                                      "model %s was sent, but the registry does not say so yet (do "
-                                      "this again)",
-                                      version);
+    *r = (struct roles){.conf = c, .timeout_us = conf_duration_us(c, "timeout")};
+    enum err err = actions_who(c, &r->who, e);
+    return err == ERR_OK ? open_database(c, &r->db, e) : err;
 }
 
-/* Reads the model inside the open SQL transaction and sends it, kind "model" or "shadow"; the
- * change is committed when the brokers have it. */
-static enum err install(const struct conf *c, struct db *db, const char *version, const char *kind,
-                        struct errmsg *e)
+/* The same, in a SQL transaction. */
+static enum err begin(const struct conf *c, struct roles *r, struct errmsg *e)
 {
-    struct model_view v = {0};
-    enum err err = model_view_registry(db, version, &v, e);
-    if (err == ERR_OK) {
-        err = model_view_check_schema(&v, e);
-    }
-    if (err == ERR_OK) {
-        err = deliver_model(c, kind, v.bytes.model, v.bytes.model_len,
-                            conf_duration_us(c, "timeout"), e);
-    }
-    if (err == ERR_OK) {
-        err = commit_sent(db, version, e);
-    }
-    model_view_done(&v);
-    return err;
-}
-
-/* Begins a change of the registry; *out is open, whatever came of it. */
-static enum err begin(const struct conf *c, const char **who, struct db **out, struct errmsg *e)
-{
-    enum err err = actions_who(c, who, e);
-    if (err == ERR_OK) {
-        err = open_database(c, out, e);
-    }
-    return err == ERR_OK ? registry_begin(*out, e) : err;
+    enum err err = open_roles(c, r, e);
+    return err == ERR_OK ? registry_begin(r->db, e) : err;
 }
 
 static const char *const PROMOTE_SETTINGS[] = {
-    "database", "brokers", "topics.notices", "http.listen", "partitions", "promote.complete", NULL};
+    "database", "brokers", "http.listen", "partitions", "promote.complete", "promote.rule", NULL};
 static const struct conf_option PROMOTE_OPTIONS[] = {
-    VERSION,
-    {"score", CONF_TEXT, 0, NULL, 0, 0,
-     "addresses of all scoring processes' metrics, by commas; else http.listen of the settings"},
+    {"version", CONF_TEXT, CONF_OPERAND, NULL, 0, 0,
+     "the model, as `fraudd model list` names it; by rule: the one in shadow"},
+    {"by-rule", CONF_BOOL, 0, "false", 0, 0,
+     "promote the one in shadow if it keeps the bounds promote.*; else the exit code is 1"},
+    SCORE,
     {"incomplete", CONF_TEXT, 0, NULL, 0, 0,
      "why it is promoted though it is not in shadow or has not seen enough of the cards; is "
      "audited"},
@@ -234,16 +249,14 @@ static const struct conf_option PROMOTE_OPTIONS[] = {
     ACTION_END};
 
 /* Whether it may take the champion's place: it knows the cards, or somebody says why not. */
-static enum err may_promote(const struct conf *c, struct db *db, const char *version,
-                            const char *who, struct errmsg *e)
+static enum err may_promote(const struct roles *r, const char *version, struct errmsg *e)
 {
+    const struct conf *c = r->conf;
     const char *why = conf_text(c, "incomplete");
-    const char *pages = conf_text(c, "score");
     if (why != NULL && why[0] != '\0') {
-        return registry_note_incomplete(db, version, who, why, e);
+        return registry_note_incomplete(r->db, version, r->who, why, e);
     }
-    enum err err = promotion_check(pages != NULL ? pages : conf_text(c, "http.listen"),
-                                   (long)conf_int(c, "partitions"), version,
+    enum err err = promotion_check(addresses(c), (long)conf_int(c, "partitions"), version,
                                    conf_real(c, "promote.complete") / 100, e);
     return err == ERR_OK ? err
                          : err_prefix(e, err,
@@ -251,50 +264,127 @@ static enum err may_promote(const struct conf *c, struct db *db, const char *ver
                                       "same, and many cards may begin without their histories)");
 }
 
+static void tell_promoted(const char *version, const char *before, const char *how)
+{
+    printf("model %s is champion%s%s%s\n", version, before[0] != '\0' ? " in place of " : "",
+           before, how);
+}
+
+static enum err promote_by_hand(const struct conf *c, const char *version, struct errmsg *e)
+{
+    char before[32] = "";
+    struct roles r;
+    enum err err = begin(c, &r, e);
+    if (err == ERR_OK) {
+        err = registry_promote(r.db, version, r.who, before, e);
+    }
+    if (err == ERR_OK && before[0] != '\0') {
+        err = may_promote(&r, version, e);
+    }
+    if (err == ERR_OK) {
+        err = roles_install(&r, version, "model", e);
+    }
+    if (err == ERR_OK) {
+        tell_promoted(version, before, "");
+    }
+    db_close(r.db); /* what was not committed is undone */
+    return err;
+}
+
+/* Makes the one in shadow champion, with the figures in the audit trail. */
+static enum err rule_says_yes(const struct roles *r, const char *version, const char *text,
+                              struct errmsg *e)
+{
+    char before[32] = "";
+    char words[PROMOTION_TEXT_MAX];
+    struct promotion_figures f;
+    promotion_figures(text, &f);
+    enum err err = registry_begin(r->db, e);
+    if (err == ERR_OK) {
+        err = registry_promote(r->db, version, r->who, before, e);
+    }
+    if (err == ERR_OK) {
+        err = audit_words(r->db, r->who, "model promote by rule", version,
+                          promotion_figures_text(&f, words), e);
+    }
+    if (err == ERR_OK) {
+        err = roles_install(r, version, "model", e);
+    }
+    if (err == ERR_OK) {
+        tell_promoted(version, before, ", by rule");
+        printf("  %s\n", words);
+    }
+    return err;
+}
+
+static enum err promote_by_rule(const struct conf *c, int *exit_code, struct errmsg *e)
+{
+    char missed[PROMOTION_TEXT_MAX];
+    struct promotion_rule rule;
+    struct registry_challenger in;
+    struct roles r;
+    char *text = NULL;
+    int pages = 0;
+    enum err err = open_roles(c, &r, e);
+    r.who = "rule";
+    if (err == ERR_OK) {
+        err = promotion_rule_read(c, &rule, e);
+    }
+    if (err == ERR_OK) {
+        err = registry_challenger(r.db, rule.outcomes_us, &in, e);
+    }
+    if (err == ERR_NOTFOUND) {
+        puts("no model is in shadow: nothing to promote");
+        err = ERR_OK;
+        goto out;
+    }
+    if (err == ERR_OK && rule.agree) {
+        err = promotion_pages(addresses(c), &text, &pages, e);
+    }
+    if (err == ERR_OK) {
+        const struct promotion_case known = {
+            in.version, in.shadow_s, in.missed[0] != '\0' ? in.missed : NULL,
+            text,       pages,       (long)conf_int(c, "partitions")};
+        if (promotion_misses(&rule, &known, missed) > 0) {
+            printf("model %s is not promoted: %s\n", in.version, missed);
+            *exit_code = EXIT_FAILED;
+        } else {
+            err = rule_says_yes(&r, in.version, text, e);
+        }
+    }
+out:
+    free(text);
+    db_close(r.db); /* what was not committed is undone */
+    return err;
+}
+
 static enum err promote(const struct conf *c, int *exit_code, struct errmsg *e)
 {
     const char *version = conf_text(c, "version");
-    const char *who = NULL;
-    char before[32] = "";
-    struct db *db = NULL;
-    (void)exit_code;
-    enum err err = begin(c, &who, &db, e);
-    if (err == ERR_OK) {
-        err = registry_promote(db, version, who, before, e);
+    if (conf_bool(c, "by-rule") == (version != NULL)) {
+        return err_set(e, ERR_INVALID, "name the model to promote, or say --by-rule, not both");
     }
-    if (err == ERR_OK && before[0] != '\0') {
-        err = may_promote(c, db, version, who, e);
-    }
-    if (err == ERR_OK) {
-        err = install(c, db, version, "model", e);
-    }
-    if (err == ERR_OK) {
-        printf("model %s is champion%s%s\n", version, before[0] != '\0' ? " in place of " : "",
-               before);
-    }
-    db_close(db); /* what was not committed is undone */
-    return err;
+    return version != NULL ? promote_by_hand(c, version, e) : promote_by_rule(c, exit_code, e);
 }
 
 static const struct conf_option ROLLBACK_OPTIONS[] = {TIMEOUT, ACTION_AS, ACTION_END};
 
 static enum err rollback(const struct conf *c, int *exit_code, struct errmsg *e)
 {
-    const char *who = NULL;
     char version[32] = "";
-    struct db *db = NULL;
+    struct roles r;
     (void)exit_code;
-    enum err err = begin(c, &who, &db, e);
+    enum err err = begin(c, &r, e);
     if (err == ERR_OK) {
-        err = registry_rollback(db, who, version, e);
+        err = registry_rollback(r.db, r.who, version, e);
     }
     if (err == ERR_OK) {
-        err = install(c, db, version, "model", e);
+        err = roles_install(&r, version, "model", e);
     }
     if (err == ERR_OK) {
         printf("model %s is champion again\n", version);
     }
-    db_close(db);
+    db_close(r.db);
     return err;
 }
 
@@ -303,62 +393,41 @@ static const struct conf_option SHADOW_OPTIONS[] = {VERSION, TIMEOUT, ACTION_AS,
 static enum err shadow(const struct conf *c, int *exit_code, struct errmsg *e)
 {
     const char *version = conf_text(c, "version");
-    const char *who = NULL;
     char before[32] = "";
-    struct db *db = NULL;
+    struct roles r;
     (void)exit_code;
-    enum err err = begin(c, &who, &db, e);
+    enum err err = open_roles(c, &r, e);
     if (err == ERR_OK) {
-        err = registry_shadow(db, version, who, before, e);
-    }
-    if (err == ERR_OK) {
-        err = install(c, db, version, "shadow", e);
+        err = roles_shadow(&r, version, before, e);
     }
     if (err == ERR_OK) {
         printf("model %s is in shadow%s%s\n", version, before[0] != '\0' ? " in place of " : "",
                before);
     }
-    db_close(db);
+    db_close(r.db);
     return err;
-}
-
-static enum err send_end(const struct conf *c, struct db *db, const char *version, struct errmsg *e)
-{
-    struct model_view v = {0};
-    char text[MODELS_END_MAX];
-    enum err err = model_view_registry(db, version, &v, e);
-    if (err == ERR_OK) {
-        const size_t len = models_write_end(model_hash(v.model), -1, text);
-        const struct deliver_notice n = {"shadow-end", (const uint8_t *)text, len};
-        err = deliver_notices(c, &n, 1, conf_duration_us(c, "timeout"), e);
-    }
-    model_view_done(&v);
-    return err == ERR_OK ? commit_sent(db, version, e) : err;
 }
 
 static enum err unshadow(const struct conf *c, int *exit_code, struct errmsg *e)
 {
     const char *version = conf_text(c, "version");
-    const char *who = NULL;
-    struct db *db = NULL;
+    struct roles r;
     (void)exit_code;
-    enum err err = begin(c, &who, &db, e);
+    enum err err = open_roles(c, &r, e);
     if (err == ERR_OK) {
-        err = registry_unshadow(db, version, who, e);
-    }
-    if (err == ERR_OK) {
-        err = send_end(c, db, version, e);
+        err = roles_unshadow(&r, version, e);
     }
     if (err == ERR_OK) {
         printf("model %s is not in shadow\n", version);
     }
-    db_close(db);
+    db_close(r.db);
     return err;
 }
 
 static const struct action ACTIONS[] = {
     {"list", "the registry, the newest first", "[OPTIONS]", NULL,
-     "fraudd model list --database 'host=localhost dbname=fraudd'", LIST_OPTIONS, DATABASE, list},
+     "fraudd model list --database 'host=localhost dbname=fraudd'", LIST_OPTIONS, LIST_SETTINGS,
+     list},
     {"show", "lineage, measures and sizes of a model", "VERSION|FILE [OPTIONS]", NULL,
      "fraudd model show model.fraudd", SHOW_OPTIONS, DATABASE, show},
     {"document", "purpose, data, limits, columns and tests of a model, in Markdown",
@@ -381,7 +450,8 @@ static const struct action ACTIONS[] = {
      "histories.",
      "fraudd model unshadow 20260401-8f3a12cd --as ada", SHADOW_OPTIONS, DATABASE_AND_KAFKA,
      unshadow},
-    {"promote", "makes a model champion and sends it to the scoring processes", "VERSION [OPTIONS]",
+    {"promote", "makes a model champion and sends it to the scoring processes",
+     "VERSION|--by-rule [OPTIONS]",
      "Marks the model champion, the one before it former, and sends it by the notices topic; "
      "every\n"
      "`fraudd score` takes it over between two payments.  Nothing is changed unless the brokers\n"
@@ -389,7 +459,15 @@ static const struct action ACTIONS[] = {
      "seen\n"
      "enough of promote.complete percent of the cards: that their metrics say.  The champion "
      "itself\n"
-     "may be sent again.",
+     "may be sent again.\n"
+     "With --by-rule and promote.rule = \"agree\" the one in shadow is promoted if it has been "
+     "there\n"
+     "long enough and its scores and alerts are near enough to the champion's (settings "
+     "promote.*),\n"
+     "and `fraudd outcomes` found no bound missed lately.  Else the exit code is 1, and the "
+     "output\n"
+     "says which bounds are missed and by how much.  For a timer; in the audit trail `rule` did "
+     "it.",
      "fraudd model promote 20260401-8f3a12cd --as ada", PROMOTE_OPTIONS, PROMOTE_SETTINGS, promote},
     {"rollback", "brings the former champion back", "[OPTIONS]",
      "Withdraws the champion and sends the one before it by the notices topic.  A second rollback\n"

@@ -12,6 +12,7 @@
 #include "daemon/actions.h"
 #include "daemon/cmd.h"
 #include "daemon/learn.h"
+#include "daemon/model_roles.h"
 #include "daemon/model_view.h"
 #include "daemon/past.h"
 #include "daemon/past_db.h"
@@ -26,6 +27,7 @@
 
 #define REGISTER_TRIES 60
 #define REGISTER_PAUSE_S 5
+#define NOTICE_TIMEOUT_US (30 * TIME_S)
 
 static const struct conf_option OPTIONS[] = {
     {"input", CONF_TEXT, 0, NULL, 0, 0,
@@ -75,7 +77,9 @@ static const struct verb VERB = {
     "With --input the history is a CSV file and the model goes to MODEL; its training state for\n"
     "later updates to MODEL.state.  Without, history and matured labels are those in PostgreSQL\n"
     "(settings database, train.days, train.maturity, train.seed), and the model becomes a\n"
-    "candidate in the registry; only one such training runs at a time.",
+    "candidate in the registry; only one such training runs at a time.  Where a champion serves "
+    "and\n"
+    "the settings name brokers, it is put into shadow at once (update.shadow).",
     "fraudd train --input history.csv.xz --until 2018-08-01 --out model.fraudd\n"
     "  fraudd train --input history.csv.xz --until 2018-08-15 --from model.fraudd --out "
     "new.fraudd\n"
@@ -176,11 +180,59 @@ static enum err enter(const struct conf *c, struct db **db, const struct learnt 
         sleep(REGISTER_PAUSE_S);
     }
     if (err == ERR_OK) {
-        printf("model %s is %s; `fraudd model promote %s` brings it into service\n", l->version,
-               is_new ? "a candidate in the registry" : "in the registry already", l->version);
+        printf("model %s is %s\n", l->version,
+               is_new ? "a candidate in the registry" : "in the registry already");
     }
     model_free(model);
     return err;
+}
+
+/* Whether a champion serves that the model could be compared with. */
+static enum err has_champion(struct db *db, bool *out, struct errmsg *e)
+{
+    char version[32];
+    enum err err = registry_champion(db, version, e);
+    *out = err == ERR_OK;
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
+/* Puts a candidate into shadow, once: one that has been there since, or in service, stays what it
+ * is, so that a repetition changes nothing. */
+static enum err put_in_shadow(const struct conf *c, struct db *db, const char *version,
+                              const char *who, struct errmsg *e)
+{
+    const struct roles r = {c, db, who, NOTICE_TIMEOUT_US};
+    char before[32] = "";
+    bool untried = false;
+    bool champion = false;
+    enum err err = registry_is_untried(db, version, &untried, e);
+    if (err == ERR_OK) {
+        err = has_champion(db, &champion, e);
+    }
+    if (err != ERR_OK || !untried) {
+        return err;
+    }
+    if (!champion) {
+        printf("`fraudd model promote %s` brings it into service\n", version);
+        return ERR_OK;
+    }
+    if (!conf_bool(c, "update.shadow") || !conf_given(c, "brokers")) {
+        printf("%s; `fraudd model shadow %s` has it score beside the champion\n",
+               conf_bool(c, "update.shadow") ? "the settings name no brokers to tell of it"
+                                             : "update.shadow is false",
+               version);
+        return ERR_OK;
+    }
+    err = roles_shadow(&r, version, before, e);
+    if (err != ERR_OK) {
+        return err_prefix(e, err,
+                          "model %s is in the registry but not in shadow (`fraudd model shadow %s` "
+                          "puts it there)",
+                          version, version);
+    }
+    printf("model %s is in shadow%s%s; `fraudd model promote %s` brings it into service\n", version,
+           before[0] != '\0' ? " in place of " : "", before, version);
+    return ERR_OK;
 }
 
 static enum err keep(const struct conf *c, struct db **db, const struct learnt *l, const char *who,
@@ -202,7 +254,11 @@ static enum err keep(const struct conf *c, struct db **db, const struct learnt *
     if (path != NULL) {
         printf("wrote %s (%zu bytes)\n", path, l->model_len);
     }
-    return *db != NULL ? enter(c, db, l, who, e) : ERR_OK;
+    if (*db == NULL) {
+        return ERR_OK;
+    }
+    err = enter(c, db, l, who, e);
+    return err == ERR_OK ? put_in_shadow(c, *db, l->version, who, e) : err;
 }
 
 /* The model to update: *out stays empty where a full training is asked for, or none is in service.

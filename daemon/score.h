@@ -137,6 +137,8 @@ FD_MUSTCHECK enum err score_tell(struct score *s, const struct bounds *b, const 
 /* The model in force, and the one in shadow (NULL: none). */
 const struct model *score_model(const struct score *s);
 const struct model *score_shadow(const struct score *s);
+/* When the notice came that put it there, by the log's clock. */
+int64_t score_shadow_since_us(const struct score *s);
 /* How complete its latent caches are in all partitions of this process. */
 struct lane_complete score_complete(const struct score *s);
 

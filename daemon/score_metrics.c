@@ -54,6 +54,8 @@ static void put_shadow(const struct score *s, struct metrics_page *page)
         snprintf(hash, sizeof hash, "%016" PRIx64, model_hash(m));
     }
     metrics_put(page, METRIC_SHADOW, m != NULL, m != NULL ? model_lineage(m)->version : "", hash);
+    metrics_put(page, METRIC_SHADOW_SINCE,
+                m != NULL ? floor((double)score_shadow_since_us(s) / 1e6) : (double)NAN);
     metrics_put(page, METRIC_SHADOW_COMPARED, (double)c->both, "both");
     metrics_put(page, METRIC_SHADOW_COMPARED, (double)c->champion_only, "champion");
     metrics_put(page, METRIC_SHADOW_COMPARED, (double)c->challenger_only, "challenger");

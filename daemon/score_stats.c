@@ -28,6 +28,11 @@ const struct model *score_shadow(const struct score *s)
     return s->models.at.shadow;
 }
 
+int64_t score_shadow_since_us(const struct score *s)
+{
+    return s->models.notice_us;
+}
+
 struct lane_complete score_complete(const struct score *s)
 {
     struct lane_complete all = {.known = true};

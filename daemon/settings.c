@@ -10,6 +10,7 @@
 #include "daemon/cmd.h"
 #include "daemon/http.h"
 #include "daemon/outcomes.h"
+#include "daemon/promotion.h"
 #include "daemon/schemas.h"
 #include "daemon/update.h"
 #include "daemon/wire.h"
@@ -75,10 +76,7 @@ const struct conf_option SETTINGS[] = {
      "identities whose text of digits only passes though it looks like a card number, as one in "
      "ten "
      "does by chance: names among id, merchant, terminal and device, by commas"},
-    {"promote.complete", CONF_REAL, 0, "99.9", 0, 100,
-     "percent of the cards active in 90 days of whom a model in shadow must have seen enough "
-     "before "
-     "`fraudd model promote` makes it champion"},
+    PROMOTE_SETTINGS_TABLE,
     {"rollback.keep", CONF_DURATION, 0, "7d", 1, 31536000,
      "a former champion goes on in shadow so long, so that a rollback finds it warm"},
     {"max-future", CONF_DURATION, CONF_RELOAD, "5m", 0, 86400,

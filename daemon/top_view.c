@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "daemon/promotion.h"
 #include "daemon/scrape.h"
 
 #define LINE_MAX_BYTES 1024
@@ -191,6 +192,31 @@ static void put_models(struct page *p)
     }
 }
 
+/* The model in shadow, where there is one. */
+static void put_shadow(struct page *p)
+{
+    struct scrape_sample s;
+    struct promotion_figures f;
+    const char *text = p->v->now.score.text;
+    const char *at = text;
+    char version[64] = "";
+    while (version[0] == '\0' && scrape_next(&at, "fraudd_shadow_info", &s)) {
+        if (s.value > 0) {
+            (void)scrape_label(&s, "version", version, sizeof version);
+        }
+    }
+    if (version[0] == '\0') {
+        return;
+    }
+    const double since = scrape_max(text, "fraudd_shadow_since_seconds");
+    promotion_figures(text, &f);
+    put_line(p, PLAIN, "  in shadow       %s for %s, %.2f %% of the cards complete", version,
+             age_of(p->v->now_s - since).text, 100 * f.complete / (f.complete + f.incomplete));
+    put_line(p, PLAIN,
+             "  compared        %-9s would alert %s, champion %s, alike %.0f %%, shift %+.4f",
+             N(f.payments), N(f.challenger), N(f.champion), 100 * f.alike, f.shift);
+}
+
 static void put_alarms(struct page *p)
 {
     static const struct {
@@ -236,6 +262,7 @@ static void put_score(struct page *p)
              P(scrape_min(now, "fraudd_threshold_probability")),
              P(scrape_max(now, "fraudd_threshold_probability")));
     put_models(p);
+    put_shadow(p);
     put_line(p, PLAIN, "  state           %s cards, %s places, %sB",
              N(scrape_sum(now, "fraudd_cards", NULL, NULL)),
              N(scrape_sum(now, "fraudd_places", NULL, NULL)),

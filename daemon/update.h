@@ -51,6 +51,14 @@ struct update_outcome {
      31536000,                                                                                     \
      "the newest matured stretch, which an update does not learn: it says when to stop, "          \
      "calibrates, and is the gate"},                                                               \
+        {"update.shadow",                                                                          \
+         CONF_BOOL,                                                                                \
+         0,                                                                                        \
+         "true",                                                                                   \
+         0,                                                                                        \
+         0,                                                                                        \
+         "a model that `train` adds to the registry is put into shadow at once, where a champion " \
+         "serves and brokers are named"},                                                          \
         {"update.epochs",                                                                          \
          CONF_INT,                                                                                 \
          0,                                                                                        \

@@ -24,6 +24,7 @@ EMBED(sql_0009, "sql/0009_roles.sql");
 EMBED(sql_0011, "sql/0011_evidence.sql");
 EMBED(sql_0012, "sql/0012_controls.sql");
 EMBED(sql_0013, "sql/0013_shadow.sql");
+EMBED(sql_0014, "sql/0014_promotion.sql");
 
 struct file {
     int number;
@@ -37,7 +38,8 @@ static const struct file FILES[] = {
     {5, "0005_history.sql", sql_0005},   {6, "0006_cases.sql", sql_0006},
     {7, "0007_audit.sql", sql_0007},     {8, "0008_console.sql", sql_0008},
     {9, "0009_roles.sql", sql_0009},     {11, "0011_evidence.sql", sql_0011},
-    {12, "0012_controls.sql", sql_0012}, {13, "0013_shadow.sql", sql_0013}};
+    {12, "0012_controls.sql", sql_0012}, {13, "0013_shadow.sql", sql_0013},
+    {14, "0014_promotion.sql", sql_0014}};
 #define FILE_COUNT ((int)(sizeof FILES / sizeof *FILES))
 
 /* "fraudd" in ASCII: the advisory lock that only migrations take */

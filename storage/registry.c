@@ -163,7 +163,8 @@ enum err registry_list(struct db *d, struct db_rows **out, struct errmsg *e)
                    "(lineage -> 'frauds')::bigint AS frauds, "
                    "round((metrics ->> 'auc')::numeric, 4) AS auc, "
                    "round((metrics ->> 'ap')::numeric, 4) AS ap, iso_time(created) AS created, "
-                   "iso_time(promoted) AS promoted FROM models ORDER BY created DESC, version DESC",
+                   "iso_time(promoted) AS promoted, iso_time(shadowed) AS shadowed "
+                   "FROM models ORDER BY created DESC, version DESC",
                    0, NULL, out, e);
 }
 
@@ -188,8 +189,46 @@ enum err registry_row(struct db *d, const char *version, struct db_rows **out, s
 {
     return one_row(d,
                    "SELECT state, iso_time(created) AS created, iso_time(promoted) AS promoted, "
-                   "iso_time(retired) AS retired FROM models WHERE version = $1",
+                   "iso_time(retired) AS retired, iso_time(shadowed) AS shadowed "
+                   "FROM models WHERE version = $1",
                    version, out, e);
+}
+
+enum err registry_is_untried(struct db *d, const char *version, bool *out, struct errmsg *e)
+{
+    struct db_rows *rows = NULL;
+    enum err err = one_row(d,
+                           "SELECT state = 'candidate' AND shadowed IS NULL AND promoted IS NULL "
+                           "FROM models WHERE version = $1",
+                           version, &rows, e);
+    if (err == ERR_OK) {
+        *out = strcmp(db_rows_text(rows, 0, 0), "t") == 0;
+    }
+    db_rows_free(rows);
+    return err;
+}
+
+enum err registry_challenger(struct db *d, int64_t within_us, struct registry_challenger *out,
+                             struct errmsg *e)
+{
+    struct db_rows *rows = NULL;
+    char within[48];
+    const char *const params[] = {within};
+    snprintf(within, sizeof within, "%" PRId64 " microseconds", within_us);
+    enum err err = db_exec(d,
+                           "SELECT version, coalesce(seconds, 0), coalesce(left(missed, 400), '') "
+                           "FROM model_challenger($1::interval)",
+                           1, params, &rows, e);
+    if (err == ERR_OK && db_rows_count(rows) == 0) {
+        err = err_set(e, ERR_NOTFOUND, "no model is in shadow");
+    }
+    if (err == ERR_OK) {
+        snprintf(out->version, sizeof out->version, "%s", db_rows_text(rows, 0, 0));
+        out->shadow_s = strtod(db_rows_text(rows, 0, 1), NULL);
+        snprintf(out->missed, sizeof out->missed, "%s", db_rows_text(rows, 0, 2));
+    }
+    db_rows_free(rows);
+    return err;
 }
 
 enum err registry_read(struct db *d, const char *version, struct registry_bytes *out,

@@ -29,12 +29,24 @@ FD_MUSTCHECK enum err registry_add(struct db *d, const struct registry_bytes *by
                                    const struct model_lineage *lineage, uint64_t hash,
                                    const char *who, bool *out_new, struct errmsg *e);
 
-/* The newest first: version, state, data_until, parent, rows, frauds, auc, ap, created, promoted.
- */
+/* The newest first: version, state, data_until, parent, rows, frauds, auc, ap, created, promoted,
+ * shadowed. */
 FD_MUSTCHECK enum err registry_list(struct db *d, struct db_rows **out, struct errmsg *e);
-/* One row: state, created, promoted, retired. */
+/* One row: state, created, promoted, retired, shadowed. */
 FD_MUSTCHECK enum err registry_row(struct db *d, const char *version, struct db_rows **out,
                                    struct errmsg *e);
+/* The model in shadow. */
+struct registry_challenger {
+    char version[32];
+    double shadow_s;  /* since then */
+    char missed[512]; /* the latest bound that outcomes missed in the time asked about; "": none */
+};
+/* ERR_NOTFOUND: none is. */
+FD_MUSTCHECK enum err registry_challenger(struct db *d, int64_t within_us,
+                                          struct registry_challenger *out, struct errmsg *e);
+/* Whether a model is a candidate that was never in shadow. */
+FD_MUSTCHECK enum err registry_is_untried(struct db *d, const char *version, bool *out,
+                                          struct errmsg *e);
 /* Version of the model in service.  ERR_NOTFOUND: none is. */
 FD_MUSTCHECK enum err registry_champion(struct db *d, char out_version[32], struct errmsg *e);
 FD_MUSTCHECK enum err registry_read(struct db *d, const char *version, struct registry_bytes *out,
@@ -52,7 +64,7 @@ FD_MUSTCHECK enum err registry_promote(struct db *d, const char *version, const 
 FD_MUSTCHECK enum err registry_rollback(struct db *d, const char *who, char out_version[32],
                                         struct errmsg *e);
 /* A model goes into shadow (out_before: the challenger until now, empty where there was no other),
- * or out of it (sql/0013_shadow.sql). */
+ * or out of it (sql/0014_promotion.sql). */
 FD_MUSTCHECK enum err registry_shadow(struct db *d, const char *version, const char *who,
                                       char out_before[32], struct errmsg *e);
 FD_MUSTCHECK enum err registry_unshadow(struct db *d, const char *version, const char *who,

@@ -124,7 +124,13 @@ static const char SCORE_NOW[] =
     "fraudd_kafka_lag 12345\nfraudd_threshold_probability{partition=\"0\"} 0.25\n"
     "fraudd_threshold_probability{partition=\"1\"} 0.75\n"
     "fraudd_model_info{version=\"m1\",hash=\"h\",schema=\"s\",kernel=\"avx2\"} 1\n"
-    "fraudd_model_data_until_seconds 0\nfraudd_diverged_total 2\n";
+    "fraudd_model_data_until_seconds 0\nfraudd_diverged_total 2\n"
+    "fraudd_shadow_info{version=\"m2\",hash=\"i\"} 1\nfraudd_shadow_since_seconds 0\n"
+    "fraudd_shadow_decisions_total{alerts=\"both\"} 3\n"
+    "fraudd_shadow_decisions_total{alerts=\"champion\"} 1\n"
+    "fraudd_shadow_decisions_total{alerts=\"challenger\"} 2\n"
+    "fraudd_shadow_decisions_total{alerts=\"neither\"} 94\nfraudd_shadow_score_shift -0.001\n"
+    "fraudd_shadow_cards{cache=\"complete\"} 9\nfraudd_shadow_cards{cache=\"incomplete\"} 1\n";
 static const char SINK_NOW[] = "fraudd_ready 0\nfraudd_sink_database_up 0\n";
 
 static struct top_view a_view(void)
@@ -162,6 +168,9 @@ static void test_top_draw_shows_rates_and_what_is_wrong(void **state)
     assert_non_null(strstr(text, "SCORE  1 of 2 answer, 1 ready, up 60 min"));
     assert_non_null(strstr(text, "SCORE  b:1 does not answer"));
     assert_non_null(strstr(text, "model           m1 (avx2 kernel)"));
+    assert_non_null(strstr(text, "in shadow       m2 for 77 min, 90.00 % of the cards complete"));
+    assert_non_null(
+        strstr(text, "compared        100       would alert 5, champion 4, alike 50 %"));
     assert_non_null(strstr(text, "2 payments decided otherwise than recorded"));
     assert_non_null(strstr(text, "database        away"));
     assert_null(strstr(text, "\033[31m")); /* no colour was asked for */
