@@ -17,7 +17,8 @@ enum err pipeline_create(const struct pipeline_conf *c, const struct pipeline_ou
 {
     enum err err = ERR_OK;
     struct pipeline *p = calloc(1, sizeof *p);
-    if (p == NULL || (p->x = calloc(WAVE_MAX * FEAT_DIM, sizeof *p->x)) == NULL) {
+    if (p == NULL || (p->x = calloc(WAVE_MAX * FEAT_DIM, sizeof *p->x)) == NULL ||
+        (p->early = calloc(WAVE_MAX * FEAT_DIM, sizeof *p->early)) == NULL) {
         err = err_set(e, ERR_NOMEM, "cannot start scoring: no memory");
         goto out;
     }
@@ -57,6 +58,7 @@ void pipeline_free(struct pipeline *p)
         model_work_free(p->work);
         model_work_free(p->shadow_work);
         free(p->x);
+        free(p->early);
         free(p);
     }
 }
@@ -66,7 +68,8 @@ enum err lane_create(const struct pipeline *p, struct feat_world *w, int32_t par
 {
     enum err err = ERR_OK;
     struct feat_limits limits = p->conf.limits;
-    limits.card_extra_bytes = p->conf.model != NULL ? sizeof(struct answers) : 0;
+    limits.card_extra_bytes =
+        p->conf.model != NULL ? sizeof(struct answers) + inputs_bytes(p->conf.inputs) : 0;
     limits.card_side_bytes = p->conf.model != NULL ? p->cache_bytes : 0;
     struct lane *l = calloc(1, sizeof *l);
     if (l == NULL || (l->threshold = malloc(sizeof *l->threshold)) == NULL) {
@@ -271,6 +274,7 @@ void pipeline_flush(struct pipeline *p)
         p->stage_ns[STAGE_SHADOW] += compared - scored;
         scored = compared;
     }
+    pipeline_keep_inputs(p, scoring);
     size_t row = 0;
     for (size_t i = 0; i < p->n; i++) {
         struct slot *s = &p->slot[i];

@@ -13,6 +13,8 @@
  *  4. What a model in shadow computes changes its own latents and its own score sketch only.  It
  * becomes champion with both: from then on a card whose cache is complete (model.h) gets the scores
  * that it would get had this model always served.
+ *  5. A model that comes is run over a card's kept inputs when the card pays next, before it scores
+ *     that payment; so what it begins with follows from the order of messages, too.
  * One thread owns a pipeline, its lanes and their world; the model may be shared. */
 #ifndef FD_DAEMON_PIPELINE_H
 #define FD_DAEMON_PIPELINE_H
@@ -45,6 +47,8 @@ struct pipeline_conf {
     const struct schemas *schemas;  /* borrowed; NULL: payments are JSON */
     struct feature_params params;
     struct feat_limits limits;       /* of each lane; card_extra_bytes is filled in */
+    size_t inputs;                   /* latest payments of each card that a model which comes later
+                                        is run over first (daemon/inputs.h); 0: it begins cold */
     struct threshold_conf threshold; /* of each lane */
     const struct controls *controls; /* borrowed; NULL: none */
     struct slice log;                /* borrowed */
@@ -90,7 +94,8 @@ struct shadow_counters {
 
 struct pipeline_counters {
     uint64_t received, decided, repeats, dead_letters, alerts, declined, labels, bad_labels;
-    uint64_t labels_lost;               /* a world's queue was full */
+    uint64_t labels_lost; /* a world's queue was full */
+    uint64_t caught_up;   /* payments of before its time that a model was run over, by all models */
     uint64_t controlled[CONTROL_KINDS]; /* fresh decisions by what decided; NONE: the model */
     uint64_t observed; /* fresh decisions that mode `observe` made an approval of */
     uint64_t diverged; /* messages that became something else than recorded */
@@ -144,8 +149,8 @@ struct pipeline_models {
 
 /* Other models from the next message on (flushes first), in all of the pipeline's lanes.  One that
  * was there in either role keeps its latents and its score sketch; a new one's latents start
- * afresh, and its sketch as the champion's.  The schema must be the same.  ERR_MISMATCH, ERR_NOMEM:
- * nothing changed. */
+ * afresh (from the kept inputs, if any), and its sketch as the champion's.  The schema must be the
+ * same.  ERR_MISMATCH, ERR_NOMEM: nothing changed. */
 FD_MUSTCHECK enum err pipeline_set_models(struct pipeline *p, struct lane *const *lanes, size_t n,
                                           const struct pipeline_models *m, struct errmsg *e);
 /* The same where the lanes are new, or new but for what was read back of these very models. */
@@ -154,7 +159,7 @@ FD_MUSTCHECK enum err pipeline_restore_models(struct pipeline *p, struct lane *c
                                               struct errmsg *e);
 
 /* How many of a lane's cards that were active in the 90 days before its clock have a complete
- * latent cache of the model in shadow. */
+ * latent cache of the model in shadow, or will have one when they pay next. */
 struct lane_complete {
     uint64_t active, complete;
     bool known; /* all cards have been looked at once since the models came */

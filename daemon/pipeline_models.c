@@ -86,6 +86,7 @@ static void run(struct pipeline *p, size_t n, const struct model *m, struct mode
                 unsigned side, float *logit)
 {
     void *cache[WAVE_MAX] = {NULL};
+    void *extra[WAVE_MAX] = {NULL};
     int64_t event_us[WAVE_MAX] = {0};
     for (size_t i = 0; i < n; i++) {
         const struct tx *t = &p->slot[p->scoring[i]].tx;
@@ -95,7 +96,9 @@ static void run(struct pipeline *p, size_t n, const struct model *m, struct mode
         assert(known); /* nothing gives way to a wave's own payments */
         (void)known;
         cache[i] = room.side[side];
+        extra[i] = room.extra;
     }
+    pipeline_catch_up(p, m, w, n, cache, extra);
     model_step(m, w, n, p->x, event_us, cache, logit);
     for (size_t i = 0; i < n; i++) {
         const struct feat_facts *f = &p->slot[p->scoring[i]].facts;
@@ -261,7 +264,7 @@ enum err pipeline_restore_models(struct pipeline *p, struct lane *const *lanes, 
 /* ---- how complete the challenger's caches are ---- */
 
 struct look {
-    const struct model *shadow;
+    const struct pipeline *p;
     unsigned side;
     int64_t from_us;
     struct lane_complete *tally;
@@ -272,7 +275,8 @@ static void look_at(void *ctx, int64_t last_us, const struct feat_room *room)
     struct look *k = ctx;
     if (last_us >= k->from_us) {
         k->tally->active++;
-        k->tally->complete += model_cache_complete(k->shadow, room->side[k->side]);
+        k->tally->complete +=
+            pipeline_is_complete(k->p, k->p->shadow, room->side[k->side], room->extra);
     }
 }
 
@@ -282,7 +286,7 @@ void lane_look(struct lane *l, const struct pipeline *p, size_t cards)
     if (p->shadow == NULL || clock_us == INT64_MIN) {
         return;
     }
-    struct look k = {p->shadow, !l->served, clock_us - ACTIVE_US, &l->looked};
+    struct look k = {p, !l->served, clock_us - ACTIVE_US, &l->looked};
     feat_cards_look(l->features, &l->look_at, cards, look_at, &k);
     if (l->look_at == 0) {
         l->complete = l->looked;

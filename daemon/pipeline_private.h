@@ -4,6 +4,7 @@
 
 #include "daemon/bus_admin.h"
 #include "daemon/encode.h"
+#include "daemon/inputs.h"
 #include "daemon/pipeline.h"
 #include "daemon/wire.h"
 
@@ -24,7 +25,7 @@ struct answer {
     uint8_t spare[2]; /* 0: answers are state, their bytes are compared */
 };
 
-/* The latest answers of a card, in the card's caller bytes. */
+/* The latest answers of a card, in the card's caller bytes; its inputs lie behind them. */
 struct answers {
     uint32_t next;
     struct answer ring[ANSWERS_MAX];
@@ -83,6 +84,7 @@ struct pipeline {
     const struct model *shadow; /* NULL: none */
     struct model_work *shadow_work;
     size_t cache_bytes;
+    float *early; /* [WAVE_MAX, FEAT_DIM] payments of before a model's time */
     uint64_t schema_hash;
     uint64_t (*clock_ns)(void);
     struct positions at; /* of the messages being taken */
@@ -120,6 +122,18 @@ void pipeline_compare(struct pipeline *p, const struct slot *s, double champion_
                       enum outcome champion, double probability, bool counted);
 /* The memory of both roles in a new lane. */
 FD_MUSTCHECK bool lane_reserve(struct lane *l, const struct pipeline *p);
+
+/* ---- pipeline_inputs.c ---- */
+
+/* Runs a model over the kept inputs of those of n cards that it has seen nothing of.
+ * cache, extra: [n], the model's cache and the caller's bytes of each card. */
+void pipeline_catch_up(struct pipeline *p, const struct model *m, struct model_work *w, size_t n,
+                       void *const *cache, void *const *extra);
+/* Keeps the inputs of the n slots that were scored, for models that come later. */
+void pipeline_keep_inputs(struct pipeline *p, size_t n);
+/* Whether the card's cache is complete, or will be once the model has caught up. */
+bool pipeline_is_complete(const struct pipeline *p, const struct model *m, const void *cache,
+                          const void *extra);
 
 /* ---- pipeline.c ---- */
 

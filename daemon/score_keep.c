@@ -88,7 +88,8 @@ struct score_keep_facts score_keep_facts_of(const struct score *s)
                                      .model = model_hash(m->champion),
                                      .shadow = m->shadow != NULL ? model_hash(m->shadow) : 0,
                                      .revision = FD_DECISION_REVISION,
-                                     .cache_bytes = model_cache_bytes(m->champion)};
+                                     .card_bytes = model_cache_bytes(m->champion) |
+                                                   (uint64_t)c->inputs << 32};
 }
 
 static enum err make_writer(struct score *s, struct errmsg *e)

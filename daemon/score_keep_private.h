@@ -13,7 +13,7 @@
 
 /* What must be the same at the start that uses it. */
 struct score_keep_facts {
-    uint64_t log, schema, model, shadow, revision, cache_bytes;
+    uint64_t log, schema, model, shadow, revision, card_bytes;
 };
 
 /* Some of the state at this position. */

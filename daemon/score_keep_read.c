@@ -30,7 +30,7 @@ static const char *unfit(struct score *s, const struct checkpoint_loaded *l, str
     }
     const struct score_keep_facts now = score_keep_facts_of(s);
     if (l->header_bytes != sizeof now || memcmp(l->header, &now, sizeof now) != 0) {
-        return "it is of another model, program or log";
+        return "it is of another model, program, log or state.inputs";
     }
     return NULL;
 }

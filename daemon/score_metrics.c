@@ -179,6 +179,7 @@ void score_metrics_fill(const struct score *s, struct metrics_page *page)
     metrics_put(page, METRIC_EVICTED, (double)t.places_evicted, "place");
     metrics_put(page, METRIC_LABELS_WAITING, (double)t.labels_waiting);
     metrics_put(page, METRIC_LABELS_LOST, (double)(t.pipeline.labels_lost + t.labels_forgotten));
+    metrics_put(page, METRIC_CAUGHT_UP, (double)t.pipeline.caught_up);
     metrics_put(page, METRIC_MODEL_SWITCHES, (double)t.model_switches);
     metrics_put(page, METRIC_NOTICES_REFUSED, (double)t.notices_refused);
 }

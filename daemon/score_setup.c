@@ -87,6 +87,7 @@ struct score_conf score_setup_conf(const struct conf *c, const struct model *m,
         .evidence_share = conf_real(c, "explain.sample")};
     feat_limits_default(&s.pipeline.limits);
     s.pipeline.limits.card_max = (size_t)conf_int(c, "state.cards");
+    s.pipeline.inputs = (size_t)conf_int(c, "state.inputs");
     feat_world_limits_default(&s.world);
     s.world.place_max = 4 * (size_t)conf_int(c, "state.terminals");
     return s;

@@ -9,6 +9,7 @@
 #include "daemon/card_guard.h"
 #include "daemon/cmd.h"
 #include "daemon/http.h"
+#include "daemon/inputs.h"
 #include "daemon/outcomes.h"
 #include "daemon/promotion.h"
 #include "daemon/schemas.h"
@@ -83,6 +84,10 @@ const struct conf_option SETTINGS[] = {
      "a payment dated later than this after its Kafka timestamp is a dead letter"},
     {"state.cards", CONF_INT, 0, "1000000", 1000, 1e9,
      "cards held in memory a process; the longest idle one makes room"},
+    {"state.inputs", CONF_INT, 0, "0", 0, INPUTS_MAX,
+     "latest payments of each card whose columns are kept, 528 bytes each, so that a model which "
+     "comes later begins with what it would know of the card (32 make the default network's caches "
+     "complete); the same for all processes; 0: a challenger begins with empty caches"},
     {"state.terminals", CONF_INT, 0, "200000", 1000, 1e9,
      "terminals, merchants, devices and addresses held, each"},
     {"state.dir", CONF_TEXT, 0, "", 0, 0,

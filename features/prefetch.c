@@ -9,6 +9,9 @@
 #define LINE 64
 /* how many chunks of a history are followed */
 #define CHUNKS_MAX 8
+/* of the caller's bytes of a card, from their beginning; what may lie behind is written, not read
+ */
+#define EXTRA_BYTES 1024
 
 enum { HELD_CARD, HELD_TERMINAL, HELD_MERCHANT, HELD_DEVICE, HELD_IP, HELD_COUNT };
 #define HISTORIES (HELD_MERCHANT + 1)
@@ -74,7 +77,8 @@ static void records_step(const struct feat_state *s, struct ahead *a)
             lines(a->record[k], e->record_bytes);
             if (k == HELD_CARD && s->extra != NULL) {
                 lines(s->extra + (number - 1) * s->limits.card_extra_bytes,
-                      s->limits.card_extra_bytes);
+                      s->limits.card_extra_bytes < EXTRA_BYTES ? s->limits.card_extra_bytes
+                                                               : EXTRA_BYTES);
             }
             for (unsigned i = 0; k == HELD_CARD && i < FEAT_SIDES; i++) {
                 if (s->side_used[i]) {

@@ -66,6 +66,10 @@ void model_cache_saw(const struct model *m, void *cache, bool first, bool in_ord
 /* Whether the card's next events get the scores that they would get had this model seen all of its
  * events: it has, or more of the latest than the attention can reach. */
 bool model_cache_complete(const struct model *m, const void *cache);
+/* How many of the latest events in order make a cache complete. */
+uint32_t model_cache_needs(const struct model *m);
+/* Whether this model has seen any of the card's events. */
+bool model_cache_begun(const struct model *m, const void *cache);
 
 /* Scratch of one thread for batches of up to batch_max events.  Borrows m until it is freed.
  * ERR_INVALID batch_max is 0;  ERR_NOMEM */

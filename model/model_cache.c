@@ -102,6 +102,17 @@ bool cache_insert(const struct model *m, char *cache, int64_t event_us, uint32_t
     return true;
 }
 
+uint32_t model_cache_needs(const struct model *m)
+{
+    return m->shape.window * m->shape.layers;
+}
+
+bool model_cache_begun(const struct model *m, const void *cache)
+{
+    const struct cache_header *h = cache;
+    return h->model == m->hash;
+}
+
 void model_cache_saw(const struct model *m, void *cache, bool first, bool in_order)
 {
     struct cache_header *h = header_of(cache);
@@ -109,7 +120,7 @@ void model_cache_saw(const struct model *m, void *cache, bool first, bool in_ord
         return;
     }
     h->reach = first ? REACH_ALL : in_order ? h->reach + 1 : 0;
-    if (h->reach >= m->shape.window * m->shape.layers) {
+    if (h->reach >= model_cache_needs(m)) {
         h->reach = REACH_ALL;
     }
 }

@@ -2,7 +2,9 @@
  * with a network of random weights (speed does not depend on their values).  Prints time by stage
  * and what a card and the busiest merchant cost in memory; then stretches without and with a
  * checkpoint of the state being written meanwhile (in $TMPDIR, by a child, as `score` does it), in
- * turns: what one costs, and how long a batch takes while it is written.
+ * turns: what one costs, and how long a batch takes while it is written.  Last, with the columns of
+ * each card's latest payments kept (state.inputs): what that costs, and what a challenger costs
+ * that comes half way and is run over them as cards pay.
  *
  *   bench_pipeline [CARDS [DAYS]] */
 #include <inttypes.h>
@@ -28,6 +30,7 @@
 #define CARD_NAME_MAX SIM_ID_MAX
 #define TURNS 12      /* stretches, every second one with a checkpoint */
 #define EVERY_US 60e6 /* state.every */
+#define INPUTS 32
 
 struct line {
     size_t at;
@@ -305,7 +308,36 @@ static void run_turns(struct bench *b, struct pipeline *p, const struct feat_wor
     }
 }
 
-enum what { BY_STAGE, WHOLE, IN_TURNS, BY_STAGE_SHADOW, WHOLE_SHADOW };
+/* A challenger comes when the cards have their histories. */
+static void run_arrival(struct bench *b, struct pipeline *p, struct lane *lane,
+                        const struct pipeline_models *models, size_t warm)
+{
+    static struct latency batch[2];
+    struct errmsg e;
+    const size_t n = (b->n - warm) / 2;
+    uint64_t spent[2];
+    for (int i = 0; i < 2; i++) {
+        if (i == 1 && pipeline_set_models(p, &lane, 1, models, &e) != ERR_OK) {
+            die(e.text);
+        }
+        b->batch = &batch[i];
+        spent[i] = feed(b, p, lane, warm + (size_t)i * n, warm + (size_t)(i + 1) * n);
+    }
+    b->batch = NULL;
+    const uint64_t late = pipeline_counters(p)->caught_up;
+    printf(
+        "inputs of %d payments a card kept: %.0f ns a message; then a challenger comes: %.0f ns, "
+        "%" PRIu64 " payments of before it run over\n",
+        INPUTS, (double)spent[0] / (double)n, (double)spent[1] / (double)n, late);
+    for (int i = 0; i < 2; i++) {
+        printf("  time of a batch of %d %s: p50 %.1f, p99 %.1f, most %.1f ms\n", BATCH,
+               i == 0 ? "before" : "from then on", (double)latency_quantile(&batch[i], .5) / 1e6,
+               (double)latency_quantile(&batch[i], .99) / 1e6,
+               (double)latency_quantile(&batch[i], 1) / 1e6);
+    }
+}
+
+enum what { BY_STAGE, WHOLE, IN_TURNS, BY_STAGE_SHADOW, WHOLE_SHADOW, ARRIVAL };
 
 static void run(struct bench *b, const struct model *const m[2], const struct rates *rates,
                 enum what what, uint32_t cards)
@@ -316,6 +348,7 @@ static void run(struct bench *b, const struct model *const m[2], const struct ra
         .model = m[0],
         .rates = rates,
         .threshold = {.budget = BUDGET, .burst = 1.5, .floor = 1, .decline = 2},
+        .inputs = what == ARRIVAL ? INPUTS : 0,
         .log = {"bench", 5},
         .max_future_us = -1,
         .message_max = WIRE_MESSAGE_MAX};
@@ -347,6 +380,11 @@ static void run(struct bench *b, const struct model *const m[2], const struct ra
         sum[s] = h->sum_ns;
         count[s] = h->count;
     }
+    if (what == ARRIVAL) {
+        run_arrival(b, p, lane, &(const struct pipeline_models){m[0], m[1]}, warm);
+        print_memory(b, world, lane, cards);
+        goto out;
+    }
     double ns = what == IN_TURNS ? 0 : (double)feed(b, p, lane, warm, b->n) / (double)(b->n - warm);
     if (what == IN_TURNS) {
         run_turns(b, p, world, lane, warm);
@@ -366,6 +404,7 @@ static void run(struct bench *b, const struct model *const m[2], const struct ra
                (double)b->bytes / (double)b->records);
         print_memory(b, world, lane, cards);
     }
+out:
     lane_free(lane);
     feat_world_free(world);
     pipeline_free(p);
@@ -394,6 +433,7 @@ int main(int argc, char **argv)
     run(&b, m, rates, BY_STAGE_SHADOW, cards);
     run(&b, m, rates, WHOLE_SHADOW, cards);
     run(&b, m, rates, IN_TURNS, cards);
+    run(&b, m, rates, ARRIVAL, cards);
     model_free(champion);
     model_free(challenger);
     rates_free(rates);

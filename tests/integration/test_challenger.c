@@ -1,6 +1,7 @@
 /* Champion, challenger in shadow, promotion and rollback on a real Kafka and a real PostgreSQL,
  * with payments all the while and `score` killed twice: nothing lost, no other bytes, and every
- * decision names the model that served at its place. */
+ * decision names the model that served at its place.  Then a challenger that is run over the cards'
+ * kept inputs, and a promotion by rule. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,6 +33,7 @@
 #define PATIENCE_US (180 * TIME_S)
 #define LOG "loop"
 #define N 700
+#define MORE 300 /* payments after these, for the second test */
 #define CARDS 8
 #define SHADOW_AT 80
 #define KILLED_AT 200
@@ -43,7 +45,7 @@ static struct cluster cluster;
 static struct database server;
 static struct db *db;
 static char folder[] = "/tmp/fraudd-challenger-XXXXXX";
-static char settings[64], models[2][64], page[32];
+static char settings[64], models[3][64], page[32];
 static char topic[TOPIC_COUNT][96];
 static struct child score;
 static struct messages all;
@@ -55,7 +57,8 @@ static void show_all(void)
 
 #define UNTIL(condition) UNTIL_OR_SHOW(condition, PATIENCE_US, show_all())
 
-static void write_settings(void)
+/* inputs: payments kept of a card. */
+static void write_settings(int inputs)
 {
     snprintf(settings, sizeof settings, "%s/fraudd.conf", folder);
     FILE *f = fopen(settings, "we");
@@ -64,8 +67,9 @@ static void write_settings(void)
             "brokers = \"%s\";\ndatabase = \"%s\";\nmodel = \"%s\";\n"
             "group = \"%s-score\";\nsink-group = \"%s-sink\";\n"
             "log = \"" LOG "\";\npartitions = 1;\nhttp = { listen = \"%s\"; };\n"
-            "state = { dir = \"%s\"; every = \"1s\"; };\ntopics = {\n",
-            cluster.brokers, server.server.conninfo, models[0], topic[0], topic[0], page, folder);
+            "state = { dir = \"%s\"; every = \"1s\"; inputs = %d; };\ntopics = {\n",
+            cluster.brokers, server.server.conninfo, models[0], topic[0], topic[0], page, folder,
+            inputs);
     for (int t = 0; t < TOPIC_COUNT; t++) {
         fprintf(f, "  %s = \"%s\";\n", strchr(settings_topic_option((enum bus_topic)t), '.') + 1,
                 topic[t]);
@@ -89,7 +93,7 @@ static int start(void **state)
         snprintf(name, sizeof name, "challenger-%d", t);
         cluster_topic(&cluster, cluster_name(topic[t], name), 1, NULL);
     }
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         char version[16];
         size_t len = 0;
         snprintf(version, sizeof version, "random-%d", i);
@@ -99,8 +103,8 @@ static int start(void **state)
         free(bytes);
     }
     snprintf(page, sizeof page, "127.0.0.1:%d", cluster_free_port());
-    write_settings();
-    all = messages_make(77, N, CARDS, false, false);
+    write_settings(0);
+    all = messages_make(77, N + MORE, CARDS, false, false);
     return 0;
 }
 
@@ -121,7 +125,7 @@ static void start_score(void)
 {
     static int lives;
     char path[96];
-    if (lives > 0) {
+    if (score.pid > 0) {
         child_signal(&score, SIGKILL);
         child_end(&score);
     }
@@ -213,10 +217,61 @@ static void test_challenger_champion_and_back_under_load(void **state)
     assert_int_equal(child_code(&score), 0);
 }
 
+/* What promotes the one in shadow by rule; bounds that random models keep. */
+static int promote_by_rule(const char *payments)
+{
+    char path[96];
+    snprintf(path, sizeof path, "%s/rule.log", folder);
+    return child_run(path, 60000,
+                     (const char *const[]){"model", "promote", "--by-rule", "--config", settings,
+                                           "--promote.rule=agree", "--promote.shadow-time=0",
+                                           payments, "--promote.alike=0", "--promote.shift=1",
+                                           "--promote.alerts=1000", "--promote.complete=60", NULL});
+}
+
+static bool is_audited(const char *who, const char *what)
+{
+    struct errmsg e = {""};
+    struct db_rows *rows = NULL;
+    const char *const params[] = {who, what};
+    database_must(db_exec(db,
+                          "SELECT FROM audit WHERE who = $1 AND what = $2 AND object = 'random-2'",
+                          2, params, &rows, &e),
+                  &e);
+    const bool found = db_rows_count(rows) > 0;
+    db_rows_free(rows);
+    return found;
+}
+
+/* The setting is new, so the state of before is not used: cards are learnt again from the log, and
+ * what is kept of them with it. */
+static void test_a_challenger_knows_the_cards_at_once_and_a_rule_promotes_it(void **state)
+{
+    (void)state;
+    write_settings(32);
+    start_score();
+    assert_int_equal(run("import", models[2], NULL), 0);
+    assert_int_equal(promote_by_rule("--promote.payments=0"), 0); /* nothing is in shadow */
+    assert_int_equal(run("shadow", "random-2", NULL), 0);
+    UNTIL(child_said(&score, "shadow=random-2"));
+    assert_int_equal(run("promote", "--by-rule", NULL), EXIT_FAILED); /* the rule is never */
+    send_until(N + MORE);
+    until_decided(N + MORE);
+    assert_int_equal(promote_by_rule("--promote.payments=100000"), EXIT_FAILED);
+    assert_false(is_audited("rule", "model promote"));
+    UNTIL(promote_by_rule("--promote.payments=100") == 0);
+    UNTIL(child_said(&score, "event=model_switched version=random-2"));
+    assert_true(is_audited("rule", "model promote"));
+    assert_true(is_audited("rule", "model promote by rule"));
+    child_signal(&score, SIGTERM);
+    assert_true(child_wait(&score, 5000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_challenger_champion_and_back_under_load),
+        cmocka_unit_test(test_a_challenger_knows_the_cards_at_once_and_a_rule_promotes_it),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

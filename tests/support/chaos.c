@@ -150,6 +150,7 @@ static void draw_world(struct chaos *s)
     s->conf.now_us = now_us;
     s->conf.world.verdict_max = 1000;
     s->conf.world.bytes_max = (size_t)64 << 20;
+    s->conf.pipeline.inputs = s->seed % 3 == 0 ? 1 + s->seed % 40 : 0;
     s->conf.world.place_max = 64 + rng_below(r, 200);
     s->conf.pipeline.threshold.budget = 1 + (double)rng_below(r, 20);
     s->partitions = 1 + (int32_t)rng_below(r, PARTITIONS_MAX);

@@ -19,14 +19,16 @@
 
 #define N 4000
 #define CARDS 24
+#define MANY_CARDS 160 /* few of them have more payments than are kept */
 #define LAYERS 2
 #define PARTITION 7
+#define KEPT 32 /* inputs of a card: as many as make these models' caches complete */
 #define SHADOW_AT 300
 #define PROMOTED_AT 2400
 #define ROLLED_BACK_AT 3200
 
 static struct rates *rates;
-static struct model *old, *fresh; /* champion at first; its challenger */
+static struct model *old, *fresh, *third; /* champion at first; its challenger; a later one */
 
 /* What came out: of each message its score and by which model; a hash of every record's bytes. */
 struct run {
@@ -61,7 +63,8 @@ static void on_record(void *ctx, const struct bus_record *r)
     snprintf(run->model[i], sizeof run->model[i], "%.*s", (int)strcspn(at + 9, "\""), at + 9);
 }
 
-static struct run *run_begin(const struct model *m)
+/* inputs: payments of a card that are kept for a model that comes later. */
+static struct run *run_begin_keeping(const struct model *m, size_t inputs)
 {
     struct run *r = calloc(1, sizeof *r);
     struct feat_world_limits l;
@@ -70,6 +73,7 @@ static struct run *run_begin(const struct model *m)
         .model = m,
         .rates = rates,
         .params = random_model_params(),
+        .inputs = inputs,
         .threshold = {.budget = 20, .burst = 1.5, .floor = .995, .decline = .99},
         .log = {"log", 3},
         .max_future_us = 300 * TIME_S,
@@ -88,6 +92,11 @@ static struct run *run_begin(const struct model *m)
         fail_msg("%s", e.text);
     }
     return r;
+}
+
+static struct run *run_begin(const struct model *m)
+{
+    return run_begin_keeping(m, 0);
 }
 
 static void run_end(struct run *r)
@@ -292,6 +301,100 @@ static void test_without_a_shadow_its_memory_is_given_back(void **state)
     messages_done(&all);
 }
 
+/* ---- with kept inputs ---- */
+
+/* From a message on another model serves that was never there before. */
+static struct run *run_with_a_new_one(const struct messages *all, size_t inputs, size_t at,
+                                      size_t batch)
+{
+    struct run *r = run_begin_keeping(old, inputs);
+    feed(r, all, 0, at);
+    use(r, fresh, old);
+    for (size_t i = at; i < N; i += batch) {
+        feed(r, all, i, i + batch < N ? i + batch : N);
+    }
+    return r;
+}
+
+static void test_a_model_that_comes_begins_with_what_is_kept(void **state)
+{
+    (void)state;
+    struct messages all = messages_make(61, N, MANY_CARDS, false, true);
+    struct run *always = run_begin(fresh);
+    struct run *warm = run_with_a_new_one(&all, KEPT, PROMOTED_AT, 64);
+    struct run *cold = run_with_a_new_one(&all, 0, PROMOTED_AT, 64);
+    size_t n = 0;
+    size_t apart = 0; /* of those that begin without */
+    feed(always, &all, 0, N);
+    for (size_t i = PROMOTED_AT; i < N; i++) {
+        if (decided(always, i)) {
+            assert_true(alike(warm, always, i));
+            apart += !alike(cold, always, i);
+            n++;
+        }
+    }
+    assert_true(n > 1000);
+    assert_true(apart * 3 > n);
+    assert_true(pipeline_counters(warm->p)->caught_up > 100);
+    assert_int_equal(pipeline_counters(cold->p)->caught_up, 0);
+    run_end(always);
+    run_end(warm);
+    run_end(cold);
+    messages_done(&all);
+}
+
+static void test_catching_up_does_not_depend_on_batches(void **state)
+{
+    (void)state;
+    struct messages all = messages_make(62, N, MANY_CARDS, true, true);
+    struct run *whole = run_with_a_new_one(&all, KEPT, PROMOTED_AT, 64);
+    struct run *one_by_one = run_with_a_new_one(&all, KEPT, PROMOTED_AT, 1);
+    assert_memory_equal(whole->hash, one_by_one->hash, sizeof whole->hash);
+    run_end(whole);
+    run_end(one_by_one);
+    messages_done(&all);
+}
+
+static void test_keeping_inputs_changes_no_decision(void **state)
+{
+    (void)state;
+    struct messages all = messages_make(63, N, CARDS, true, true);
+    struct run *alone = run_begin(old);
+    struct run *keeps = run_begin_keeping(old, KEPT);
+    feed(alone, &all, 0, N);
+    feed(keeps, &all, 0, SHADOW_AT);
+    use(keeps, old, fresh);
+    feed(keeps, &all, SHADOW_AT, N);
+    assert_memory_equal(alone->hash, keeps->hash, sizeof alone->hash);
+    run_end(alone);
+    run_end(keeps);
+    messages_done(&all);
+}
+
+static void test_a_challenger_is_complete_at_once(void **state)
+{
+    (void)state;
+    struct messages all = messages_make(64, N, MANY_CARDS, false, false);
+    struct run *r = run_begin_keeping(old, KEPT);
+    feed(r, &all, 0, PROMOTED_AT);
+    use(r, old, fresh);
+    lane_look(r->lane, r->p, 1000);
+    struct lane_complete c = lane_complete(r->lane);
+    assert_true(c.known && c.active >= MANY_CARDS / 2);
+    assert_int_equal(c.complete, c.active);
+    feed(r, &all, PROMOTED_AT, N);
+    lane_look(r->lane, r->p, 1000);
+    c = lane_complete(r->lane);
+    assert_int_equal(c.complete, c.active);
+    size_t whole = 0;
+    for (size_t i = PROMOTED_AT; i < N; i++) {
+        whole += complete(r, &all, i, fresh);
+    }
+    assert_true(whole > 1000); /* as the caches themselves say */
+    run_end(r);
+    messages_done(&all);
+}
+
 static void copy_state(const struct run *from, struct run *to)
 {
     struct area a[2 * FEAT_AREAS_MAX];
@@ -307,18 +410,17 @@ static void copy_state(const struct run *from, struct run *to)
     }
 }
 
-static void test_state_read_back_goes_on_alike(void **state)
+static void state_read_back_goes_on_alike(size_t inputs)
 {
-    (void)state;
     struct messages all = messages_make(54, N, CARDS, true, true);
     struct errmsg e = {""};
-    struct run *r = run_begin(old);
+    struct run *r = run_begin_keeping(old, inputs);
     feed(r, &all, 0, SHADOW_AT);
     use(r, old, fresh);
     feed(r, &all, SHADOW_AT, 1200);
     use(r, fresh, old); /* the roles have changed sides */
     feed(r, &all, 1200, 1500);
-    struct run *back = run_begin(old);
+    struct run *back = run_begin_keeping(old, inputs);
     const struct pipeline_models m = {fresh, old};
     copy_state(r, back);
     assert_int_equal(pipeline_restore_models(back->p, &back->lane, 1, &m, &e), ERR_OK);
@@ -327,13 +429,22 @@ static void test_state_read_back_goes_on_alike(void **state)
     for (int twice = 0; twice < 2; twice++) {
         struct run *one = twice == 0 ? r : back;
         feed(one, &all, 1500, 2500);
-        use(one, old, fresh);
-        feed(one, &all, 2500, N);
+        use(one, old, third);
+        feed(one, &all, 2500, 3000);
+        use(one, third, old);
+        feed(one, &all, 3000, N);
     }
     assert_memory_equal(r->hash + 1500, back->hash + 1500, (N - 1500) * sizeof *r->hash);
     run_end(back);
     run_end(r);
     messages_done(&all);
+}
+
+static void test_state_read_back_goes_on_alike(void **state)
+{
+    (void)state;
+    state_read_back_goes_on_alike(0);
+    state_read_back_goes_on_alike(KEPT);
 }
 
 static void test_completeness_is_of_cards_active_lately(void **state)
@@ -387,7 +498,6 @@ static void take(struct models *m, enum models_kind kind, int64_t offset, struct
 static void test_notices_say_which_models_are_in_force(void **state)
 {
     (void)state;
-    struct model *third = random_model_deep(3, "third", LAYERS);
     struct models m = {.at = {third, NULL}}; /* of a process's own file */
     take(&m, MODELS_SHADOW, 0, fresh);
     assert_null(m.at.shadow); /* the champion is not known to all yet */
@@ -421,7 +531,6 @@ static void test_notices_say_which_models_are_in_force(void **state)
     models_take(&m, &end);
     assert_null(m.at.shadow);
     assert_ptr_equal(m.at.champion, third);
-    model_free(third);
 }
 
 static void test_an_end_is_read_as_it_was_written(void **state)
@@ -457,6 +566,10 @@ int main(void)
         cmocka_unit_test(test_rollback_is_warm),
         cmocka_unit_test(test_rollback_of_a_cold_promotion_is_warm),
         cmocka_unit_test(test_without_a_shadow_its_memory_is_given_back),
+        cmocka_unit_test(test_a_model_that_comes_begins_with_what_is_kept),
+        cmocka_unit_test(test_catching_up_does_not_depend_on_batches),
+        cmocka_unit_test(test_keeping_inputs_changes_no_decision),
+        cmocka_unit_test(test_a_challenger_is_complete_at_once),
         cmocka_unit_test(test_state_read_back_goes_on_alike),
         cmocka_unit_test(test_completeness_is_of_cards_active_lately),
         cmocka_unit_test(test_notices_say_which_models_are_in_force),
@@ -468,9 +581,11 @@ int main(void)
     }
     old = random_model_deep(1, "old", LAYERS);
     fresh = random_model_deep(2, "fresh", LAYERS);
+    third = random_model_deep(3, "third", LAYERS);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     model_free(old);
     model_free(fresh);
+    model_free(third);
     rates_free(rates);
     return failed;
 }
