@@ -118,7 +118,10 @@ static enum err train(const struct demo_plan *p, const struct demo_servers *serv
                demo_days(days, p->sim.start_us, p->until_us), learnt.frauds, learnt.holdout_auc,
                learnt.holdout_ap, learnt.model_len);
         fflush(stdout);
-        err = demo_model_promote(servers, path, learnt.version, e);
+        err = demo_model_run(servers, "import", path, e);
+    }
+    if (err == ERR_OK) {
+        err = demo_model_run(servers, "promote", learnt.version, e);
     }
     learnt_done(&learnt);
     return err;

@@ -11,7 +11,7 @@
  *
  * demo_analyst.c: alerts claimed and judged, labels that come back.
  *
- * demo_update.c: another model, promoted while `score` runs.
+ * demo_update.c: another model, in shadow and promoted while `score` runs.
  *
  * demo_report.c: counts, quality, budget, latency and top alerts, from PostgreSQL. */
 #ifndef FD_DAEMON_DEMO_H
@@ -107,6 +107,7 @@ struct demo_servers {
     struct db *db;
     struct rd_kafka_s *broker; /* its mock cluster listens as long as it lives */
     char brokers[64];
+    char page[32];     /* address of score's metrics */
     struct conf *conf; /* settings of the daemons, with our broker */
     struct demo_process score, sink;
 };
@@ -125,9 +126,9 @@ FD_MUSTCHECK enum err demo_processes_stop(struct demo_servers *s, struct errmsg 
  * did not end well; told with the last line it wrote. */
 FD_MUSTCHECK enum err demo_verb_run(const struct demo_servers *s, const char *const *args, size_t n,
                                     struct errmsg *e);
-/* Takes a model file into the registry and makes it champion, by `fraudd model`. */
-FD_MUSTCHECK enum err demo_model_promote(const struct demo_servers *s, const char *path,
-                                         const char *version, struct errmsg *e);
+/* `fraudd model ACTION ARGUMENT` on these servers, such as "promote VERSION". */
+FD_MUSTCHECK enum err demo_model_run(const struct demo_servers *s, const char *action,
+                                     const char *argument, struct errmsg *e);
 /* Ends everything and removes the folders. */
 void demo_servers_stop(struct demo_servers *s);
 
@@ -163,6 +164,8 @@ struct demo_stream {
 /* Sends the payments before the update and waits until they are stored.  ERR_UNAVAILABLE a process
  * ended, or nothing moved for half a minute; ERR_REFUSED: stopped by a signal. */
 FD_MUSTCHECK enum err demo_stream_run(struct demo_stream *s, struct errmsg *e);
+/* The same with half of what is left. */
+FD_MUSTCHECK enum err demo_stream_half(struct demo_stream *s, struct errmsg *e);
 /* The same with the rest. */
 FD_MUSTCHECK enum err demo_stream_rest(struct demo_stream *s, struct errmsg *e);
 void demo_stream_done(struct demo_stream *s);
@@ -181,8 +184,8 @@ FD_MUSTCHECK enum err demo_analyst_run(struct demo_stream *s, struct errmsg *e);
 
 /* ---- demo_update.c ---- */
 
-/* The weekly update: trains on what has matured, promotes the new model while `score` runs, sends
- * the rest of the payments. */
+/* The weekly update: trains on what has matured; the new model scores half of the payments that are
+ * left in shadow, is promoted while `score` runs, and decides the others. */
 FD_MUSTCHECK enum err demo_update_run(struct demo_stream *s, struct errmsg *e);
 
 /* ---- demo_hostile.c ---- */

@@ -229,6 +229,11 @@ enum err demo_processes_start(struct demo_servers *s, const struct demo_plan *p,
                               struct errmsg *e)
 {
     char budget[16];
+    const int port = throwaway_port();
+    if (port <= 0) {
+        return err_set(e, ERR_IO, "no free port on 127.0.0.1 for the page of `fraudd score`");
+    }
+    snprintf(s->page, sizeof s->page, "127.0.0.1:%d", port);
     snprintf(budget, sizeof budget, "%u", p->budget);
     const char *const score[] = {"fraudd",
                                  "score",
@@ -244,7 +249,10 @@ enum err demo_processes_start(struct demo_servers *s, const struct demo_plan *p,
                                  budget,
                                  "--state.cards",
                                  "100000",
-                                 "--http.listen="};
+                                 "--state.inputs",
+                                 "32",
+                                 "--http.listen",
+                                 s->page};
     const char *const sink[] = {
         "fraudd", "sink",   "--brokers",  s->brokers,           "--kafka.fetch.wait.max.ms", "2",
         "--log",  DEMO_LOG, "--database", s->postgres.conninfo, "--http.sink-listen="};
@@ -304,17 +312,13 @@ enum err demo_verb_run(const struct demo_servers *s, const char *const *args, si
     return err;
 }
 
-enum err demo_model_promote(const struct demo_servers *s, const char *path, const char *version,
-                            struct errmsg *e)
+enum err demo_model_run(const struct demo_servers *s, const char *action, const char *argument,
+                        struct errmsg *e)
 {
-    const char *const import[] = {"fraudd", "model",      "import",
-                                  path,     "--database", s->postgres.conninfo};
-    const char *const promote[] = {"fraudd",         "model",      "promote",
-                                   version,          "--database", s->postgres.conninfo,
-                                   "--brokers",      s->brokers,   "--incomplete",
-                                   "a demonstration"};
-    enum err err = demo_verb_run(s, import, sizeof import / sizeof import[0], e);
-    return err == ERR_OK ? demo_verb_run(s, promote, sizeof promote / sizeof promote[0], e) : err;
+    const char *const args[] = {
+        "fraudd",    "model",    action,          argument, "--database", s->postgres.conninfo,
+        "--brokers", s->brokers, "--http.listen", s->page};
+    return demo_verb_run(s, args, sizeof args / sizeof args[0], e);
 }
 
 static enum err check(struct demo_process *p, struct errmsg *e)

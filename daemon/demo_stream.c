@@ -504,6 +504,14 @@ enum err demo_stream_run(struct demo_stream *s, struct errmsg *e)
     return err == ERR_OK ? drain(s, s->plan->update_us, e) : err;
 }
 
+enum err demo_stream_half(struct demo_stream *s, struct errmsg *e)
+{
+    double per_s = 0; /* of a moment: not told */
+    s->changed_us = progress_now_us();
+    enum err err = send_fast(s, s->next + (s->data->n - s->next) / 2, "in shadow", &per_s, e);
+    return err == ERR_OK ? wait_for(s, 0, e) : err;
+}
+
 enum err demo_stream_rest(struct demo_stream *s, struct errmsg *e)
 {
     double per_s = 0; /* of a moment: not told */

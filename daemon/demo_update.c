@@ -1,11 +1,17 @@
 /* The model's update in a demo: what has matured meanwhile is learnt, the new model enters the
- * registry and goes out by the notices topic, and `score` takes it over between two payments. */
+ * registry, scores beside the champion, and then takes its place between two payments. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/progress.h"
 #include "base/timefmt.h"
 #include "daemon/demo.h"
+#include "daemon/promotion.h"
+
+#define LOOK_PATIENCE_US (30 * TIME_S)
+#define COMPLETE .999 /* as promote.complete */
 
 /* Decisions of the payments after the update, by the model that made them. */
 static enum err print_models(const struct demo_stream *s, struct errmsg *e)
@@ -31,6 +37,51 @@ static enum err print_models(const struct demo_stream *s, struct errmsg *e)
     return ERR_OK;
 }
 
+/* Waits until `score` has looked at all its cards, and says how the two compare. */
+static enum err print_comparison(const struct demo_stream *s, const char *version, struct errmsg *e)
+{
+    const int64_t until_us = progress_now_us() + LOOK_PATIENCE_US;
+    char words[PROMOTION_TEXT_MAX];
+    struct promotion_figures f;
+    char *text = NULL;
+    int pages = 0;
+    enum err err = ERR_REFUSED;
+    while (err == ERR_REFUSED && progress_now_us() < until_us) {
+        free(text);
+        err = promotion_pages(s->servers->page, &text, &pages, e);
+        if (err == ERR_OK) {
+            err = promotion_judge(text, pages, 1, version, COMPLETE, e);
+        }
+        if (err == ERR_REFUSED) {
+            const struct timespec pause = {0, 100000000};
+            nanosleep(&pause, NULL);
+        }
+    }
+    if (err == ERR_OK) {
+        promotion_figures(text, &f);
+        printf("  in shadow: %s\n", promotion_figures_text(&f, words));
+    }
+    free(text);
+    return err;
+}
+
+/* In shadow, compared, promoted. */
+static enum err bring_into_service(struct demo_stream *s, const char *path, const char *version,
+                                   struct errmsg *e)
+{
+    enum err err = demo_model_run(s->servers, "import", path, e);
+    if (err == ERR_OK) {
+        err = demo_model_run(s->servers, "shadow", version, e);
+    }
+    if (err == ERR_OK) {
+        err = demo_stream_half(s, e);
+    }
+    if (err == ERR_OK) {
+        err = print_comparison(s, version, e);
+    }
+    return err == ERR_OK ? demo_model_run(s->servers, "promote", version, e) : err;
+}
+
 enum err demo_update_run(struct demo_stream *s, struct errmsg *e)
 {
     const struct demo_plan *p = s->plan;
@@ -50,7 +101,7 @@ enum err demo_update_run(struct demo_stream *s, struct errmsg *e)
                (double)(progress_now_us() - start_us) / 1e6, learnt.version,
                demo_number(number, learnt.rows), demo_days(days, p->sim.start_us, until_us),
                learnt.holdout_auc, learnt.holdout_ap);
-        err = demo_model_promote(s->servers, path, learnt.version, e);
+        err = bring_into_service(s, path, learnt.version, e);
     }
     if (err == ERR_OK) {
         err = demo_stream_rest(s, e);

@@ -41,8 +41,7 @@ static enum err find_programs(struct throwaway *t, struct errmsg *e)
     return err;
 }
 
-/* A port that was free a moment ago. */
-static int free_port(void)
+int throwaway_port(void)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof a;
@@ -232,7 +231,7 @@ enum err throwaway_start(struct throwaway *t, const char *parent, struct errmsg 
     char no_sync[] = "--no-sync";
     char *const argv[] = {program, d_flag, data, auth, user, encoding, locale, no_sync, NULL};
     err = run(t, argv, e);
-    t->port = free_port();
+    t->port = throwaway_port();
     if (err == ERR_OK) {
         err = throwaway_resume(t, e);
     }

@@ -24,4 +24,7 @@ FD_MUSTCHECK enum err throwaway_resume(struct throwaway *t, struct errmsg *e);
 /* Stops it at once and removes the folder. */
 void throwaway_stop(struct throwaway *t);
 
+/* A port of 127.0.0.1 that was free a moment ago; 0: none. */
+int throwaway_port(void);
+
 #endif

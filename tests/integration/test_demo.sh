@@ -26,7 +26,9 @@ decisions=$(number 'decisions stored') payments=$(number 'payments stored')
 [ "$decided" -eq "$decisions" ] || fail "$decided decided, $decisions stored" "$work/out"
 [ "$decided" -eq "$payments" ] || fail "$decided decided, $payments payments stored" "$work/out"
 for line in 'average precision  *0\.[0-9]' 'alerts a day, budget 50:' 'latency at that load  *p50 ' \
-    'payments/s' 'Top alerts'; do
+    'payments/s' 'Top alerts' 'claims the' 'came back by the labels topic' \
+    'in shadow: [0-9.]* % of the active cards complete; [0-9]* payments compared' \
+    'the last day.s decisions: [0-9]* by [0-9a-f-]*, [0-9]* by '; do
     grep -q "$line" "$work/out" || fail "no line with $line" "$work/out"
 done
 
