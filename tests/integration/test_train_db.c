@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
 
 #include "base/file.h"
 #include "base/timefmt.h"
@@ -460,7 +462,7 @@ static void test_train_gives_the_model_of_the_file_and_registers_it(void **state
     if (capture_run(&said, cmd_train, line) != EXIT_OK) {
         fail_msg("%s", said.err);
     }
-    assert_non_null(strstr(said.out, " is a candidate in the registry; `fraudd model promote "));
+    assert_non_null(strstr(said.out, " is a candidate in the registry\n`fraudd model promote "));
     char *version = database_text(db, "SELECT version FROM models WHERE state = 'candidate'");
     database_must(registry_read(db, version, &kept, &e), &e);
     assert_int_equal(file_read(out, 1 << 28, &bytes, &len, NULL), ERR_OK);
@@ -475,6 +477,68 @@ static void test_train_gives_the_model_of_the_file_and_registers_it(void **state
     free(version);
     registry_bytes_done(&kept);
     assert_int_equal(unlink(out) | unlink(file), 0);
+}
+
+/* Trains anew with another seed than the champion's; more: further options. */
+static void train_another(const char *more)
+{
+    char until[TIME_TEXT_MAX];
+    char line[400];
+    time_format(until, until_us);
+    snprintf(line, sizeof line,
+             "train --full --until %s --epochs 1 --threads 2 --seed 6 --train.days 60 --as ada %s",
+             until, more);
+    if (capture_run(&said, cmd_train, line) != EXIT_OK) {
+        fail_msg("%s", said.err);
+    }
+}
+
+/* A broker inside this process, with a topic for notices. */
+static rd_kafka_t *start_broker(char brokers[64])
+{
+    char why[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    assert_int_equal(rd_kafka_conf_set(conf, "test.mock.num.brokers", "1", why, sizeof why),
+                     RD_KAFKA_CONF_OK);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+    assert_non_null(rk);
+    rd_kafka_mock_cluster_t *mock = rd_kafka_handle_mock_cluster(rk);
+    assert_int_equal(rd_kafka_mock_topic_create(mock, "notices", 1, 1), 0);
+    snprintf(brokers, 64, "%s", rd_kafka_mock_cluster_bootstraps(mock));
+    return rk;
+}
+
+/* After the test above, whose candidate becomes champion. */
+static void test_train_puts_its_candidate_into_shadow_once(void **state)
+{
+    (void)state;
+    static const char IN_SHADOW[] = "SELECT count(*) FROM audit WHERE what = 'model shadow'";
+    char brokers[64];
+    char more[96];
+    database_run(db, "SELECT model_promote(version, 'ada') FROM models");
+    train_another("");
+    assert_non_null(strstr(said.out,
+                           " is a candidate in the registry\nthe settings name no brokers "
+                           "to tell of it; `fraudd model shadow "));
+    rd_kafka_t *broker = start_broker(brokers);
+    snprintf(more, sizeof more, "--brokers %s --update.shadow=false", brokers);
+    train_another(more); /* as after a kill: the model is there, and is no other one */
+    assert_non_null(strstr(said.out, " is in the registry already\nupdate.shadow is false; "));
+    assert_int_equal(database_count(db, IN_SHADOW), 0);
+    snprintf(more, sizeof more, "--brokers %s", brokers);
+    train_another(more);
+    assert_non_null(strstr(said.out, " is in shadow; `fraudd model promote "));
+    train_another(more);
+    assert_null(strstr(said.out, "shadow"));
+    assert_int_equal(database_count(db, IN_SHADOW), 1);
+    assert_int_equal(database_count(db, "SELECT count(*) FROM models WHERE state = 'challenger' "
+                                        "AND shadowed IS NOT NULL"),
+                     1);
+    database_run(db,
+                 "SELECT model_unshadow(version, 'ada') FROM models WHERE state = 'challenger'");
+    train_another(more); /* somebody took it out of shadow: it stays out */
+    assert_int_equal(database_count(db, IN_SHADOW), 1);
+    rd_kafka_destroy(broker);
 }
 
 static void test_train_refuses_a_second_run(void **state)
@@ -514,6 +578,7 @@ int main(void)
         cmocka_unit_test(test_decisions_are_judged_by_verdicts),
         cmocka_unit_test(test_a_currency_without_rate_is_refused),
         cmocka_unit_test(test_train_gives_the_model_of_the_file_and_registers_it),
+        cmocka_unit_test(test_train_puts_its_candidate_into_shadow_once),
         cmocka_unit_test(test_train_refuses_a_second_run),
         cmocka_unit_test(test_train_says_what_is_missing),
     };
