@@ -42,8 +42,7 @@ if [ "$(id -u)" -eq 0 ]; then
     grep -q "user postgres.*cannot enter $work/closed" "$work/err" || fail "no reason" "$work/err"
     [ "$(ls "$work/closed")" = "" ] || fail "it left something in the closed folder"
 fi
-TMPDIR=$work/nowhere "$program" demo >"$work/out" 2>"$work/err"
-[ $? -ne 0 ] || fail "ran without a folder"
+TMPDIR=$work/nowhere "$program" demo >"$work/out" 2>"$work/err" && fail "ran without a folder"
 grep -q "$work/nowhere" "$work/err" || fail "the missing folder is not named" "$work/err"
 "$program" demo --days=3 >"$work/out" 2>"$work/err"
 [ $? -eq 64 ] || fail "3 days were taken"
