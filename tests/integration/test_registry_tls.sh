@@ -3,6 +3,7 @@
 # read; and a wrong authority, an expired certificate or another host's, a wrong password, none, and a
 # file of it that others can read each give one line that says what to look at: of `check`, and of
 # `score`, which waits as long as the registry says no.
+# shellcheck disable=SC2154 # port_NAME: serve sets them
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 . tests/integration/servers.sh
