@@ -38,7 +38,7 @@ for code in 0 1 64 65 66 69 70 74 77 78; do
 done
 shown "$dir/man/fraudd.conf.5" >"$dir/page"
 "$program" check --help | options | grep -v '^--config$' | sed 's/^--//' | while read -r setting; do
-    grep -qE "^ +$setting=" "$dir/page" || fail "fraudd.conf.5 lacks $setting"
+    grep -qE "^ +$setting(=|$)" "$dir/page" || fail "fraudd.conf.5 lacks $setting"
 done || exit 1
 
 # completion
