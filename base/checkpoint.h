@@ -151,11 +151,19 @@ struct checkpoint_loaded {
 /* Reads the newest whole, intact chain into the areas and sets their `bytes`; what an area held
  * beyond them is zeroed.  A file that is torn, corrupt or builds on such a one is told to
  * `refused`, and the one before it is tried.  Memory: about 1 MiB a thread, and 8 bytes for each
- * page of the areas. ERR_NOTFOUND  there is none ERR_CORRUPT   there are, and none is usable (e:
- * why the newest is not) ERR_MISMATCH  an intact one does not fit: another version, areas of other
- * names, an area above its bytes_max.  An older one is not tried: nothing is broken that it could
- * mend ERR_IO, ERR_REFUSED, ERR_NOMEM After an error the areas that a file had are empty (zeroed,
- * no bytes), or as they were where none was begun to be read. */
+ * page of the areas.
+ *
+ * ERR_NOTFOUND  there is none
+ *
+ * ERR_CORRUPT  there are, and none is usable (e: why the newest is not)
+ *
+ * ERR_MISMATCH  an intact one does not fit: another version, areas of other names, an area above
+ * its bytes_max.  An older one is not tried: nothing is broken that it could mend
+ *
+ * ERR_IO, ERR_REFUSED, ERR_NOMEM
+ *
+ * After an error the areas that a file had are empty (zeroed, no bytes), or as they were where none
+ * was begun to be read. */
 FD_MUSTCHECK enum err checkpoint_load(const struct checkpoint_source *from, struct area *areas,
                                       size_t count, struct checkpoint_loaded *out,
                                       struct errmsg *e);

@@ -22,7 +22,8 @@ if [ ! -f "$base" ]; then
     mirror=$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' \
         /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -1)
     echo "bare: making a minimal $VERSION_CODENAME (once)" >&2
-    mmdebstrap --quiet --variant=apt --include=ca-certificates "$VERSION_CODENAME" "$home/new.$$.tar" "$mirror" >&2
+    mmdebstrap --quiet --variant=apt --include=ca-certificates "$VERSION_CODENAME" "$home/new.$$.tar" "$mirror" >&2 ||
+        not_here "mmdebstrap could not make a $VERSION_CODENAME from \"$mirror\" (above)"
     mv "$home/new.$$.tar" "$base"
 fi
 root=$(mktemp -d "$home/run.XXXXXX")
