@@ -19,8 +19,9 @@ base=$home/$VERSION_CODENAME.tar
 if [ ! -f "$base" ]; then
     "$(dirname "$0")/../deps.sh" mmdebstrap
     mkdir -p "$home"
-    mirror=$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' \
-        /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -1)
+    # either kind of file may be absent
+    mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true; } |
+        sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' | sed -n 1p)
     echo "bare: making a minimal $VERSION_CODENAME (once)" >&2
     mmdebstrap --quiet --variant=apt --include=ca-certificates "$VERSION_CODENAME" "$home/new.$$.tar" "$mirror" >&2 ||
         not_here "mmdebstrap could not make a $VERSION_CODENAME from \"$mirror\" (above)"
