@@ -11,7 +11,7 @@
 #   servers_sql SQL               one value
 #   servers_stop                  ends what this shell started (also done on exit)
 #   servers_scratch NAME          sets dir, a folder that goes at exit, and pids, what is ended then
-#   until_true SECONDS WHAT COMMAND..  polls; `fail` of the caller ends the test where it never is
+#   until_true SECONDS WHAT COMMAND..  polls, four times as long, since the machine may be busy; `fail` of the caller ends the test where it never is
 #
 # TEST_BROKERS and TEST_KAFKA_HOME are exported (a name with FRAUDD_ would be a setting), so that
 # programs started from here (tests/support/cluster.c) share the broker.
@@ -39,7 +39,10 @@ servers_exit() {
     [ -z "$SERVERS_SCRATCH" ] || rm -rf "$SERVERS_SCRATCH"
 }
 
-until_true() { # until_true SECONDS WHAT COMMAND..: on an idle machine; a busy one is given four times as long
+# By how much a bound on time that holds on an idle machine is to be multiplied on this one now.
+busy_times() { awk -v cores="$(nproc)" '{ print 1 + $1 / cores }' /proc/loadavg; }
+
+until_true() {
     local left=$(($1 * 20)) what=$2
     shift 2
     until "$@"; do

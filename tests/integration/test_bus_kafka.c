@@ -17,6 +17,7 @@
 #include "base/timefmt.h"
 #include "daemon/bus_kafka.h"
 #include "tests/support/cluster.h"
+#include "tests/support/until.h"
 
 #define PARTITIONS 4
 #define PARTS_MAX 8
@@ -24,12 +25,6 @@
 #define PATIENCE_US (180 * TIME_S)
 
 static struct cluster cluster;
-
-static void nap_ms(long ms)
-{
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
-}
 
 /* ---- a bus and what it told ---- */
 

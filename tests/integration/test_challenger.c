@@ -278,7 +278,7 @@ static void test_a_rule_promotes_a_challenger_that_was_run_over_kept_inputs(void
     assert_true(is_audited("rule", "model promote"));
     assert_true(is_audited("rule", "model promote by rule"));
     child_signal(&score, SIGTERM);
-    assert_true(child_wait(&score, 5000));
+    assert_true(child_wait(&score, CHILD_END_MS));
 }
 
 int main(void)

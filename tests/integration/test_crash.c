@@ -25,6 +25,8 @@
 #include "tests/support/child.h"
 #include "tests/support/decision_copies.h"
 #include "tests/support/site.h"
+#include "tests/support/site_again.h"
+#include "tests/support/until.h"
 
 #define PROGRAM "tests/plant/fraudd" /* with faults planted */
 #define SCORES 2
@@ -42,12 +44,6 @@ static struct site site;
 static struct child child[SCORES + 1];
 static char state_dir[96];
 static int starts, deaths[SCORES + 1];
-
-static void nap_ms(long ms)
-{
-    const struct timespec n = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&n, NULL);
-}
 
 static void show_all(void)
 {
@@ -84,18 +80,7 @@ static void tend(void)
     }
 }
 
-#define UNTIL(condition)                                                                           \
-    do {                                                                                           \
-        int64_t until_us_ = progress_now_us() + PATIENCE_US;                                       \
-        while (!(condition)) {                                                                     \
-            if (progress_now_us() > until_us_) {                                                   \
-                show_all();                                                                        \
-                fail_msg("never: %s", #condition);                                                 \
-            }                                                                                      \
-            tend();                                                                                \
-            nap_ms(50);                                                                            \
-        }                                                                                          \
-    } while (0)
+#define UNTIL(condition) UNTIL_OR_SHOW((tend(), condition), PATIENCE_US, show_all())
 
 static int setup(void **state)
 {
@@ -225,10 +210,7 @@ static void send_all(void)
 static void end(int i)
 {
     child_signal(&child[i], SIGTERM);
-    if (!child_wait(&child[i], 30000) || child_code(&child[i]) != 0) {
-        child_show(&child[i]);
-        fail_msg("%s did not end well", child[i].log);
-    }
+    site_ended_well(&child[i]);
 }
 
 static void check_topic(enum bus_topic which, uint64_t wanted)
@@ -257,10 +239,7 @@ static void decide_again(void)
                         (const char *const[]){"score", "--config", site.conf_again, NULL});
     UNTIL(site_size(&site, &site.topics_again, TOPIC_DECISIONS) >= PAYMENTS - PLANTED);
     child_signal(&c, SIGTERM);
-    if (!child_wait(&c, 30000) || child_code(&c) != 0) {
-        child_show(&c);
-        fail_msg("who decides again did not end well");
-    }
+    site_ended_well(&c);
 }
 
 static void test_a_message_that_ends_processes_costs_itself_only(void **state)

@@ -32,6 +32,7 @@
 #include "storage/throwaway.h"
 #include "tests/support/child.h"
 #include "tests/support/cluster.h"
+#include "tests/support/until.h"
 
 #define PARTITIONS 8
 #define ALERT_PARTITIONS 4
@@ -53,12 +54,6 @@ struct site {
     char conf[128];
     struct child score[2], sink;
 };
-
-static void nap_ms(long ms)
-{
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
-}
 
 static const char *path_of(char out[128], const char *name, const char *suffix)
 {
@@ -150,25 +145,16 @@ static void show(const struct site *s)
     }
 }
 
-#define UNTIL(s, condition)                                                                        \
-    do {                                                                                           \
-        int64_t until_us_ = progress_now_us() + PATIENCE_US;                                       \
-        while (!(condition)) {                                                                     \
-            if (progress_now_us() > until_us_) {                                                   \
-                show(s);                                                                           \
-                fail_msg("never: %s", #condition);                                                 \
-            }                                                                                      \
-            nap_ms(100);                                                                           \
-        }                                                                                          \
-    } while (0)
+#define UNTIL(s, condition) UNTIL_OR_SHOW(condition, PATIENCE_US, show(s))
 
-/* SIGTERM: done, exit code 0. */
+/* SIGTERM: done within 5 s, exit code 0. */
 static void stop_gently(struct site *s, struct child *c)
 {
+    const int within_ms = (int)(5000 * busy_times());
     child_signal(c, SIGTERM);
-    if (!child_wait(c, CHILD_END_MS)) {
+    if (!child_wait(c, within_ms)) {
         show(s);
-        fail_msg("still running %d ms after SIGTERM", CHILD_END_MS);
+        fail_msg("still running %d ms after SIGTERM", within_ms);
     }
     if (child_code(c) != 0) {
         show(s);
@@ -495,6 +481,7 @@ static void test_killed_and_stopped_under_load_lose_nothing(void **state)
     decided_ends(s, at);
     UNTIL(s, all_went_on(s, at)); /* its partitions decide again at the other one */
     double away_s = (double)(progress_now_us() - killed_us) / 1e6;
+    assert_true(away_s < 15 * busy_times());
     start_score(s, 0);
     UNTIL(s, child_said(&s->score[0], "partition_assigned"));
     decided_ends(s, at);

@@ -24,6 +24,7 @@
 #include "daemon/evidence.h"
 #include "tests/support/child.h"
 #include "tests/support/site.h"
+#include "tests/support/site_again.h"
 #include "tests/support/until.h"
 
 #define PAYMENTS 4000
@@ -62,10 +63,7 @@ static void start(int i)
 static void end(int i)
 {
     child_signal(&child[i], SIGTERM);
-    if (!child_wait(&child[i], 30000) || child_code(&child[i]) != 0) {
-        child_show(&child[i]);
-        fail_msg("%s did not end well", child[i].log);
-    }
+    site_ended_well(&child[i]);
 }
 
 /* The history is decided and stored; then all processes have ended. */

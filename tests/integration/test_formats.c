@@ -435,7 +435,7 @@ static void test_a_registry_that_is_away_is_waited_for(void **state)
     assert_int_equal(cluster_end(&cluster, topic[AVRO][TOPIC_DECISIONS], 0), 0);
     assert_int_equal(cluster_end(&cluster, topic[AVRO][TOPIC_DEAD_LETTERS], 0), 0);
     child_signal(&score[AVRO], SIGTERM);
-    assert_true(child_wait(&score[AVRO], 30000));
+    assert_true(child_wait(&score[AVRO], CHILD_END_MS));
     assert_int_equal(child_code(&score[AVRO]), 0);
 }
 

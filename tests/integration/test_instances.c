@@ -95,7 +95,7 @@ static void start(int i)
 static void kill_one(int i)
 {
     child_signal(&r.score[i], SIGKILL);
-    assert_true(child_wait(&r.score[i], 5000));
+    assert_true(child_wait(&r.score[i], CHILD_END_MS));
     assert_true(WIFSIGNALED(r.score[i].status));
 }
 

@@ -14,7 +14,7 @@
 
 void site_ended_well(struct child *c)
 {
-    if (!child_wait(c, 30000) || child_code(c) != 0) {
+    if (!child_wait(c, CHILD_END_MS) || child_code(c) != 0) {
         child_show(c);
         fail_msg("%s did not end well", c->log);
     }

@@ -3,7 +3,9 @@
 #define FD_TESTS_UNTIL_H
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/progress.h"
 
@@ -11,6 +13,13 @@ static inline void nap_ms(long ms)
 {
     const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
     nanosleep(&t, NULL);
+}
+
+/* By how much a bound on time that holds on an idle machine is to be multiplied on this one now. */
+static inline double busy_times(void)
+{
+    double load = 0;
+    return getloadavg(&load, 1) == 1 ? 1 + load / (double)sysconf(_SC_NPROCESSORS_ONLN) : 1;
 }
 
 /* Waits for a condition; after patience_us it runs `show` and fails the test (cmocka's fail_msg).

@@ -53,8 +53,8 @@ static void test_actions_help_has_an_example_each(void **state)
     static const char *const ALERTS[] = {"list", "show", "claim", "resolve", "release", NULL};
     static const char *const LABELS[] = {"import", "list", NULL};
     helps(cmd_alerts, "alerts", ALERTS);
-    static const char *const MODEL[] = {"list",    "show",     "import", "export",
-                                        "promote", "rollback", NULL};
+    static const char *const MODEL[] = {"list",     "show",   "import",   "export",   "promote",
+                                        "rollback", "shadow", "unshadow", "document", NULL};
     static const char *const LISTS[] = {"add", "remove", "import", NULL};
     helps(cmd_labels, "labels", LABELS);
     helps(cmd_lists, "lists", LISTS);

@@ -126,7 +126,8 @@ begun=$SECONDS
 timeout 30 "$program" check --brokers "127.0.0.1:$port" --database 'host=127.0.0.1 port=1' >"$dir/out" 2>&1
 [ $? -eq 78 ] && grep -q "^wrong   brokers: 127.0.0.1:$port: no Kafka broker answered" "$dir/out" ||
     { echo "FAIL: check of a broker that hangs"; cat "$dir/out"; bad=1; }
-[ $((SECONDS - begun)) -le 20 ] || { echo "FAIL: check took $((SECONDS - begun)) s of a broker that hangs"; bad=1; }
+# as long again for what runs beside
+awk -v took=$((SECONDS - begun)) -v cores="$(nproc)" '{ exit !(took <= 10 * (1 + $1 / cores)) }' /proc/loadavg || { echo "FAIL: check took $((SECONDS - begun)) s of a broker that hangs"; bad=1; }
 expect 69 'cannot reach PostgreSQL at 127.0.0.1:1 (database "x")' \
     sink --http.sink-listen= --database 'host=127.0.0.1 port=1 dbname=x'
 expect 69 'cannot reach PostgreSQL at 127.0.0.1:1' migrate --database 'host=127.0.0.1 port=1'
