@@ -48,7 +48,7 @@ static const struct conf_option OPTIONS[] = {
      "train.maturity with PostgreSQL)"},
     {"warmup", CONF_DURATION, 0, "30d", 0, 1e9,
      "first stretch of the history that only fills windows"},
-    {"epochs", CONF_INT, 0, "6", 1, 100, "passes over the data at most"},
+    {"epochs", CONF_INT, 0, "7", 1, 100, "passes over the data at most"},
     {"memory", CONF_REAL, 0, "4", 0, 1e6,
      "GiB that rows may take in memory; what is beyond lies in files in --work"},
     {"work", CONF_TEXT, 0, NULL, 0, 0,
@@ -98,7 +98,7 @@ static int on_progress(void *ctx, const struct train_progress *p)
     char detail[96];
     snprintf(detail, sizeof detail,
              "fit=%s epoch=%" PRIu32 "/%" PRIu32 " loss=%.4f held_out_ap=%.3f",
-             p->final_fit ? "all_rows" : "held_out", p->epoch, p->epochs, p->loss, p->holdout_ap);
+             train_stage_name(p->stage), p->epoch, p->epochs, p->loss, p->holdout_ap);
     progress->total = (double)p->steps;
     progress_update(progress, (double)p->step, detail);
     return 0;

@@ -23,7 +23,8 @@ const struct conf_option TRAIN_SETTINGS[] = {
     {"fit.input-dropout", CONF_REAL, 0, NULL, 0, 0.95, "of columns"},
     {"fit.clip", CONF_REAL, 0, NULL, 0, 1e6, "gradient over weight, by unit; 0: none"},
     {"fit.next-weight", CONF_REAL, 0, NULL, 0, 1000, "weight of the next-event loss"},
-    {"fit.smoothing", CONF_REAL, 0, NULL, 0, 0.9, "of labels"},
+    {"fit.distillation", CONF_REAL, 0, NULL, 0, 1, "share of a teacher's opinion; 0: no teacher"},
+    {"fit.teacher-epochs", CONF_INT, 0, NULL, 1, 1000, "passes of the teacher; at most --epochs"},
     {NULL, CONF_TEXT, 0, NULL, 0, 0, NULL},
 };
 
@@ -50,7 +51,8 @@ static const struct {
     {"fit.input-dropout", offsetof(struct train_conf, input_dropout)},
     {"fit.clip", offsetof(struct train_conf, clip)},
     {"fit.next-weight", offsetof(struct train_conf, next_weight)},
-    {"fit.smoothing", offsetof(struct train_conf, smoothing)},
+    {"fit.distillation", offsetof(struct train_conf, distillation)},
+    {"fit.teacher-epochs", offsetof(struct train_conf, teacher_epochs)},
 };
 
 static const struct conf_option *option(const char *name)

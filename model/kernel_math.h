@@ -20,9 +20,9 @@ struct dims {
 };
 
 #define DIMS_USUAL                                                                                 \
-    ((struct dims){.width = 64,                                                                    \
-                   .width_p = 64,                                                                  \
-                   .bytes_stride = 64,                                                             \
+    ((struct dims){.width = 96,                                                                    \
+                   .width_p = 96,                                                                  \
+                   .bytes_stride = 96,                                                             \
                    .acc_stride = 176,                                                              \
                    .heads = 4,                                                                     \
                    .rank = 16,                                                                     \

@@ -74,7 +74,7 @@ void net_shape_default(struct net_shape *out, uint32_t columns, uint32_t bins)
 {
     *out = (struct net_shape){.columns = columns,
                               .bins = bins,
-                              .width = 64,
+                              .width = 96,
                               .layers = 2,
                               .heads = 4,
                               .head_dim = 16,

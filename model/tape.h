@@ -30,6 +30,7 @@ struct tape_data {
     const struct train_rows *rows;
     const struct net_encoding *encoding;
     const struct bins_finder *finder; /* of the encoding */
+    const float *target; /* [rows] probability that the loss draws a row to; NULL: its label */
 };
 
 /* Random omission (dropout): a draw depends on key, row and place only.  Rates in [0, 1). */
@@ -42,12 +43,9 @@ struct tape_drop {
 struct tape_loss {
     double label_scale; /* 1 / sum of the batch's weights */
     double next_scale;  /* weight of the next-event loss / (pairs in the batch * columns) */
-    double smoothing;   /* labels are moved so far, of the whole way, towards TAPE_SMOOTH_TO */
     double label_sum;   /* out: of w * cross entropy, not scaled */
     double next_sum;    /* out: of squared differences, not scaled */
 };
-
-#define TAPE_SMOOTH_TO 0.05
 
 #define TAPE_PAD 16U          /* floats of a vector (tape_lanes.h) */
 #define TAPE_COLUMNS_MAX 1024 /* the largest sizes that net.h admits */

@@ -16,8 +16,8 @@ static void label_loss(struct tape *t, const struct tape_data *data, struct tape
         t->dlogit[i] = 0;
         if (w > 0) {
             double z = (double)t->logit[i];
-            double y = data->rows->label[t->row[i]];
-            y += loss->smoothing * (TAPE_SMOOTH_TO - y);
+            size_t row = t->row[i];
+            double y = data->target != NULL ? (double)data->target[row] : data->rows->label[row];
             double small = exp(-fabs(z));
             loss->label_sum += w * ((z > 0 ? z : 0) + log1p(small) - y * z);
             double p = z > 0 ? 1 / (1 + small) : small / (1 + small);

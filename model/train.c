@@ -1,8 +1,8 @@
 /* Training from beginning to end: which rows fit what, when to stop, calibration.
  *
  * Invariants
- *  1. Nothing of a row at or after holdout_from_us reaches the first fit; its calibration and
- *     measures are therefore those of rows it has not seen.
+ *  1. Nothing of a row at or after holdout_from_us reaches the teacher or the fit that is judged;
+ *     its calibration and measures are therefore those of rows it has not seen.
  *  2. Results do not depend on the number of threads: every sum has a fixed order. */
 #include "model/train.h"
 
@@ -16,17 +16,20 @@
 #include "model/train_fit.h"
 #include "model/train_held.h"
 #include "model/train_rows.h"
+#include "model/train_teacher.h"
 
 struct run {
     const struct train_conf *conf;
     const struct train_rows *rows;
     struct pool *pool;
-    struct fit fit; /* the one that is running */
+    struct train_conf teacher; /* its settings */
+    float *target;             /* [rows] what its pupils learn; NULL: the labels */
+    struct fit fit;            /* the one that is running */
     int (*progress)(void *ctx, const struct train_progress *p);
     void *ctx;
     struct train_progress at;
-    uint64_t steps_before, events_before; /* of the fit before */
-    struct held held;                     /* what the first fit is judged by */
+    uint64_t steps_before, events_before; /* of the fits before */
+    struct held held;                     /* what the fit without the last rows is judged by */
 };
 
 void train_conf_default(struct train_conf *c)
@@ -34,7 +37,7 @@ void train_conf_default(struct train_conf *c)
     *c = (struct train_conf){.seed = 1,
                              .threads = 1,
                              .final_fit = true,
-                             .epochs = 6,
+                             .epochs = 7,
                              .piece = 96,
                              .context = 32,
                              .batch = 16,
@@ -52,7 +55,9 @@ void train_conf_default(struct train_conf *c)
                              .input_dropout = 0.15F,
                              .ema = 0.99F,
                              .clip = 0.1F,
-                             .next_weight = 0.3F};
+                             .next_weight = 0.3F,
+                             .distillation = 0.7F,
+                             .teacher_epochs = 5};
     net_shape_default(&c->shape, 1, 1);
 }
 
@@ -80,7 +85,8 @@ enum err train_conf_check(const struct train_conf *c, struct errmsg *e)
         {"ema", (double)c->ema, 0, 0.99999},
         {"clip", (double)c->clip, 0, 1e6},
         {"next_weight", (double)c->next_weight, 0, 1e3},
-        {"smoothing", (double)c->smoothing, 0, 0.9},
+        {"distillation", (double)c->distillation, 0, 1},
+        {"teacher_epochs", c->teacher_epochs, 1, 1e6},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
         const struct limit *l = &limits[i];
@@ -110,32 +116,91 @@ static void run_done(struct run *r)
 {
     fit_done(&r->fit);
     held_done(&r->held);
+    free(r->target);
     pool_free(r->pool);
 }
 
-/* The second fit, on all rows. */
-static enum err run_final(struct run *r, struct train_result *out, struct errmsg *e)
+/* Begins a fit on the rows before until_us in the place of the one before, if any. */
+static enum err begin(struct run *r, enum train_stage stage, const struct train_conf *conf,
+                      int64_t until_us, struct errmsg *e)
 {
-    struct fit *f = &r->fit;
+    r->at.stage = stage;
+    r->at.epochs = conf->epochs;
     r->steps_before = r->at.step;
     r->events_before = r->at.events;
-    fit_done(f);
-    enum err rc = fit_init(f, r->conf, r->rows, INT64_MAX, r->pool, e);
+    fit_done(&r->fit);
+    enum err rc = fit_init(&r->fit, conf, r->rows, until_us, r->pool, e);
+    r->fit.target = r->target;
+    return rc;
+}
+
+/* Runs the fit for as many epochs, whatever is held out. */
+static enum err run_epochs(struct run *r, uint32_t epochs, struct errmsg *e)
+{
+    enum err rc = ERR_OK;
+    for (uint32_t epoch = 1; epoch <= epochs && rc == ERR_OK; epoch++) {
+        r->at.epoch = epoch;
+        rc = fit_epoch(&r->fit, after_step, r, e);
+    }
+    return rc == ERR_OK ? fit_even_out(&r->fit, e) : rc;
+}
+
+static uint64_t epoch_steps(const struct fit *f)
+{
+    return f->steps / f->conf->epochs;
+}
+
+/* A network of other first weights, and what it makes of the labels. */
+static enum err run_teacher(struct run *r, struct errmsg *e)
+{
+    const struct train_conf *c = r->conf;
+    r->teacher = *c;
+    r->teacher.seed = c->seed ^ 0x74656163686572U;
+    r->teacher.epochs = c->teacher_epochs < c->epochs ? c->teacher_epochs : c->epochs;
+    enum err rc = begin(r, TRAIN_TEACHER, &r->teacher, c->holdout_from_us, e);
+    if (rc == ERR_OK) {
+        r->at.steps =
+            r->fit.steps + epoch_steps(&r->fit) * c->epochs * (c->final_fit ? 2 : 1); /* about */
+        rc = run_epochs(r, r->teacher.epochs, e);
+    }
     if (rc != ERR_OK) {
         return rc;
     }
-    r->at.final_fit = true;
-    r->at.epochs = r->held.best_epochs;
-    f->steps =
-        f->steps / r->conf->epochs * r->held.best_epochs; /* the whole schedule in that time */
-    r->at.steps = r->steps_before + f->steps;
-    for (uint32_t epoch = 1; epoch <= r->held.best_epochs && rc == ERR_OK; epoch++) {
-        r->at.epoch = epoch;
-        rc = fit_epoch(f, after_step, r, e);
+    float *target = malloc((r->rows->n + 1) * sizeof *target);
+    if (target == NULL) {
+        return err_set(e, ERR_NOMEM, "no memory for the targets of %zu rows", r->rows->n);
     }
+    r->target = target;
+    return teacher_targets(&r->fit, c->holdout_from_us, c->distillation, target, e);
+}
+
+/* The fit that is judged by the rows held out. */
+static enum err run_held(struct run *r, struct train_result *out, struct errmsg *e)
+{
+    const struct train_conf *c = r->conf;
+    enum err rc = begin(r, TRAIN_HELD_OUT, c, c->holdout_from_us, e);
     if (rc == ERR_OK) {
-        rc = fit_even_out(f, e);
+        r->at.steps = r->steps_before + r->fit.steps * (c->final_fit ? 2 : 1);
+        rc = held_init(&r->held, &r->fit, r->rows->weight, c->holdout_from_us, c->epochs, e);
     }
+    if (rc == ERR_OK && (r->held.any || !c->final_fit)) {
+        rc = held_fit(&r->held, &r->fit, 1, &r->at, after_step, r, e);
+    }
+    return rc == ERR_OK ? held_judge(&r->held, out, e) : rc;
+}
+
+/* The fit on all rows. */
+static enum err run_final(struct run *r, struct train_result *out, struct errmsg *e)
+{
+    struct fit *f = &r->fit;
+    enum err rc = begin(r, TRAIN_ALL_ROWS, r->conf, INT64_MAX, e);
+    if (rc != ERR_OK) {
+        return rc;
+    }
+    r->at.epochs = r->held.best_epochs;
+    f->steps = epoch_steps(f) * r->held.best_epochs; /* the whole schedule in that time */
+    r->at.steps = r->steps_before + f->steps;
+    rc = run_epochs(r, r->held.best_epochs, e);
     if (rc == ERR_OK) {
         held_take(f, &f->ema, &f->params, &f->even, out);
     }
@@ -161,20 +226,12 @@ static enum err run_all(struct run *r, struct train_result *out, struct errmsg *
 {
     const struct train_conf *c = r->conf;
     enum err rc = train_rows_check(r->rows, r->pool, &out->rows_hash, e);
-    if (rc == ERR_OK) {
-        rc = fit_init(&r->fit, c, r->rows, c->holdout_from_us, r->pool, e);
+    r->at = (struct train_progress){.holdout_ap = (double)NAN};
+    if (rc == ERR_OK && c->distillation > 0) {
+        rc = run_teacher(r, e);
     }
     if (rc == ERR_OK) {
-        rc = held_init(&r->held, &r->fit, r->rows->weight, c->holdout_from_us, c->epochs, e);
-    }
-    r->at = (struct train_progress){.epochs = c->epochs,
-                                    .steps = r->fit.steps * (c->final_fit ? 2 : 1),
-                                    .holdout_ap = (double)NAN};
-    if (rc == ERR_OK && (r->held.any || !c->final_fit)) {
-        rc = held_fit(&r->held, &r->fit, 1, &r->at, after_step, r, e);
-    }
-    if (rc == ERR_OK) {
-        rc = held_judge(&r->held, out, e);
+        rc = run_held(r, out, e);
     }
     if (rc == ERR_OK && c->final_fit) {
         rc = run_final(r, out, e);
@@ -186,6 +243,12 @@ static enum err run_all(struct run *r, struct train_result *out, struct errmsg *
         rc = held_shares(&r->held, r->pool, out, e);
     }
     return rc == ERR_OK ? weigh(r, out, e) : rc;
+}
+
+const char *train_stage_name(enum train_stage stage)
+{
+    static const char *const names[] = {"teacher", "held_out", "all_rows"};
+    return names[stage];
 }
 
 enum err train_run(const struct train_conf *c, const struct train_rows *rows,

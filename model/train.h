@@ -44,17 +44,24 @@ struct train_conf {
     float ema;
     float clip;        /* adaptive gradient clipping, Brock et al. 2021 */
     float next_weight; /* weight of the next-event loss */
-    float smoothing;   /* of labels, towards TAPE_SMOOTH_TO */
+    /* Share of a label's place that a teacher's opinion takes (train_teacher.h); 0: no teacher. */
+    float distillation;
+    uint32_t teacher_epochs; /* but not more than epochs */
 };
 
+enum train_stage { TRAIN_TEACHER, TRAIN_HELD_OUT, TRAIN_ALL_ROWS };
+
 struct train_progress {
-    bool final_fit; /* the fit on all rows is running */
+    enum train_stage stage; /* the fit that is running */
     uint32_t epoch, epochs;
     uint64_t step, steps; /* of all fits as planned so far */
     uint64_t events;      /* seen so far, context included */
     double loss;          /* of the current epoch so far */
     double holdout_ap;    /* after the latest epoch; NAN before */
 };
+
+/* "teacher", "held_out", "all_rows"; static memory. */
+const char *train_stage_name(enum train_stage stage);
 
 /* The outcome: everything that quantisation and the file need.  Owned by the caller after success.
  */
@@ -83,11 +90,12 @@ void train_conf_default(struct train_conf *c);
 /* ERR_INVALID names the setting that is out of range. */
 FD_MUSTCHECK enum err train_conf_check(const struct train_conf *c, struct errmsg *e);
 
-/* Trains.  A first fit takes constants, bins and weights from the rows before holdout_from_us; the
- * others decide for how many epochs its average weights gain, and calibrate.  Where
- * final_fit is set, the result is a second fit on all rows with a whole schedule of as many epochs
- * and the first one's calibration.  Without a fraud and a legitimate row to hold out, all epochs
- * are run and the calibration is the identity.
+/* Trains.  Where distillation is set, a teacher is fitted first, to the rows before
+ * holdout_from_us; the fits below learn from it as well.  A fit takes constants, bins and weights
+ * from the rows before holdout_from_us; the others decide for how many epochs its average weights
+ * gain, and calibrate.  Where final_fit is set, the result is another fit on all rows with a whole
+ * schedule of as many epochs and the other one's calibration.  Without a fraud and a legitimate row
+ * to hold out, all epochs are run and the calibration is the identity.
  *
  * `progress` (may be NULL) is called from the calling thread after every step; a non-zero return
  * stops the training (ERR_REFUSED).  Sets OpenBLAS to one thread.

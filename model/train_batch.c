@@ -169,7 +169,7 @@ static void deal(struct batch *b, const struct piece *piece, size_t count, struc
 
 void batch_run(struct batch *b, const struct tape_net *net, const struct tape_data *data,
                const struct piece *piece, size_t count, const struct tape_drop *drop,
-               const struct batch_goal *goal, struct batch_loss *out)
+               double next_weight, struct batch_loss *out)
 {
     size_t loads = (size_t)b->shape.layers * b->shape.experts;
     struct batch_loss loss = {0};
@@ -177,10 +177,9 @@ void batch_run(struct batch *b, const struct tape_net *net, const struct tape_da
     b->data = data;
     b->drop = drop;
     deal(b, piece, count, &loss);
-    b->scale = (struct tape_loss){.label_scale = loss.weight_sum > 0 ? 1 / loss.weight_sum : 0,
-                                  .next_scale =
-                                      loss.next_count > 0 ? goal->next_weight / loss.next_count : 0,
-                                  .smoothing = goal->smoothing};
+    b->scale =
+        (struct tape_loss){.label_scale = loss.weight_sum > 0 ? 1 / loss.weight_sum : 0,
+                           .next_scale = loss.next_count > 0 ? next_weight / loss.next_count : 0};
     pool_run(b->pool, b->shards, run_shard, b);
     memset(b->load, 0, loads * sizeof *b->load);
     for (uint32_t i = 0; i < b->shards; i++) {

@@ -25,16 +25,11 @@ FD_MUSTCHECK enum err batch_create(const struct net_shape *shape, uint32_t shard
                                    struct batch **out, struct errmsg *e);
 void batch_free(struct batch *b);
 
-struct batch_goal {
-    double next_weight; /* of the next-event loss */
-    double smoothing;   /* of labels, as struct tape_loss says */
-};
-
 /* Losses and gradients of `count` pieces, longest first.  The loss is the weighted mean cross
  * entropy of the counted rows + next_weight * mean squared error of the next event. */
 void batch_run(struct batch *b, const struct tape_net *net, const struct tape_data *data,
                const struct piece *piece, size_t count, const struct tape_drop *drop,
-               const struct batch_goal *goal, struct batch_loss *out);
+               double next_weight, struct batch_loss *out);
 
 /* The shards' gradients of the latest batch: [shards] pointers to [layout.total]. */
 const float *const *batch_grads(const struct batch *b);

@@ -132,13 +132,12 @@ static void add_chunk(void *ctx, uint32_t worker, uint32_t item)
 static void add_pieces(struct fisher *f, const struct tape_net *net, const struct tape_data *data,
                        struct pool *pool, double *rows)
 {
-    const struct batch_goal goal = {0, 0};
     uint32_t chunks = (uint32_t)((f->total + CHUNK_FLOATS - 1) / CHUNK_FLOATS);
     for (size_t i = 0; i < f->pieces.count; i += f->parts) {
         size_t left = f->pieces.count - i;
         struct batch_loss loss;
         batch_run(f->batch, net, data, f->pieces.piece + i, left < f->parts ? left : f->parts, NULL,
-                  &goal, &loss);
+                  0, &loss);
         f->grad = batch_grads(f->batch);
         f->scale = (float)loss.weight_sum;
         *rows += loss.weight_sum;
@@ -151,7 +150,7 @@ static enum err add(const struct tape_net *net, const struct tape_data *data,
 {
     const struct train_conf *c = span->conf;
     struct fisher f = {.sum = sum, .total = net->layout.total, .parts = c->shards};
-    struct tape_data drawn = {&f.rows, data->encoding, data->finder};
+    struct tape_data drawn = {&f.rows, data->encoding, data->finder, NULL};
     enum err rc = draw_pieces(&f, span, e);
     if (rc == ERR_OK) {
         rc = alloc_rows(&f, span->rows->columns, e);
@@ -194,7 +193,7 @@ enum err fisher_of(struct train_result *out, const struct fisher_span *span,
 {
     struct tape_net net = {.shape = out->shape, .params = out->params, .balance = out->balance};
     struct bins_finder finder = {0};
-    const struct tape_data data = {span->rows, &out->encoding, &finder};
+    const struct tape_data data = {span->rows, &out->encoding, &finder, NULL};
     enum err rc = net_layout_init(&net.layout, &out->shape, e);
     if (rc == ERR_OK) {
         rc = bins_finder_init(&finder, &out->encoding, e);

@@ -204,7 +204,7 @@ void fit_done(struct fit *f)
 
 struct tape_data fit_data(const struct fit *f)
 {
-    return (struct tape_data){f->rows, &f->encoding, &f->finder};
+    return (struct tape_data){f->rows, &f->encoding, &f->finder, f->target};
 }
 
 struct tape_net fit_averaged(const struct fit *f)
@@ -259,8 +259,7 @@ static enum err run_step(struct fit *f, const struct piece *piece, size_t count,
     struct tape_data data = fit_data(f);
     struct adam_step step = step_of(f);
     struct batch_loss loss;
-    const struct batch_goal goal = {(double)c->next_weight, (double)c->smoothing};
-    batch_run(f->batch, &f->net, &data, piece, count, &drop, &goal, &loss);
+    batch_run(f->batch, &f->net, &data, piece, count, &drop, (double)c->next_weight, &loss);
     double value = loss.weight_sum > 0 ? loss.label_sum / loss.weight_sum : 0;
     double next = loss.next_count > 0 ? loss.next_sum / loss.next_count : 0;
     if (!isfinite(value) || !isfinite(next)) {
@@ -302,7 +301,7 @@ enum err fit_even_out(struct fit *f, struct errmsg *e)
 {
     const struct net_shape *s = &f->net.shape;
     struct tape_net net = fit_averaged(f);
-    struct tape_data data = {&f->even_rows, &f->encoding, &f->finder};
+    struct tape_data data = {&f->even_rows, &f->encoding, &f->finder, NULL};
     const struct score_span span = {f->even_from_us, f->until_us, NULL};
     uint64_t load[NET_LAYERS_MAX * NET_EXPERTS_MAX];
     float step = f->resumed ? EVEN_STEP_RESUMED : EVEN_STEP;

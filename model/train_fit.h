@@ -1,5 +1,5 @@
 /* One fit of the network: encoding, weights, optimiser and the order of pieces for the rows before
- * a time.  train.c runs two of them: one that leaves the held-out week out, one on all rows. */
+ * a time.  train.c runs up to three of them. */
 #ifndef FD_MODEL_TRAIN_FIT_H
 #define FD_MODEL_TRAIN_FIT_H
 
@@ -16,6 +16,7 @@
 struct fit {
     const struct train_conf *conf;
     const struct train_rows *rows;
+    const float *target; /* as struct tape_data says; set by the caller, borrowed */
     struct pool *pool;
     bool resumed; /* goes on from other weights */
     struct net_encoding encoding;

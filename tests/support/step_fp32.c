@@ -22,7 +22,7 @@
 #include "model/kernel_experts.h"
 
 enum {
-    WIDTH = 64,
+    WIDTH = 96,
     LAYERS = 2,
     HEADS = 4,
     RANK = 16,

@@ -290,8 +290,8 @@ double tape_twin_loss(const struct tape_twin *net, const struct tape_data *data,
                 out_logit[done] = z;
             }
             if (at >= piece[i].context) {
-                double y = data->rows->label[row];
-                y = (1 - scale->smoothing) * y + scale->smoothing * TAPE_SMOOTH_TO;
+                double y = data->target != NULL ? (double)data->target[row]
+                                                : (double)data->rows->label[row];
                 loss += scale->label_scale * (double)data->rows->weight[row] *
                         (y * log1p(exp(-z)) + (1 - y) * log1p(exp(z)));
             }

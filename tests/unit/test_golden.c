@@ -165,7 +165,7 @@ static void test_passes_agree_with_pytorch(void **state)
     uint32_t *p = record(&g, "pieces", 'u', &n);
     assert_int_equal(n, 6);
     const struct piece piece[2] = {{p[0], p[1], p[2]}, {p[3], p[4], p[5]}};
-    const struct tape_data data = {&g.rows, &g.encoding, &g.finder};
+    const struct tape_data data = {&g.rows, &g.encoding, &g.finder, NULL};
     assert_int_equal(tape_create(&g.shape, g.rows.n, &t, &e), ERR_OK);
     tape_forward(t, &g.net, &data, piece, 2, NULL, true);
     float *logit = floats(&g, "logit", g.rows.n);

@@ -29,9 +29,9 @@ static void test_layout_init_leaves_no_gap(void **state)
         }
     }
     assert_int_equal(l.total, at);
-    assert_int_equal(l.size[NET_TABLE], 2000 * 64);
-    assert_int_equal(l.size[NET_Q], 4 * (16 + 16) * 64);
-    assert_int_equal(l.size[NET_W1], 16 * 2 * 16 * 64);
+    assert_int_equal(l.size[NET_TABLE], 2000 * 96);
+    assert_int_equal(l.size[NET_Q], 4 * (16 + 16) * 96);
+    assert_int_equal(l.size[NET_W1], 16 * 2 * 16 * 96);
 }
 
 static void test_layout_init_names_the_bad_size(void **state)

@@ -184,6 +184,35 @@ static void test_run_keeps_held_out_rows_out_of_the_first_fit(void **state)
     toy_rows_done(&t);
 }
 
+/* Its opinion counts, and the labels' share with it. */
+static void test_run_learns_from_a_teacher(void **state)
+{
+    (void)state;
+    const float share[] = {0, 0.3F, 0.7F};
+    struct toy_rows t;
+    struct train_conf c;
+    struct train_result r[3];
+    toy_rows_init(&t, 6, 60, 30, COLUMNS);
+    toy_conf(&c);
+    for (int i = 0; i < 3; i++) {
+        c.distillation = share[i];
+        train(&c, &t.rows, &r[i]);
+    }
+    size_t bytes = total_of(&r[0].shape) * sizeof(float);
+    assert_memory_not_equal(r[0].params, r[1].params, bytes);
+    assert_memory_not_equal(r[1].params, r[2].params, bytes);
+    c.distillation = 0; /* then its settings mean nothing */
+    c.teacher_epochs = 2;
+    struct train_result again;
+    train(&c, &t.rows, &again);
+    assert_same_result(&again, &r[0]);
+    train_result_done(&again);
+    for (int i = 0; i < 3; i++) {
+        train_result_done(&r[i]);
+    }
+    toy_rows_done(&t);
+}
+
 static void test_run_fits_all_rows_in_the_end(void **state)
 {
     (void)state;
@@ -298,6 +327,7 @@ static void test_run_names_the_bad_setting(void **state)
 
 struct seen {
     uint64_t calls, stop_at;
+    int stages; /* of them so far */
     struct train_progress last;
 };
 
@@ -308,6 +338,7 @@ static int on_progress(void *ctx, const struct train_progress *p)
     assert_true(p->step <= p->steps);
     assert_true(p->epoch >= 1 && p->epoch <= p->epochs);
     assert_true(isfinite(p->loss));
+    s->stages += s->calls == 0 || p->stage != s->last.stage;
     s->last = *p;
     return ++s->calls == s->stop_at;
 }
@@ -324,7 +355,9 @@ static void test_run_shows_progress_and_stops_when_asked(void **state)
     toy_conf(&c);
     assert_int_equal(train_run(&c, &t.rows, on_progress, &s, &r, &e), ERR_OK);
     train_result_done(&r);
-    assert_true(s.last.final_fit && s.last.step == s.last.steps);
+    assert_int_equal(s.last.stage, TRAIN_ALL_ROWS);
+    assert_true(s.last.step == s.last.steps);
+    assert_int_equal(s.stages, 3);
     assert_true(s.last.events > 2 * t.rows.n);
     assert_true(s.last.holdout_ap > 0);
     s = (struct seen){.stop_at = 3};
@@ -347,6 +380,7 @@ static void test_run_ends_epochs_when_asked(void **state)
     c.batch = 4;
     c.epochs = 3;
     c.final_fit = false;
+    c.distillation = 0;
     train(&c, &t.rows, &whole);
     c.epoch_steps = 1U << 20; /* more than there are */
     train(&c, &t.rows, &r);
@@ -405,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_run_gives_the_same_bytes_for_any_threads),
         cmocka_unit_test(test_run_differs_by_seed),
         cmocka_unit_test(test_run_keeps_held_out_rows_out_of_the_first_fit),
+        cmocka_unit_test(test_run_learns_from_a_teacher),
         cmocka_unit_test(test_run_fits_all_rows_in_the_end),
         cmocka_unit_test(test_run_without_held_out_fraud_is_the_identity),
         cmocka_unit_test(test_run_refuses_bad_rows),

@@ -17,7 +17,7 @@
 
 #define COLUMNS 6
 
-static const struct batch_goal goal = {.next_weight = 0.3, .smoothing = 0.1};
+#define NEXT_WEIGHT 0.3
 
 struct bench {
     struct toy_rows toy;
@@ -49,7 +49,7 @@ static void bench_init(struct bench *b)
     train_init(&b->net.shape, &b->net.layout, 4, 0.1, b->params);
     b->net.params = b->params;
     b->net.balance = b->balance;
-    b->data = (struct tape_data){&b->toy.rows, &b->encoding, &b->finder};
+    b->data = (struct tape_data){&b->toy.rows, &b->encoding, &b->finder, NULL};
     assert_int_equal(pieces_cut(&b->toy.rows, INT64_MIN, INT64_MAX, 9, 4, &b->pieces, &e), ERR_OK);
 }
 
@@ -74,7 +74,8 @@ static struct batch_loss run(struct bench *b, uint32_t shards, float *grad, uint
     size_t loads = (size_t)b->net.shape.layers * b->net.shape.experts;
     assert_int_equal(batch_create(&b->net.shape, shards, b->pieces.count, 13, b->pool, &batch, &e),
                      ERR_OK);
-    batch_run(batch, &b->net, &b->data, b->pieces.piece, b->pieces.count, &drop, &goal, &loss);
+    batch_run(batch, &b->net, &b->data, b->pieces.piece, b->pieces.count, &drop, NEXT_WEIGHT,
+              &loss);
     for (uint32_t s = 0; s < shards; s++) {
         for (size_t i = 0; i < b->net.layout.total; i++) {
             grad[i] += batch_grads(batch)[s][i];
@@ -133,12 +134,12 @@ static void test_run_of_fewer_pieces_than_shards(void **state)
     struct errmsg e;
     bench_init(&b);
     assert_int_equal(batch_create(&b.net.shape, 5, 5, 13, b.pool, &batch, &e), ERR_OK);
-    batch_run(batch, &b.net, &b.data, b.pieces.piece, 5, NULL, &goal, &loss);
-    batch_run(batch, &b.net, &b.data, b.pieces.piece, 2, NULL, &goal, &loss);
+    batch_run(batch, &b.net, &b.data, b.pieces.piece, 5, NULL, NEXT_WEIGHT, &loss);
+    batch_run(batch, &b.net, &b.data, b.pieces.piece, 2, NULL, NEXT_WEIGHT, &loss);
     for (size_t i = 0; i < b.net.layout.total; i++) {
         assert_false(fabsf(batch_grads(batch)[2][i]) > 0);
     }
-    batch_run(batch, &b.net, &b.data, b.pieces.piece, 0, NULL, &goal, &loss);
+    batch_run(batch, &b.net, &b.data, b.pieces.piece, 0, NULL, NEXT_WEIGHT, &loss);
     assert_true(loss.events == 0 && !(loss.weight_sum > 0));
     batch_free(batch);
     bench_done(&b);
@@ -164,8 +165,8 @@ static void test_init_has_the_stated_spreads(void **state)
         enum net_tensor_kind kind;
         double sd;
     } wanted[] = {
-        {NET_INPUT_W, 1 / sqrt(3.0 * 128)}, {NET_Q, 1 / sqrt(3.0 * 64)},
-        {NET_UK, 1 / sqrt(3.0 * 16)},       {NET_W1, 1 / sqrt(64.0)},
+        {NET_INPUT_W, 1 / sqrt(3.0 * 128)}, {NET_Q, 1 / sqrt(3.0 * 96)},
+        {NET_UK, 1 / sqrt(3.0 * 16)},       {NET_W1, 1 / sqrt(96.0)},
         {NET_W2, 0.5 / sqrt(16.0)},         {NET_TABLE, 0},
     };
     for (size_t k = 0; k < sizeof wanted / sizeof wanted[0]; k++) {
