@@ -21,7 +21,7 @@ static const struct conf_option OPTIONS[] = {
     {"budget", CONF_INT, 0, "50", 1, 1e6, "alerts a day"},
     {"rate", CONF_INT, 0, "2000", 10, 100000,
      "payments a second of the part that measures latency"},
-    {"epochs", CONF_INT, 0, NULL, 1, 100, "passes of training at most [training's own default]"},
+    {"epochs", CONF_INT, 0, "4", 1, 100, "passes of a fit at most; `train` takes more"},
     {"keep", CONF_BOOL, 0, "false", 0, 0,
      "leave the servers running at the end, until Ctrl-C, and say how to look"},
     {NULL, CONF_TEXT, 0, NULL, 0, 0, NULL},

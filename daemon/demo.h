@@ -45,7 +45,7 @@ struct rd_kafka_s;
 /* What a run is made of. */
 struct demo_plan {
     struct sim_conf sim;
-    uint32_t epochs; /* 0: training's own default */
+    uint32_t epochs; /* of a fit at most */
     uint32_t budget; /* alerts a day */
     uint32_t rate;   /* payments a second of the part that measures latency */
     bool keep;

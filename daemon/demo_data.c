@@ -124,8 +124,8 @@ static int on_progress(void *ctx, const struct train_progress *p)
     struct training *t = ctx;
     struct progress *progress = &t->progress;
     char detail[96];
-    snprintf(detail, sizeof detail, "epoch=%u/%u loss=%.4f held_out_ap=%.3f", p->epoch, p->epochs,
-             p->loss, p->holdout_ap);
+    snprintf(detail, sizeof detail, "fit=%s epoch=%u/%u loss=%.4f held_out_ap=%.3f",
+             train_stage_name(p->stage), p->epoch, p->epochs, p->loss, p->holdout_ap);
     progress->total = (double)p->steps;
     progress_update(progress, (double)p->step, detail);
     return *t->stop;
@@ -152,7 +152,7 @@ enum err demo_data_learn(const struct demo_plan *p, const struct demo_data *d,
     c.train.final_fit = lesson->final_fit;
     c.train.threads = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
     c.train.seed = p->sim.seed;
-    c.train.epochs = p->epochs > 0 ? p->epochs : c.train.epochs;
+    c.train.epochs = p->epochs;
     enum err err = make_past(d, demo_data_find(d, lesson->until_us), lesson->known_by_us, &past, e);
     if (err == ERR_OK) {
         progress_begin(&training.progress, "training", 0);
