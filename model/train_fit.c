@@ -17,9 +17,9 @@
 #define EVEN_PART 10
 #define EVEN_ROUNDS 16
 #define EVEN_STEP 0.1F /* of the first round */
-/* An update begins near the balance that it seeks. */
-#define EVEN_ROUNDS_RESUMED 6
-#define EVEN_STEP_RESUMED 0.03F
+/* Later epochs and updates begin near the balance that they seek. */
+#define EVEN_ROUNDS_NEAR 6
+#define EVEN_STEP_NEAR 0.03F
 #define EVEN_SHRINKS 0.8F
 #define EMA_FIRST 10.0 /* the average follows the first steps closely */
 #define PI 3.14159265358979323846
@@ -156,7 +156,7 @@ enum err fit_resume(struct fit *f, const struct train_conf *conf, const struct t
                     int64_t until_us, const struct fit_start *start, struct pool *pool,
                     struct errmsg *e)
 {
-    *f = (struct fit){.conf = conf, .rows = rows, .pool = pool, .resumed = true};
+    *f = (struct fit){.conf = conf, .rows = rows, .pool = pool, .near_even = true};
     f->net.shape = start->from->shape;
     if (rows->columns != f->net.shape.columns) {
         return err_set(e, ERR_MISMATCH, "rows of %zu columns for a network of %u", rows->columns,
@@ -304,10 +304,13 @@ enum err fit_even_out(struct fit *f, struct errmsg *e)
     struct tape_data data = {&f->even_rows, &f->encoding, &f->finder, NULL};
     const struct score_span span = {f->even_from_us, f->until_us, NULL};
     uint64_t load[NET_LAYERS_MAX * NET_EXPERTS_MAX];
-    float step = f->resumed ? EVEN_STEP_RESUMED : EVEN_STEP;
-    int most = f->resumed ? EVEN_ROUNDS_RESUMED : EVEN_ROUNDS;
+    float step = f->near_even ? EVEN_STEP_NEAR : EVEN_STEP;
+    int most = f->near_even ? EVEN_ROUNDS_NEAR : EVEN_ROUNDS;
     enum err rc = ERR_OK;
-    memcpy(f->even, f->balance, (size_t)s->layers * s->experts * sizeof *f->even);
+    if (!f->near_even) {
+        memcpy(f->even, f->balance, (size_t)s->layers * s->experts * sizeof *f->even);
+    }
+    f->near_even = true;
     int rounds = s->experts > s->top ? most : 0;
     for (int round = 0; round < rounds && rc == ERR_OK; round++) {
         rc = train_score(&net, &data, &span, f->pool, NULL, load, e);

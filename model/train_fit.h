@@ -18,7 +18,7 @@ struct fit {
     const struct train_rows *rows;
     const float *target; /* as struct tape_data says; set by the caller, borrowed */
     struct pool *pool;
-    bool resumed; /* goes on from other weights */
+    bool near_even; /* `even` is near what is sought: it was found before, or is a served one */
     struct net_encoding encoding;
     struct bins_finder finder;
     struct tape_net net;         /* of the weights below */
