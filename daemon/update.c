@@ -35,6 +35,7 @@ void update_conf_read(const struct conf *c, struct update_conf *out)
     out->learn.holdout_us = conf_duration_us(c, "update.sealed");
     out->learn.train.epochs = (uint32_t)conf_int(c, "update.epochs");
     out->learn.train.learning_rate = (float)conf_real(c, "update.learning-rate");
+    out->learn.train.distillation = (float)conf_real(c, "update.distillation");
     out->replay = (size_t)conf_int(c, "update.replay");
     out->replay_weight = (float)conf_real(c, "update.replay-weight");
     out->decay = (float)conf_real(c, "update.decay");

@@ -62,11 +62,18 @@ struct update_outcome {
         {"update.epochs",                                                                          \
          CONF_INT,                                                                                 \
          0,                                                                                        \
-         "1",                                                                                      \
+         "2",                                                                                      \
          1,                                                                                        \
          100,                                                                                      \
          "passes of an update over its payments, at most"},                                        \
-        {"update.learning-rate", CONF_REAL, 0, "1e-3", 1e-7, .1, "of an update, at its highest"},  \
+        {"update.learning-rate", CONF_REAL, 0, "2e-3", 1e-7, .1, "of an update, at its highest"},  \
+        {"update.distillation",                                                                    \
+         CONF_REAL,                                                                                \
+         0,                                                                                        \
+         ".7",                                                                                     \
+         0,                                                                                        \
+         1,                                                                                        \
+         "share that the served model's opinion of an older payment takes of its label's place"},  \
         {"update.replay",                                                                          \
          CONF_INT,                                                                                 \
          0,                                                                                        \
@@ -77,7 +84,7 @@ struct update_outcome {
         {"update.replay-weight",                                                                   \
          CONF_REAL,                                                                                \
          0,                                                                                        \
-         "1",                                                                                      \
+         ".2",                                                                                     \
          0,                                                                                        \
          1000,                                                                                     \
          "of older payments in an update's loss, over that of new ones; 0: they say what was "     \

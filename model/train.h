@@ -44,7 +44,8 @@ struct train_conf {
     float ema;
     float clip;        /* adaptive gradient clipping, Brock et al. 2021 */
     float next_weight; /* weight of the next-event loss */
-    /* Share of a label's place that a teacher's opinion takes (train_teacher.h); 0: no teacher. */
+    /* Share of a label's place that a teacher's opinion takes (train_teacher.h); 0: no teacher.
+     * The teacher of an update is the served network (train_update.h). */
     float distillation;
     uint32_t teacher_epochs; /* but not more than epochs */
 };

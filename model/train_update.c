@@ -6,16 +6,19 @@
 
 #include <cblas.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "model/train_fisher.h"
 #include "model/train_fit.h"
 #include "model/train_held.h"
 #include "model/train_rows.h"
+#include "model/train_teacher.h"
 
 struct run {
     const struct train_update *u;
     const struct train_rows *rows;
     struct pool *pool;
+    float *target; /* [rows] what is learnt; NULL: the labels */
     struct fit fit;
     struct held held;
     int (*progress)(void *ctx, const struct train_progress *p);
@@ -55,6 +58,19 @@ static enum err check(const struct train_update *u, const struct train_rows *row
     return err_set(e, ERR_INVALID, "there is nothing new to learn");
 }
 
+/* Older rows teach what the served network makes of them, besides their labels: so they hold it to
+ * what it does with payments like them, and not to the labels that it has learnt by heart. */
+static enum err remember(struct run *r, struct errmsg *e)
+{
+    const struct train_update *u = r->u;
+    r->target = malloc((r->rows->n + 1) * sizeof *r->target);
+    if (r->target == NULL) {
+        return err_set(e, ERR_NOMEM, "no memory for the targets of %zu rows", r->rows->n);
+    }
+    r->fit.target = r->target;
+    return teacher_targets(&r->fit, u->new_from_us, u->conf->distillation, r->target, e);
+}
+
 static enum err prepare(struct run *r, struct train_result *out, struct errmsg *e)
 {
     const struct train_update *u = r->u;
@@ -73,9 +89,11 @@ static enum err prepare(struct run *r, struct train_result *out, struct errmsg *
     if (rc == ERR_OK && !r->held.any) {
         rc = err_set(e, ERR_INVALID, "there is no fraud, or nothing else, to judge an update by");
     }
-    r->at = (struct train_progress){
-        .epochs = c->epochs, .steps = r->fit.steps, .holdout_ap = (double)NAN};
-    return rc;
+    r->at = (struct train_progress){.stage = TRAIN_HELD_OUT,
+                                    .epochs = c->epochs,
+                                    .steps = r->fit.steps,
+                                    .holdout_ap = (double)NAN};
+    return rc == ERR_OK && c->distillation > 0 ? remember(r, e) : rc;
 }
 
 static enum err run_all(struct run *r, struct train_result *out, struct errmsg *e)
@@ -117,6 +135,7 @@ enum err train_update_run(const struct train_update *u, const struct train_rows 
     }
     fit_done(&r.fit);
     held_done(&r.held);
+    free(r.target);
     pool_free(r.pool);
     if (rc == ERR_OK) {
         *out = result;

@@ -1,6 +1,8 @@
 /* An update: training that goes on from a model in service.  Weights start from its averaged ones
- * with moments of zero; they are held near them by decay and by elastic weight consolidation
- * (Kirkpatrick et al. 2017); bins and constants stay as they are. */
+ * with moments of zero; they are held near them by decay, by elastic weight consolidation
+ * (Kirkpatrick et al. 2017), and by what the served network makes of older rows, which takes
+ * conf->distillation of their labels' place (Li and Hoiem 2016, "Learning without Forgetting");
+ * bins and constants stay as they are. */
 #ifndef FD_MODEL_TRAIN_UPDATE_H
 #define FD_MODEL_TRAIN_UPDATE_H
 

@@ -185,6 +185,32 @@ static double moved_with(float consolidation, float decay, const float *scale)
     return far;
 }
 
+/* The served network's opinion takes the place of older labels, and of these alone. */
+static void test_older_rows_teach_what_the_served_network_makes_of_them(void **state)
+{
+    (void)state;
+    struct train_conf c;
+    struct train_update u;
+    struct train_result r[4];
+    update_conf(&c, &u);
+    for (int i = 0; i < 4; i++) {
+        c.distillation = i < 2 ? 1 : 0;
+        run(&u, &r[i]);
+        for (size_t k = 0; k < toy.rows.n; k++) {
+            if (toy.event_us[k] < u.new_from_us) {
+                toy.label[k] = !toy.label[k];
+            }
+        }
+    }
+    assert_memory_equal(r[0].params, r[1].params, total * sizeof(float));
+    assert_memory_not_equal(r[0].params, base.params, total * sizeof(float));
+    assert_memory_not_equal(r[2].params, r[3].params, total * sizeof(float));
+    assert_memory_not_equal(r[0].params, r[2].params, total * sizeof(float));
+    for (int i = 0; i < 4; i++) {
+        train_result_done(&r[i]);
+    }
+}
+
 static void test_decay_and_consolidation_hold_the_weights(void **state)
 {
     (void)state;
@@ -281,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_update_gives_the_same_bytes_for_any_threads),
         cmocka_unit_test(test_update_leaves_bins_and_constants),
         cmocka_unit_test(test_update_never_sees_the_gate),
+        cmocka_unit_test(test_older_rows_teach_what_the_served_network_makes_of_them),
         cmocka_unit_test(test_decay_and_consolidation_hold_the_weights),
         cmocka_unit_test(test_fisher_information_decays),
         cmocka_unit_test(test_fisher_of_the_bias_is_the_variance_of_the_labels),
