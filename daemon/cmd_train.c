@@ -94,13 +94,7 @@ static double peak_gib(void)
 
 static int on_progress(void *ctx, const struct train_progress *p)
 {
-    struct progress *progress = ctx;
-    char detail[96];
-    snprintf(detail, sizeof detail,
-             "fit=%s epoch=%" PRIu32 "/%" PRIu32 " loss=%.4f held_out_ap=%.3f",
-             train_stage_name(p->stage), p->epoch, p->epochs, p->loss, p->holdout_ap);
-    progress->total = (double)p->steps;
-    progress_update(progress, (double)p->step, detail);
+    learn_show(p, ctx);
     return 0;
 }
 

@@ -122,12 +122,7 @@ struct training {
 static int on_progress(void *ctx, const struct train_progress *p)
 {
     struct training *t = ctx;
-    struct progress *progress = &t->progress;
-    char detail[96];
-    snprintf(detail, sizeof detail, "fit=%s epoch=%u/%u loss=%.4f held_out_ap=%.3f",
-             train_stage_name(p->stage), p->epoch, p->epochs, p->loss, p->holdout_ap);
-    progress->total = (double)p->steps;
-    progress_update(progress, (double)p->step, detail);
+    learn_show(p, &t->progress);
     return *t->stop;
 }
 

@@ -1,5 +1,6 @@
 #include "daemon/learn.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,6 +127,16 @@ enum err learn(const struct past *past, const struct learn_conf *c,
     train_result_done(&result);
     learn_rows_done(&r);
     return err;
+}
+
+void learn_show(const struct train_progress *p, struct progress *progress)
+{
+    char detail[96];
+    snprintf(detail, sizeof detail,
+             "fit=%s epoch=%" PRIu32 "/%" PRIu32 " loss=%.4f held_out_ap=%.3f",
+             train_stage_name(p->stage), p->epoch, p->epochs, p->loss, p->holdout_ap);
+    progress->total = (double)p->steps;
+    progress_update(progress, (double)p->step, detail);
 }
 
 enum err learnt_write(const struct learnt *l, const char *path, struct errmsg *e)

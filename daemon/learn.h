@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/progress.h"
 #include "base/scratch.h"
 #include "daemon/past.h"
 #include "features/schema.h"
@@ -46,6 +47,9 @@ FD_MUSTCHECK enum err learn_pack(const struct train_result *r, const struct lear
 FD_MUSTCHECK enum err learn(const struct past *past, const struct learn_conf *c,
                             int (*progress)(void *ctx, const struct train_progress *p), void *ctx,
                             struct learnt *out, struct errmsg *e);
+
+/* A training's progress as a line: which fit, epoch, loss, average precision. */
+void learn_show(const struct train_progress *p, struct progress *progress);
 
 /* Writes the model to `path` and the training state to path + ".state". */
 FD_MUSTCHECK enum err learnt_write(const struct learnt *l, const char *path, struct errmsg *e);

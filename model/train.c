@@ -163,15 +163,10 @@ static enum err run_teacher(struct run *r, struct errmsg *e)
             r->fit.steps + epoch_steps(&r->fit) * c->epochs * (c->final_fit ? 2 : 1); /* about */
         rc = run_epochs(r, r->teacher.epochs, e);
     }
-    if (rc != ERR_OK) {
-        return rc;
+    if (rc == ERR_OK) {
+        rc = teacher_targets(&r->fit, c->holdout_from_us, c->distillation, &r->target, e);
     }
-    float *target = malloc((r->rows->n + 1) * sizeof *target);
-    if (target == NULL) {
-        return err_set(e, ERR_NOMEM, "no memory for the targets of %zu rows", r->rows->n);
-    }
-    r->target = target;
-    return teacher_targets(&r->fit, c->holdout_from_us, c->distillation, target, e);
+    return rc;
 }
 
 /* The fit that is judged by the rows held out. */

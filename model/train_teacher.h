@@ -9,11 +9,12 @@
 #include "base/err.h"
 #include "model/train_fit.h"
 
-/* out_target [rows]: (1 - share) * label + share * the probability by the fit's averaged weights,
- * of the rows before until_us, which are those that the fit has learnt; the label alone of later
- * ones, since an opinion on a row not seen is worth less than its label.  To be called after
- * fit_even_out.  ERR_NOMEM */
+/* *out_target [rows], freed by the caller: (1 - share) * label + share * the probability by the
+ * fit's averaged weights, of the rows before until_us, which are those that these weights have
+ * learnt; the label alone of later ones, since an opinion on a row not seen is worth less than its
+ * label.  To be called when `even` fits the averaged weights: after fit_even_out or fit_resume.
+ * ERR_NOMEM */
 FD_MUSTCHECK enum err teacher_targets(const struct fit *teacher, int64_t until_us, float share,
-                                      float *out_target, struct errmsg *e);
+                                      float **out_target, struct errmsg *e);
 
 #endif

@@ -63,12 +63,9 @@ static enum err check(const struct train_update *u, const struct train_rows *row
 static enum err remember(struct run *r, struct errmsg *e)
 {
     const struct train_update *u = r->u;
-    r->target = malloc((r->rows->n + 1) * sizeof *r->target);
-    if (r->target == NULL) {
-        return err_set(e, ERR_NOMEM, "no memory for the targets of %zu rows", r->rows->n);
-    }
+    enum err rc = teacher_targets(&r->fit, u->new_from_us, u->conf->distillation, &r->target, e);
     r->fit.target = r->target;
-    return teacher_targets(&r->fit, u->new_from_us, u->conf->distillation, r->target, e);
+    return rc;
 }
 
 static enum err prepare(struct run *r, struct train_result *out, struct errmsg *e)
