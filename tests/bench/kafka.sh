@@ -7,6 +7,7 @@
 #
 # latency     open loop at RATE (5000) transactions a second for SECONDS (30), 8 partitions, the sink
 #             running: from the time a transaction was due to its decision's append
+# alone       the same without the sink, since PostgreSQL is seldom on the machine that scores
 # throughput  a topic filled with COUNT (600000) transactions, then drained by one `score`, the sink
 #             running
 # idle        CPU of `score` with 8 empty partitions
@@ -33,6 +34,7 @@ cleanup() {
 }
 
 ticks() { # ticks PID: user and system time of a process, in clock ticks
+    [ "$1" -ne 0 ] || { echo 0; return; } # not started
     sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '{ print $12 + $13 }'
 }
 postgres_ticks() { # all of its processes, also those that have ended
@@ -88,7 +90,10 @@ start_sink() {
     await "$work/$name-sink.log" event=partition_assigned 25
 }
 stop_daemons() {
-    kill "$score_pid" "$sink_pid" 2>/dev/null
+    local pid
+    for pid in "$score_pid" "$sink_pid"; do
+        [ "$pid" -eq 0 ] || kill "$pid" 2>/dev/null
+    done
     wait "$score_pid" "$sink_pid" 2>/dev/null
     score_pid=0 sink_pid=0
 }
@@ -114,11 +119,11 @@ costs() { # costs N: CPU since `remember`, in microseconds a transaction
     }'
 }
 
-latency() {
-    echo "== latency, open loop, $rate tx/s for $seconds s, 8 partitions${1:+: $1}"
-    site latency
+latency() { # latency NAME OPTIONS
+    echo "== $1, open loop, $rate tx/s for $seconds s, 8 partitions${2:+: $2}"
+    site "$1"
     start_score
-    start_sink
+    [ "$1" = alone ] || start_sink
     remember
     # shellcheck disable=SC2086
     "$program" produce --config "$work/$name.conf" --rate "$rate" --limit $((rate * seconds)) \
@@ -179,7 +184,8 @@ echo "$(nproc) cores of $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)
 for what in "$@"; do
     IFS=: read -r what score_args produce_args <<<"$what"
     case $what in
-    latency | throughput | idle) "$what" "$score_args${produce_args:+, produce $produce_args}" ;;
-    *) echo "kafka.sh: $what is not latency, throughput or idle" >&2; exit 64 ;;
+    latency | alone) latency "$what" "$score_args${produce_args:+, produce $produce_args}" ;;
+    throughput | idle) "$what" ;;
+    *) echo "kafka.sh: $what is not latency, alone, throughput or idle" >&2; exit 64 ;;
     esac
 done
