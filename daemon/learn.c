@@ -132,9 +132,14 @@ enum err learn(const struct past *past, const struct learn_conf *c,
 void learn_show(const struct train_progress *p, struct progress *progress)
 {
     char detail[96];
-    snprintf(detail, sizeof detail,
-             "fit=%s epoch=%" PRIu32 "/%" PRIu32 " loss=%.4f held_out_ap=%.3f",
-             train_stage_name(p->stage), p->epoch, p->epochs, p->loss, p->holdout_ap);
+    if (p->stage == TRAIN_TEACHER) {
+        snprintf(detail, sizeof detail, "fit=%s tree=%" PRIu32 "/%" PRIu32,
+                 train_stage_name(p->stage), p->epoch, p->epochs);
+    } else {
+        snprintf(detail, sizeof detail,
+                 "fit=%s epoch=%" PRIu32 "/%" PRIu32 " loss=%.4f held_out_ap=%.3f",
+                 train_stage_name(p->stage), p->epoch, p->epochs, p->loss, p->holdout_ap);
+    }
     progress->total = (double)p->steps;
     progress_update(progress, (double)p->step, detail);
 }

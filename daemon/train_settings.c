@@ -24,7 +24,7 @@ const struct conf_option TRAIN_SETTINGS[] = {
     {"fit.clip", CONF_REAL, 0, NULL, 0, 1e6, "gradient over weight, by unit; 0: none"},
     {"fit.next-weight", CONF_REAL, 0, NULL, 0, 1000, "weight of the next-event loss"},
     {"fit.distillation", CONF_REAL, 0, NULL, 0, 1, "share of a teacher's opinion; 0: no teacher"},
-    {"fit.teacher-epochs", CONF_INT, 0, NULL, 1, 1000, "passes of the teacher; at most --epochs"},
+    {"fit.teacher-trees", CONF_INT, 0, NULL, 1, 10000, "trees of the teacher"},
     {NULL, CONF_TEXT, 0, NULL, 0, 0, NULL},
 };
 
@@ -52,7 +52,7 @@ static const struct {
     {"fit.clip", offsetof(struct train_conf, clip)},
     {"fit.next-weight", offsetof(struct train_conf, next_weight)},
     {"fit.distillation", offsetof(struct train_conf, distillation)},
-    {"fit.teacher-epochs", offsetof(struct train_conf, teacher_epochs)},
+    {"fit.teacher-trees", offsetof(struct train_conf, teacher_trees)},
 };
 
 static const struct conf_option *option(const char *name)

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rng.h"
+#include "model/row_sample.h"
 
 #define VARIANCE_MIN 1e-12
 #define RADIX_BITS 11U
@@ -27,19 +27,16 @@ struct fit {
     const struct train_rows *rows;
     int64_t until_us;
     uint32_t leaves, quantiles;
-    size_t *row; /* [n] drawn rows, ascending */
-    float *x;    /* [columns, n] their values */
-    double *weight;
-    uint8_t *label;
-    size_t n;
-    struct sums *sums;     /* [groups of columns] */
-    size_t block;          /* first row of the block whose sums are taken */
-    float *mean, *inv_sd;  /* [columns] */
-    float *edges;          /* [columns, BINS_EDGES_MAX] */
-    uint32_t *edge_count;  /* [columns] */
-    struct sample **order; /* [threads] [2, n] scratch */
-    double **prefix;       /* [threads] [2, n + 1] scratch: fraud and all weight below */
-    bool *bad;             /* [columns] a value is not finite */
+    struct row_sample sample; /* that the edges are found on */
+    float *x;                 /* [columns, sample.n] its values */
+    struct sums *sums;        /* [groups of columns] */
+    size_t block;             /* first row of the block whose sums are taken */
+    float *mean, *inv_sd;     /* [columns] */
+    float *edges;             /* [columns, BINS_EDGES_MAX] */
+    uint32_t *edge_count;     /* [columns] */
+    struct sample **order;    /* [threads] [2, n] scratch */
+    double **prefix;          /* [threads] [2, n + 1] scratch: fraud and all weight below */
+    bool *bad;                /* [columns] a value is not finite */
 };
 
 /* Columns a job works on together: a cache line of each row. */
@@ -49,11 +46,6 @@ struct sums {
     bool begun;
     double total, shift[GROUP], sum[GROUP], square[GROUP];
 };
-
-static bool in_fit(const struct fit *f, size_t i)
-{
-    return f->rows->event_us[i] < f->until_us && f->rows->weight[i] > 0;
-}
 
 /* Position of a float among all floats, as an unsigned number; both zeros alike. */
 static uint32_t rank_of(float x)
@@ -156,13 +148,13 @@ static uint32_t tree_edges(const struct sample *s, const double *fraud, const do
     return count - 1;
 }
 
-/* Weighted quantiles at .1 ... .9, evenly. */
+/* Weighted quantiles, evenly: five are at .1, .3 .. .9. */
 static uint32_t quantile_edges(const struct sample *s, const double *all, size_t n, uint32_t count,
                                float *out)
 {
     size_t at = 0;
     for (uint32_t i = 0; i < count; i++) {
-        double share = count > 1 ? 0.1 + 0.8 * i / (count - 1) : 0.5;
+        double share = (i + 0.5) / count;
         while (at + 1 < n && all[at + 1] < share * all[n]) {
             at++;
         }
@@ -183,24 +175,24 @@ static void fit_edges(void *ctx, uint32_t worker, uint32_t column)
     struct fit *f = ctx;
     struct sample *s = f->order[worker];
     double *fraud = f->prefix[worker];
-    double *all = fraud + f->n + 1;
-    for (size_t i = 0; i < f->n; i++) {
-        s[i] = (struct sample){f->x[(size_t)column * f->n + i], (uint32_t)i};
+    double *all = fraud + f->sample.n + 1;
+    for (size_t i = 0; i < f->sample.n; i++) {
+        s[i] = (struct sample){f->x[(size_t)column * f->sample.n + i], (uint32_t)i};
     }
-    s = sort_by_value(s, s + f->n, f->n);
+    s = sort_by_value(s, s + f->sample.n, f->sample.n);
     fraud[0] = all[0] = 0;
-    for (size_t i = 0; i < f->n; i++) {
-        double w = f->weight[s[i].at];
+    for (size_t i = 0; i < f->sample.n; i++) {
+        double w = f->sample.weight[s[i].at];
         all[i + 1] = all[i] + w;
-        fraud[i + 1] = fraud[i] + (f->label[s[i].at] ? w : 0);
+        fraud[i + 1] = fraud[i] + (f->sample.label[s[i].at] ? w : 0);
     }
     float *edges = f->edges + (size_t)column * BINS_EDGES_MAX;
-    uint32_t n = tree_edges(s, fraud, all, f->n, f->leaves, edges);
-    n += quantile_edges(s, all, f->n, f->quantiles, edges + n);
+    uint32_t n = tree_edges(s, fraud, all, f->sample.n, f->leaves, edges);
+    n += quantile_edges(s, all, f->sample.n, f->quantiles, edges + n);
     qsort(edges, n, sizeof *edges, ascending);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if ((kept == 0 || edges[i] > edges[kept - 1]) && edges[i] < s[f->n - 1].x) {
+        if ((kept == 0 || edges[i] > edges[kept - 1]) && edges[i] < s[f->sample.n - 1].x) {
             edges[kept++] = edges[i];
         }
     }
@@ -220,7 +212,7 @@ static void sum_block(void *ctx, uint32_t worker, uint32_t group)
     size_t n = d - c0 < GROUP ? d - c0 : GROUP;
     size_t end = f->rows->n - f->block < BLOCK_ROWS ? f->rows->n : f->block + BLOCK_ROWS;
     for (size_t i = f->block; i < end; i++) {
-        if (!in_fit(f, i)) {
+        if (!row_teaches(f->rows, i, f->until_us)) {
             continue;
         }
         const float *x = f->rows->x + i * d + c0;
@@ -255,65 +247,6 @@ static void fit_constants(struct fit *f, struct pool *pool)
     }
 }
 
-/* Selection sampling (Knuth 3.4.2 S): of `left` rows to come exactly `want` are taken, in order. */
-struct draw {
-    struct rng rng;
-    size_t left, want;
-    double scale; /* rows that a drawn one stands for */
-};
-
-static void draw_init(struct draw *d, size_t rows, size_t most, uint64_t seed)
-{
-    *d = (struct draw){.left = rows, .want = rows < most ? rows : most};
-    d->scale = (double)rows / (double)d->want;
-    rng_init(&d->rng, seed);
-}
-
-static bool draw_next(struct draw *d)
-{
-    bool take = d->want > 0 && rng_below(&d->rng, d->left) < d->want;
-    d->left--;
-    d->want -= take;
-    return take;
-}
-
-/* Draws the trees' sample. */
-static enum err draw_rows(struct fit *f, uint64_t seed, struct errmsg *e)
-{
-    const struct train_rows *r = f->rows;
-    size_t all[2] = {0, 0}; /* legitimate ones, frauds */
-    for (size_t i = 0; i < r->n; i++) {
-        if (in_fit(f, i)) {
-            all[r->label[i]]++;
-        }
-    }
-    if (all[0] == 0 || all[1] == 0) {
-        return err_set(e, ERR_INVALID,
-                       "%zu frauds among %zu rows before the held-out time: training needs "
-                       "frauds and legitimate payments",
-                       all[1], all[0] + all[1]);
-    }
-    struct draw draw[2];
-    draw_init(&draw[0], all[0], BINS_OTHERS_MAX, seed ^ 0x62696e73U);
-    draw_init(&draw[1], all[1], BINS_FRAUDS_MAX, seed ^ 0x66726175U);
-    size_t room = draw[0].want + draw[1].want;
-    f->row = malloc(room * sizeof *f->row);
-    f->weight = malloc(room * sizeof *f->weight);
-    f->label = malloc(room);
-    f->x = malloc(room * r->columns * sizeof *f->x);
-    if (f->row == NULL || f->weight == NULL || f->label == NULL || f->x == NULL) {
-        return err_set(e, ERR_NOMEM, "no memory for the bins' sample of %zu rows", room);
-    }
-    for (size_t i = 0; i < r->n; i++) {
-        if (in_fit(f, i) && draw_next(&draw[r->label[i]])) {
-            f->row[f->n] = i;
-            f->weight[f->n] = (double)r->weight[i] * draw[r->label[i]].scale;
-            f->label[f->n++] = r->label[i];
-        }
-    }
-    return ERR_OK;
-}
-
 /* Drawn rows whose values are copied at a time. */
 #define COPY_ROWS 1024
 
@@ -323,11 +256,11 @@ static void copy_rows(void *ctx, uint32_t worker, uint32_t item)
     (void)worker;
     size_t d = f->rows->columns;
     size_t first = (size_t)item * COPY_ROWS;
-    size_t end = f->n - first < COPY_ROWS ? f->n : first + COPY_ROWS;
+    size_t end = f->sample.n - first < COPY_ROWS ? f->sample.n : first + COPY_ROWS;
     for (size_t i = first; i < end; i++) {
-        const float *x = f->rows->x + f->row[i] * d;
+        const float *x = f->rows->x + f->sample.row[i] * d;
         for (size_t c = 0; c < d; c++) {
-            f->x[c * f->n + i] = x[c];
+            f->x[c * f->sample.n + i] = x[c];
         }
     }
 }
@@ -341,16 +274,17 @@ static enum err fit_alloc(struct fit *f, uint32_t threads, struct errmsg *e)
     f->edge_count = calloc(d, sizeof *f->edge_count);
     f->bad = calloc(d, sizeof *f->bad);
     f->sums = calloc((d + GROUP - 1) / GROUP, sizeof *f->sums);
+    f->x = malloc(f->sample.n * d * sizeof *f->x);
     f->order = calloc(threads, sizeof(struct sample *));
     f->prefix = calloc(threads, sizeof *f->prefix);
-    bool ok = f->mean && f->inv_sd && f->edges && f->edge_count && f->bad && f->sums && f->order &&
-              f->prefix;
+    bool ok = f->mean && f->inv_sd && f->edges && f->edge_count && f->bad && f->sums && f->x &&
+              f->order && f->prefix;
     for (uint32_t t = 0; ok && t < threads; t++) {
-        f->order[t] = malloc((2 * f->n + 1) * sizeof **f->order);
-        f->prefix[t] = malloc(2 * (f->n + 1) * sizeof **f->prefix);
+        f->order[t] = malloc((2 * f->sample.n + 1) * sizeof **f->order);
+        f->prefix[t] = malloc(2 * (f->sample.n + 1) * sizeof **f->prefix);
         ok = f->order[t] && f->prefix[t];
     }
-    return ok ? ERR_OK : err_set(e, ERR_NOMEM, "no memory for the bins of %zu rows", f->n);
+    return ok ? ERR_OK : err_set(e, ERR_NOMEM, "no memory for the bins of %zu rows", f->sample.n);
 }
 
 static void fit_done(struct fit *f, uint32_t threads)
@@ -371,10 +305,8 @@ static void fit_done(struct fit *f, uint32_t threads)
     free(f->edges);
     free(f->inv_sd);
     free(f->mean);
-    free(f->label);
-    free(f->weight);
     free(f->x);
-    free(f->row);
+    row_sample_done(&f->sample);
 }
 
 /* Takes mean and inv_sd over from f. */
@@ -420,7 +352,7 @@ enum err bins_fit(const struct train_rows *rows, int64_t until_us, uint32_t leav
                        "most %d",
                        leaves, quantiles, BINS_EDGES_MAX + 1);
     }
-    rc = draw_rows(&f, seed, e);
+    rc = row_sample_draw(rows, until_us, BINS_FRAUDS_MAX, BINS_OTHERS_MAX, seed, &f.sample, e);
     if (rc == ERR_OK) {
         rc = fit_alloc(&f, threads, e);
     }
@@ -435,7 +367,7 @@ enum err bins_fit(const struct train_rows *rows, int64_t until_us, uint32_t leav
             goto out;
         }
     }
-    pool_run(pool, (uint32_t)((f.n + COPY_ROWS - 1) / COPY_ROWS), copy_rows, &f);
+    pool_run(pool, (uint32_t)((f.sample.n + COPY_ROWS - 1) / COPY_ROWS), copy_rows, &f);
     pool_run(pool, (uint32_t)rows->columns, fit_edges, &f);
     rc = pack(&f, out, e);
 out:

@@ -1,7 +1,7 @@
 /* Training from beginning to end: which rows fit what, when to stop, calibration.
  *
  * Invariants
- *  1. Nothing of a row at or after holdout_from_us reaches the teacher or the fit that is judged;
+ *  1. Nothing of a row at or after holdout_from_us reaches the fit that is judged or its teacher;
  *     its calibration and measures are therefore those of rows it has not seen.
  *  2. Results do not depend on the number of threads: every sum has a fixed order. */
 #include "model/train.h"
@@ -22,9 +22,8 @@ struct run {
     const struct train_conf *conf;
     const struct train_rows *rows;
     struct pool *pool;
-    struct train_conf teacher; /* its settings */
-    float *target;             /* [rows] what its pupils learn; NULL: the labels */
-    struct fit fit;            /* the one that is running */
+    float *target;  /* [rows] what the fit learns; NULL: the labels */
+    struct fit fit; /* the one that is running */
     int (*progress)(void *ctx, const struct train_progress *p);
     void *ctx;
     struct train_progress at;
@@ -57,7 +56,7 @@ void train_conf_default(struct train_conf *c)
                              .clip = 0.1F,
                              .next_weight = 0.3F,
                              .distillation = 0.7F,
-                             .teacher_epochs = 5};
+                             .teacher_trees = 300};
     net_shape_default(&c->shape, 1, 1);
 }
 
@@ -86,7 +85,7 @@ enum err train_conf_check(const struct train_conf *c, struct errmsg *e)
         {"clip", (double)c->clip, 0, 1e6},
         {"next_weight", (double)c->next_weight, 0, 1e3},
         {"distillation", (double)c->distillation, 0, 1},
-        {"teacher_epochs", c->teacher_epochs, 1, 1e6},
+        {"teacher_trees", c->teacher_trees, 1, 1e4},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
         const struct limit *l = &limits[i];
@@ -98,6 +97,15 @@ enum err train_conf_check(const struct train_conf *c, struct errmsg *e)
     return ERR_OK;
 }
 
+static enum err tell(const struct run *r, struct errmsg *e)
+{
+    if (r->progress != NULL && r->progress(r->ctx, &r->at) != 0) {
+        return err_set(e, ERR_REFUSED, "training was stopped after %llu steps",
+                       (unsigned long long)r->at.step);
+    }
+    return ERR_OK;
+}
+
 static enum err after_step(void *ctx, struct errmsg *e)
 {
     struct run *r = ctx;
@@ -105,11 +113,7 @@ static enum err after_step(void *ctx, struct errmsg *e)
     r->at.step = r->steps_before + f->step;
     r->at.events = r->events_before + f->events;
     r->at.loss = f->loss_sum / (double)f->loss_count;
-    if (r->progress != NULL && r->progress(r->ctx, &r->at) != 0) {
-        return err_set(e, ERR_REFUSED, "training was stopped after %llu steps",
-                       (unsigned long long)r->at.step);
-    }
-    return ERR_OK;
+    return tell(r, e);
 }
 
 static void run_done(struct run *r)
@@ -120,17 +124,53 @@ static void run_done(struct run *r)
     pool_free(r->pool);
 }
 
-/* Begins a fit on the rows before until_us in the place of the one before, if any. */
-static enum err begin(struct run *r, enum train_stage stage, const struct train_conf *conf,
-                      int64_t until_us, struct errmsg *e)
+static enum err after_tree(void *ctx, struct errmsg *e)
 {
+    struct run *r = ctx;
+    r->at.epoch++;
+    r->at.step++;
+    return tell(r, e);
+}
+
+/* What the fit of the rows before until_us is to learn. */
+static enum err ask_teacher(struct run *r, int64_t until_us, struct errmsg *e)
+{
+    const struct train_conf *c = r->conf;
+    const struct trees_conf conf = {c->teacher_trees, c->seed};
+    struct trees trees;
+    free(r->target);
+    r->target = NULL;
+    r->at.stage = TRAIN_TEACHER;
+    r->at.epoch = 0;
+    r->at.epochs = c->teacher_trees;
+    r->at.loss = (double)NAN;
+    enum err rc = trees_fit(&conf, r->rows, until_us, r->pool, after_tree, r, &trees, e);
+    if (rc == ERR_OK) {
+        rc = teacher_trees(&trees, r->rows, until_us, c->distillation, r->pool, &r->target, e);
+        trees_done(&trees);
+    }
+    return rc;
+}
+
+/* Begins a fit on the rows before until_us in the place of the one before, if any, with what it is
+ * to learn; `fits` are planned from here on. */
+static enum err begin(struct run *r, enum train_stage stage, int64_t until_us, uint32_t fits,
+                      struct errmsg *e)
+{
+    const struct train_conf *c = r->conf;
+    fit_done(&r->fit);
+    enum err rc = fit_init(&r->fit, c, r->rows, until_us, r->pool, e);
+    if (rc == ERR_OK && c->distillation > 0) {
+        r->at.steps = r->at.step + fits * (r->fit.steps + c->teacher_trees);
+        rc = ask_teacher(r, until_us, e);
+    }
+    r->fit.target = r->target;
     r->at.stage = stage;
-    r->at.epochs = conf->epochs;
+    r->at.epochs = c->epochs;
     r->steps_before = r->at.step;
     r->events_before = r->at.events;
-    fit_done(&r->fit);
-    enum err rc = fit_init(&r->fit, conf, r->rows, until_us, r->pool, e);
-    r->fit.target = r->target;
+    r->at.steps = r->at.step + fits * r->fit.steps +
+                  (fits - 1) * (c->distillation > 0 ? c->teacher_trees : 0);
     return rc;
 }
 
@@ -150,32 +190,12 @@ static uint64_t epoch_steps(const struct fit *f)
     return f->steps / f->conf->epochs;
 }
 
-/* A network of other first weights, and what it makes of the labels. */
-static enum err run_teacher(struct run *r, struct errmsg *e)
-{
-    const struct train_conf *c = r->conf;
-    r->teacher = *c;
-    r->teacher.seed = c->seed ^ 0x74656163686572U;
-    r->teacher.epochs = c->teacher_epochs < c->epochs ? c->teacher_epochs : c->epochs;
-    enum err rc = begin(r, TRAIN_TEACHER, &r->teacher, c->holdout_from_us, e);
-    if (rc == ERR_OK) {
-        r->at.steps =
-            r->fit.steps + epoch_steps(&r->fit) * c->epochs * (c->final_fit ? 2 : 1); /* about */
-        rc = run_epochs(r, r->teacher.epochs, e);
-    }
-    if (rc == ERR_OK) {
-        rc = teacher_targets(&r->fit, c->holdout_from_us, c->distillation, &r->target, e);
-    }
-    return rc;
-}
-
 /* The fit that is judged by the rows held out. */
 static enum err run_held(struct run *r, struct train_result *out, struct errmsg *e)
 {
     const struct train_conf *c = r->conf;
-    enum err rc = begin(r, TRAIN_HELD_OUT, c, c->holdout_from_us, e);
+    enum err rc = begin(r, TRAIN_HELD_OUT, c->holdout_from_us, c->final_fit ? 2 : 1, e);
     if (rc == ERR_OK) {
-        r->at.steps = r->steps_before + r->fit.steps * (c->final_fit ? 2 : 1);
         rc = held_init(&r->held, &r->fit, r->rows->weight, c->holdout_from_us, c->epochs, e);
     }
     if (rc == ERR_OK && (r->held.any || !c->final_fit)) {
@@ -188,7 +208,7 @@ static enum err run_held(struct run *r, struct train_result *out, struct errmsg 
 static enum err run_final(struct run *r, struct train_result *out, struct errmsg *e)
 {
     struct fit *f = &r->fit;
-    enum err rc = begin(r, TRAIN_ALL_ROWS, r->conf, INT64_MAX, e);
+    enum err rc = begin(r, TRAIN_ALL_ROWS, INT64_MAX, 1, e);
     if (rc != ERR_OK) {
         return rc;
     }
@@ -222,9 +242,6 @@ static enum err run_all(struct run *r, struct train_result *out, struct errmsg *
     const struct train_conf *c = r->conf;
     enum err rc = train_rows_check(r->rows, r->pool, &out->rows_hash, e);
     r->at = (struct train_progress){.holdout_ap = (double)NAN};
-    if (rc == ERR_OK && c->distillation > 0) {
-        rc = run_teacher(r, e);
-    }
     if (rc == ERR_OK) {
         rc = run_held(r, out, e);
     }

@@ -47,18 +47,18 @@ struct train_conf {
     /* Share of a label's place that a teacher's opinion takes (train_teacher.h); 0: no teacher.
      * The teacher of an update is the served network (train_update.h). */
     float distillation;
-    uint32_t teacher_epochs; /* but not more than epochs */
+    uint32_t teacher_trees; /* of the teacher of a training */
 };
 
 enum train_stage { TRAIN_TEACHER, TRAIN_HELD_OUT, TRAIN_ALL_ROWS };
 
 struct train_progress {
     enum train_stage stage; /* the fit that is running */
-    uint32_t epoch, epochs;
-    uint64_t step, steps; /* of all fits as planned so far */
-    uint64_t events;      /* seen so far, context included */
-    double loss;          /* of the current epoch so far */
-    double holdout_ap;    /* after the latest epoch; NAN before */
+    uint32_t epoch, epochs; /* of the teacher: its trees */
+    uint64_t step, steps;   /* of all fits as planned so far; a tree counts as a step */
+    uint64_t events;        /* seen so far, context included */
+    double loss;            /* of the current epoch so far; NAN of the teacher */
+    double holdout_ap;      /* after the latest epoch; NAN before */
 };
 
 /* "teacher", "held_out", "all_rows"; static memory. */
@@ -91,8 +91,8 @@ void train_conf_default(struct train_conf *c);
 /* ERR_INVALID names the setting that is out of range. */
 FD_MUSTCHECK enum err train_conf_check(const struct train_conf *c, struct errmsg *e);
 
-/* Trains.  Where distillation is set, a teacher is fitted first, to the rows before
- * holdout_from_us; the fits below learn from it as well.  A fit takes constants, bins and weights
+/* Trains.  Where distillation is set, each fit learns from a teacher as well, which is fitted first
+ * to the rows that the fit learns from.  A fit takes constants, bins and weights
  * from the rows before holdout_from_us; the others decide for how many epochs its average weights
  * gain, and calibrate.  Where final_fit is set, the result is another fit on all rows with a whole
  * schedule of as many epochs and the other one's calibration.  Without a fraud and a legitimate row

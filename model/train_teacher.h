@@ -1,20 +1,30 @@
-/* Self-distillation: the networks that are kept learn from labels and from the opinion of a
- * teacher, a network of the same kind that learnt the same rows from labels alone (Furlanello et
- * al. 2018, "Born-Again Neural Networks", section 3).  Where the teacher, which has seen a row's
- * label, still doubts it, a student need not learn the row by heart; so it overfits later and can
- * be trained for longer. */
+/* What a fit learns: a label's place is taken in part by a teacher's opinion of the row.
+ *
+ * The teacher of a training is boosted trees (trees.h) fitted to the same rows (knowledge
+ * distillation: Hinton, Vinyals and Dean 2015, section 2; from another kind of learner, as in
+ * Frosst and Hinton 2017, in the other direction).  Where the teacher, which has seen a row's
+ * label, still doubts it, the network need not learn the row by heart; and it takes over the trees'
+ * smoother ranking of payments that nothing distinguishes.  The teacher of an update is the network
+ * in service (train_update.h). */
 #ifndef FD_MODEL_TRAIN_TEACHER_H
 #define FD_MODEL_TRAIN_TEACHER_H
 
 #include "base/err.h"
 #include "model/train_fit.h"
+#include "model/trees.h"
 
-/* *out_target [rows], freed by the caller: (1 - share) * label + share * the probability by the
- * fit's averaged weights, of the rows before until_us, which are those that these weights have
- * learnt; the label alone of later ones, since an opinion on a row not seen is worth less than its
- * label.  To be called when `even` fits the averaged weights: after fit_even_out or fit_resume.
+/* Both: *out_target [rows], freed by the caller: (1 - share) * label + share * the teacher's
+ * probability, of the rows before until_us, which are those that the teacher has learnt; the label
+ * alone of later ones, since an opinion on a row not seen is worth less than its label.
  * ERR_NOMEM */
-FD_MUSTCHECK enum err teacher_targets(const struct fit *teacher, int64_t until_us, float share,
+
+/* By the fit's averaged weights.  To be called when `even` fits them: after fit_even_out or
+ * fit_resume. */
+FD_MUSTCHECK enum err teacher_network(const struct fit *teacher, int64_t until_us, float share,
                                       float **out_target, struct errmsg *e);
+
+FD_MUSTCHECK enum err teacher_trees(const struct trees *teacher, const struct train_rows *rows,
+                                    int64_t until_us, float share, struct pool *pool,
+                                    float **out_target, struct errmsg *e);
 
 #endif

@@ -63,7 +63,7 @@ static enum err check(const struct train_update *u, const struct train_rows *row
 static enum err remember(struct run *r, struct errmsg *e)
 {
     const struct train_update *u = r->u;
-    enum err rc = teacher_targets(&r->fit, u->new_from_us, u->conf->distillation, &r->target, e);
+    enum err rc = teacher_network(&r->fit, u->new_from_us, u->conf->distillation, &r->target, e);
     r->fit.target = r->target;
     return rc;
 }

@@ -69,7 +69,7 @@ void toy_conf(struct train_conf *c)
     c->shape.window = 4;
     c->holdout_from_us = (TOY_DAYS - 10) * TOY_DAY_US;
     c->epochs = 2;
-    c->teacher_epochs = 1;
+    c->teacher_trees = 8;
     c->piece = 12;
     c->context = 6;
     c->batch = 24;

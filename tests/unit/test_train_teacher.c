@@ -1,4 +1,4 @@
-/* What pupils learn: labels and a teacher's opinion, mixed. */
+/* What a fit learns: labels and a teacher's opinion, mixed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -69,7 +69,7 @@ static void test_targets_are_labels_and_opinions_mixed(void **state)
         double share = (double)shares[k];
         size_t opinions = 0;
         float *target = NULL;
-        assert_int_equal(teacher_targets(&b.fit, b.conf.holdout_from_us, shares[k], &target, &e),
+        assert_int_equal(teacher_network(&b.fit, b.conf.holdout_from_us, shares[k], &target, &e),
                          ERR_OK);
         for (size_t i = 0; i < b.toy.rows.n; i++) {
             double wanted = b.toy.label[i];
@@ -94,7 +94,7 @@ static void test_targets_of_rows_not_learnt_are_their_labels(void **state)
     struct errmsg e;
     float *target = NULL;
     bench_init(&b);
-    assert_int_equal(teacher_targets(&b.fit, INT64_MIN, 1, &target, &e), ERR_OK);
+    assert_int_equal(teacher_network(&b.fit, INT64_MIN, 1, &target, &e), ERR_OK);
     for (size_t i = 0; i < b.toy.rows.n; i++) {
         assert_true(fabs((double)target[i] - b.toy.label[i]) < 1e-9);
     }
@@ -102,9 +102,36 @@ static void test_targets_of_rows_not_learnt_are_their_labels(void **state)
     bench_done(&b);
 }
 
+static void test_targets_by_trees_are_mixed_too(void **state)
+{
+    (void)state;
+    const struct trees_conf conf = {20, 7};
+    struct bench b;
+    struct errmsg e;
+    struct trees trees;
+    float *target = NULL;
+    bench_init(&b);
+    const struct train_rows *rows = &b.toy.rows;
+    int64_t until_us = b.conf.holdout_from_us;
+    assert_int_equal(trees_fit(&conf, rows, until_us, b.pool, NULL, NULL, &trees, &e), ERR_OK);
+    assert_int_equal(trees_apply(&trees, rows, until_us, b.pool, b.logit, &e), ERR_OK);
+    assert_int_equal(teacher_trees(&trees, rows, until_us, 0.25F, b.pool, &target, &e), ERR_OK);
+    for (size_t i = 0; i < rows->n; i++) {
+        double wanted = b.toy.label[i];
+        if (b.toy.event_us[i] < until_us) {
+            wanted = 0.75 * wanted + 0.25 / (1 + exp(-(double)b.logit[i]));
+        }
+        assert_true(fabs((double)target[i] - wanted) < 1e-6);
+    }
+    free(target);
+    trees_done(&trees);
+    bench_done(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_targets_by_trees_are_mixed_too),
         cmocka_unit_test(test_targets_are_labels_and_opinions_mixed),
         cmocka_unit_test(test_targets_of_rows_not_learnt_are_their_labels),
     };
