@@ -18,7 +18,7 @@
 #define TREES_INNER ((1U << TREES_DEPTH) - 1) /* places for splits of a tree */
 #define TREES_LEAVES (1U << TREES_DEPTH)
 #define TREES_OTHERS_MAX 400000 /* legitimate rows that they see */
-#define TREES_FRAUDS_MAX 200000 /* frauds, likewise; a row of the sample takes about 150 bytes */
+#define TREES_FRAUDS_MAX 200000 /* frauds, likewise; a row of the sample takes some 180 bytes */
 
 /* Splits in breadth-first order: the children of place i are 2 i + 1 and 2 i + 2. */
 struct tree {
@@ -42,8 +42,8 @@ struct trees_conf {
 
 /* Fits on a sample of the rows before until_us with weight > 0.  after_tree (may be NULL) is called
  * from the calling thread after each tree; what it returns other than ERR_OK ends the fit.  The
- * result depends on rows, conf and processor only, not on the number of threads.  out: free with
- * trees_done.  Errors as bins_fit, ERR_NOMEM */
+ * result depends on rows and conf only.  out: free with trees_done.  Errors as bins_fit,
+ * ERR_NOMEM */
 FD_MUSTCHECK enum err trees_fit(const struct trees_conf *conf, const struct train_rows *rows,
                                 int64_t until_us, struct pool *pool,
                                 enum err (*after_tree)(void *ctx, struct errmsg *e), void *ctx,

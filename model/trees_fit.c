@@ -6,10 +6,10 @@
  *     the one of the lowest column and bin is taken: the result does not depend on the number of
  *     threads.
  *  2. A place without a worthwhile split sends all rows left, so every leaf lies at full depth. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/detmath.h"
 #include "base/detmath_inline.h"
 #include "base/rng.h"
 #include "model/row_sample.h"
@@ -339,7 +339,7 @@ static enum err grow_init(struct grow *g, struct trees *t, uint32_t threads, str
     for (size_t i = 0; i < n; i++) {
         sum[g->sample.label[i]] += g->sample.weight[i];
     }
-    t->base = (float)log(sum[1] / sum[0]);
+    t->base = (float)det_log(sum[1] / sum[0]);
     for (size_t i = 0; i < n; i++) {
         g->odds[i] = t->base;
     }

@@ -312,8 +312,9 @@ static void test_forward_sees_the_past_within_its_windows_only(void **state)
     b.toy.x[3 * COLUMNS] += 5;
     tape_forward(b.tape, &b.net, &b.data, &whole, 1, NULL, false);
     for (size_t i = 0; i < 10; i++) {
-        /* two layers of window 3 reach back four rows */
-        bool same = memcmp(&before[i], &b.tape->logit[i], sizeof before[i]) == 0;
+        /* two layers of window 3 reach back four rows; a row's experts may be given other rows
+         * beside it, so its last digits may change all the same */
+        bool same = fabs((double)before[i] - (double)b.tape->logit[i]) < 5e-6;
         assert_true(same == (i < 3 || i > 7));
     }
     bench_done(&b);
