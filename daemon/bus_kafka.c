@@ -16,7 +16,6 @@
 #include "base/log_limit.h"
 #include "base/progress.h"
 
-#define ASK_TIMEOUT_MS 5000
 #define START_MS 1000         /* for a first answer */
 #define START_SECURED_MS 5000 /* after handshakes, or a refusal */
 #define CLOSE_MS 1200
@@ -316,7 +315,7 @@ int64_t bus_kafka_offset_at(void *self, enum bus_topic topic, int32_t partition,
     }
     if (timestamp_us <= 0) { /* its beginning: the embedded broker finds no times */
         return rd_kafka_query_watermark_offsets(rk, b->names[topic], partition, &low, &high,
-                                                ASK_TIMEOUT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR
+                                                BUS_ASK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR
                    ? low
                    : -1;
     }
@@ -324,14 +323,14 @@ int64_t bus_kafka_offset_at(void *self, enum bus_topic topic, int32_t partition,
     rd_kafka_topic_partition_t *asked =
         rd_kafka_topic_partition_list_add(list, b->names[topic], partition);
     asked->offset = timestamp_us / 1000;
-    rd_kafka_resp_err_t why = rd_kafka_offsets_for_times(rk, list, ASK_TIMEOUT_MS);
+    rd_kafka_resp_err_t why = rd_kafka_offsets_for_times(rk, list, BUS_ASK_MS);
     int64_t at = why == RD_KAFKA_RESP_ERR_NO_ERROR && asked->err == RD_KAFKA_RESP_ERR_NO_ERROR
                      ? asked->offset
                      : -1;
     rd_kafka_topic_partition_list_destroy(list);
     if (at == RD_KAFKA_OFFSET_END) { /* every message is older */
         why = rd_kafka_query_watermark_offsets(rk, b->names[topic], partition, &low, &high,
-                                               ASK_TIMEOUT_MS);
+                                               BUS_ASK_MS);
         at = why == RD_KAFKA_RESP_ERR_NO_ERROR ? high : -1;
     }
     return at >= 0 ? at : -1;

@@ -1,6 +1,7 @@
-/* What the parts of the Kafka bus share: bus_kafka.c (properties, open, close), bus_kafka_read.c
- * (groups, whole topics, continuity of offsets), bus_kafka_commit.c (offsets of groups),
- * bus_kafka_write.c (producer, acknowledgements).
+/* What the parts of the Kafka bus share: bus_kafka.c (properties, open, close), bus_kafka_group.c
+ * and bus_kafka_whole.c (topics shared in a group, and read whole), bus_kafka_parts.c (where their
+ * partitions start), bus_kafka_read.c (queues, continuity of offsets), bus_kafka_commit.c (offsets
+ * of groups), bus_kafka_write.c (producer, acknowledgements), bus_kafka_end.c (handles that end).
  * Private to them. */
 #ifndef FD_DAEMON_BUS_KAFKA_H
 #define FD_DAEMON_BUS_KAFKA_H
@@ -14,6 +15,8 @@
 #define BUS_SLOTS 65536         /* records in flight */
 #define BUS_BATCHES 8192        /* batch numbers in flight */
 #define BUS_PARTITIONS_MAX 4096 /* of one topic */
+#define BUS_ASK_MS 5000         /* patience with an answer of the brokers */
+#define BUS_RETRY_US 1000000    /* before the same is asked again */
 
 /* What a handle is for. */
 enum bus_use { USE_GROUP, USE_WHOLE, USE_WRITE, USE_COUNT };
@@ -130,6 +133,16 @@ bool bus_kafka_ended(int timeout_ms);
 /* The topic of that name that is read, or -1; a partition's entry, or NULL. */
 int bus_kafka_topic_of(const struct bus_kafka *b, const char *name);
 struct bus_part *bus_kafka_part(const struct bus_kafka *b, int topic, int32_t partition);
+
+/* Asks the owner where to start a partition that is new here and checks the answer against the log,
+ * which holds low .. high - 1.  committed: -1: nothing.  Returns whether it is to be read. */
+bool bus_kafka_start(struct bus_kafka *b, int topic, int32_t partition, int64_t committed,
+                     int64_t low, int64_t high);
+FD_MUSTCHECK enum err bus_kafka_group_open(struct bus_kafka *b, struct errmsg *e);
+/* Joins the group, again after it was left. */
+FD_MUSTCHECK enum err bus_kafka_group_join(struct bus_kafka *b, struct errmsg *e);
+/* Starts whole topics, and finds partitions that were added to them; to be called often. */
+void bus_kafka_whole_tend(struct bus_kafka *b);
 
 FD_MUSTCHECK enum err bus_kafka_read_open(struct bus_kafka *b, struct errmsg *e);
 void bus_kafka_read_close(struct bus_kafka *b);

@@ -4,12 +4,10 @@
  *  1. A message is handed out only if its partition is ours and its offset is the one expected; a
  *     smaller one is dropped as a repeat.  A larger one is sought back once: what the log really
  *     lacks there (compaction, control records) is then counted as a gap and passed over.
- *  2. A partition starts where the owner said, and only inside the log.
- *  3. Nothing commits but `commit` (bus_kafka_commit.c).
+ *  2. Nothing commits but `commit` (bus_kafka_commit.c).
  *
- * Group topics come through a consumer group with range assignment (cooperative-sticky can loop or
- * hang in librdkafka 2.0.2), whole topics through a handle without a group.  Each has a queue, so
- * that what is read whole never waits behind thousands of fetched messages of the group; both write
+ * Group topics (bus_kafka_group.c) and whole topics (bus_kafka_whole.c) have a queue each, so that
+ * what is read whole never waits behind thousands of fetched messages of the group; both write
  * to one eventfd, which is what an empty poll waits for. */
 #include "daemon/bus_kafka.h"
 
@@ -21,237 +19,6 @@
 #include <unistd.h>
 
 #include "base/progress.h"
-
-#define ASK_TIMEOUT_MS 5000
-#define JOIN_PATIENCE_US 30000000
-#define WHOLE_RETRY_US 1000000
-#define WHOLE_CHECK_US 30000000
-
-int bus_kafka_topic_of(const struct bus_kafka *b, const char *name)
-{
-    for (int i = 0; i < TOPIC_COUNT; i++) {
-        if (b->names[i] != NULL && (b->plan.group_topic[i] || b->plan.whole_topic[i]) &&
-            strcmp(b->names[i], name) == 0) {
-            return i;
-        }
-    }
-    return -1;
-}
-
-struct bus_part *bus_kafka_part(const struct bus_kafka *b, int topic, int32_t partition)
-{
-    const struct bus_parts *p = &b->parts[topic];
-    return partition >= 0 && partition < p->count ? &p->part[partition] : NULL;
-}
-
-/* The entry of a partition, made where there is none; NULL: no memory or too many. */
-static struct bus_part *make_part(struct bus_kafka *b, int topic, int32_t partition)
-{
-    struct bus_parts *p = &b->parts[topic];
-    if (partition < 0 || partition >= BUS_PARTITIONS_MAX) {
-        return NULL;
-    }
-    if (partition >= p->count) {
-        int32_t count = partition + 16;
-        struct bus_part *grown = realloc(p->part, (size_t)count * sizeof *grown);
-        if (grown == NULL) {
-            return NULL;
-        }
-        memset(grown + p->count, 0, (size_t)(count - p->count) * sizeof *grown);
-        p->part = grown;
-        p->count = count;
-    }
-    return &p->part[partition];
-}
-
-/* Asks the owner where to start and checks the answer against the log.  Returns whether the
- * partition is to be read. */
-static bool settle_start(struct bus_kafka *b, int topic, int32_t partition, int64_t committed,
-                         int64_t low, int64_t high)
-{
-    struct bus_part *p = make_part(b, topic, partition);
-    if (p == NULL) {
-        bus_kafka_trouble(b, true, "partition %" PRId32 " of \"%s\": at most %d can be read",
-                          partition, b->names[topic], BUS_PARTITIONS_MAX);
-        return false;
-    }
-    p->ours = false;
-    p->paused = false;
-    int64_t start = b->events.assigned != NULL
-                        ? b->events.assigned(b->events.ctx, (enum bus_topic)topic, partition,
-                                             committed, low, high)
-                    : committed >= 0 ? committed
-                                     : low;
-    bool paused = p->paused; /* the owner may have said so from inside `assigned` */
-    *p = (struct bus_part){
-        .next = start, .sought = -1, .commit = -1, .ours = true, .paused = paused};
-    if (start < low || start > high) {
-        p->refused = true;
-        bus_kafka_trouble(b, true,
-                          "partition %" PRId32 " of \"%s\" was to be read from offset %" PRId64
-                          ", but the log holds %" PRId64 " to %" PRId64 ": %" PRId64
-                          " messages are gone; if the topic was made anew give `log` another name, "
-                          "otherwise restore it or choose to go on from %" PRId64
-                          " by committing that offset",
-                          partition, b->names[topic], start, low, high,
-                          start < low ? low - start : start - high, low);
-    }
-    return !p->refused;
-}
-
-/* Fills committed offsets and bounds of the new partitions.  Tries again while the brokers are
- * away, up to JOIN_PATIENCE_US. */
-static bool ask_bounds(struct bus_kafka *b, rd_kafka_topic_partition_list_t *list, int64_t *low,
-                       int64_t *high)
-{
-    int64_t until_us = progress_now_us() + JOIN_PATIENCE_US;
-    for (;;) {
-        rd_kafka_resp_err_t why = rd_kafka_committed(b->group, list, ASK_TIMEOUT_MS);
-        for (int i = 0; why == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++) {
-            why = list->elems[i].err;
-            if (why == RD_KAFKA_RESP_ERR_NO_ERROR) {
-                why = rd_kafka_query_watermark_offsets(b->group, list->elems[i].topic,
-                                                       list->elems[i].partition, &low[i], &high[i],
-                                                       ASK_TIMEOUT_MS);
-            }
-        }
-        if (why == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            b->answered = true;
-            return true;
-        }
-        b->counters.broker_errors++;
-        bus_kafka_trouble(b, false, "cannot ask for the offsets of %d partitions: %s", list->cnt,
-                          rd_kafka_err2str(why));
-        if (progress_now_us() >= until_us) {
-            return false;
-        }
-        rd_kafka_poll(b->whole, 200); /* a pause that serves callbacks */
-    }
-}
-
-static void assign(struct bus_kafka *b, rd_kafka_topic_partition_list_t *list)
-{
-    int64_t *low = calloc((size_t)list->cnt * 2 + 1, sizeof *low);
-    if (low == NULL || !ask_bounds(b, list, low, low + list->cnt)) {
-        rd_kafka_assign(b->group, NULL);
-        b->rejoin = true;
-        free(low);
-        return;
-    }
-    rd_kafka_topic_partition_list_t *take = rd_kafka_topic_partition_list_new(list->cnt);
-    for (int i = 0; i < list->cnt; i++) {
-        const rd_kafka_topic_partition_t *t = &list->elems[i];
-        int topic = bus_kafka_topic_of(b, t->topic);
-        int64_t committed = t->offset >= 0 ? t->offset : -1;
-        if (topic >= 0 &&
-            settle_start(b, topic, t->partition, committed, low[i], low[list->cnt + i])) {
-            rd_kafka_topic_partition_list_add(take, t->topic, t->partition)->offset =
-                bus_kafka_part(b, topic, t->partition)->next;
-        }
-    }
-    rd_kafka_resp_err_t why = rd_kafka_assign(b->group, take);
-    if (why != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        bus_kafka_trouble(b, true, "cannot take %d partitions: %s", take->cnt,
-                          rd_kafka_err2str(why));
-    }
-    for (int i = 0; i < take->cnt; i++) {
-        int topic = bus_kafka_topic_of(b, take->elems[i].topic);
-        if (bus_kafka_part(b, topic, take->elems[i].partition)->paused) {
-            bus_kafka_pause(b, (enum bus_topic)topic, take->elems[i].partition, true);
-        }
-    }
-    rd_kafka_topic_partition_list_destroy(take);
-    free(low);
-}
-
-static void revoke_all(struct bus_kafka *b, const rd_kafka_topic_partition_list_t *list)
-{
-    bool lost = rd_kafka_assignment_lost(b->group) != 0;
-    for (int i = 0; i < list->cnt; i++) {
-        int topic = bus_kafka_topic_of(b, list->elems[i].topic);
-        struct bus_part *p = topic >= 0 ? bus_kafka_part(b, topic, list->elems[i].partition) : NULL;
-        if (p == NULL || !p->ours) {
-            continue;
-        }
-        if (b->events.revoked != NULL) {
-            b->events.revoked(b->events.ctx, (enum bus_topic)topic, list->elems[i].partition, lost);
-        }
-        p->ours = false;
-    }
-    rd_kafka_assign(b->group, NULL);
-}
-
-static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what,
-                         rd_kafka_topic_partition_list_t *list, void *opaque)
-{
-    struct bus_kafka *b = opaque;
-    if (b->closing) { /* from the background: everything was given up before */
-        rd_kafka_assign(rk, NULL);
-        return;
-    }
-    b->counters.rebalances++;
-    if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-        assign(b, list);
-    } else {
-        if (what != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
-            bus_kafka_trouble(b, false, "the group's rebalance failed: %s", rd_kafka_err2str(what));
-        }
-        revoke_all(b, list);
-    }
-}
-
-static enum err subscribe(struct bus_kafka *b, struct errmsg *e)
-{
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(TOPIC_COUNT);
-    for (int i = 0; i < TOPIC_COUNT; i++) {
-        if (b->plan.group_topic[i]) {
-            rd_kafka_topic_partition_list_add(list, b->names[i], RD_KAFKA_PARTITION_UA);
-        }
-    }
-    rd_kafka_resp_err_t why = rd_kafka_subscribe(b->group, list);
-    rd_kafka_topic_partition_list_destroy(list);
-    return why == RD_KAFKA_RESP_ERR_NO_ERROR
-               ? ERR_OK
-               : err_set(e, ERR_INVALID, "cannot join group \"%s\": %s", b->plan.group,
-                         rd_kafka_err2str(why));
-}
-
-/* A member with a name, unless the settings give it one. */
-static const char *member_name(const struct bus_kafka *b)
-{
-    char text[256] = "";
-    size_t size = sizeof text;
-    const bool told = rd_kafka_conf_get(b->base[USE_GROUP], "group.instance.id", text, &size) ==
-                          RD_KAFKA_CONF_OK &&
-                      text[0] != '\0';
-    return !told && b->plan.member != NULL && b->plan.member[0] != '\0' ? b->plan.member : NULL;
-}
-
-static enum err open_group(struct bus_kafka *b, struct errmsg *e)
-{
-    const char *const member = member_name(b);
-    const char *const properties[] = {"group.id",
-                                      b->plan.group,
-                                      "enable.auto.commit",
-                                      "false",
-                                      "enable.auto.offset.store",
-                                      "false",
-                                      "auto.offset.reset",
-                                      "error",
-                                      "partition.assignment.strategy",
-                                      "range",
-                                      member != NULL ? "group.instance.id" : NULL,
-                                      member,
-                                      NULL};
-    rd_kafka_conf_set_rebalance_cb(b->base[USE_GROUP], on_rebalance);
-    enum err err = bus_kafka_handle(b, USE_GROUP, properties, &b->group, e);
-    if (err != ERR_OK) {
-        return err;
-    }
-    rd_kafka_poll_set_consumer(b->group);
-    b->group_queue = rd_kafka_queue_get_consumer(b->group);
-    return subscribe(b, e);
-}
 
 /* Has the arrival of the first message in a queue told through the eventfd. */
 static enum err open_events(struct bus_kafka *b, struct errmsg *e)
@@ -291,7 +58,7 @@ enum err bus_kafka_read_open(struct bus_kafka *b, struct errmsg *e)
     }
     enum err err = bus_kafka_handle(b, USE_WHOLE, WHOLE, &b->whole, e);
     if (err == ERR_OK && groups) {
-        err = open_group(b, e);
+        err = bus_kafka_group_open(b, e);
     }
     if (err != ERR_OK) {
         return err;
@@ -309,83 +76,6 @@ enum err bus_kafka_read_open(struct bus_kafka *b, struct errmsg *e)
     return ERR_OK;
 }
 
-/* Asks how many partitions a whole topic has.  By the producer's connection where there is one: a
- * broker answers the requests of a connection in turn, and on the reader's one a fetch waits for
- * half a second, during which nothing would be decided. */
-static rd_kafka_resp_err_t ask_partitions(const struct bus_kafka *b, int topic, int32_t *count)
-{
-    const struct rd_kafka_metadata *meta = NULL;
-    rd_kafka_t *rk = b->producer[WRITER_BULK] != NULL ? b->producer[WRITER_BULK] : b->whole;
-    rd_kafka_topic_t *t = rd_kafka_topic_new(rk, b->names[topic], NULL);
-    *count = 0;
-    if (t == NULL) {
-        return rd_kafka_last_error();
-    }
-    rd_kafka_resp_err_t why = rd_kafka_metadata(rk, 0, t, &meta, 1000);
-    rd_kafka_topic_destroy(t);
-    if (why != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return why;
-    }
-    if (meta->topic_cnt == 1) {
-        why = meta->topics[0].err;
-        *count = meta->topics[0].partition_cnt;
-    }
-    rd_kafka_metadata_destroy(meta);
-    return why;
-}
-
-/* Starts the partitions of a whole topic that are not read yet; false: ask again soon. */
-static bool start_whole(struct bus_kafka *b, int topic)
-{
-    int32_t count = 0;
-    rd_kafka_resp_err_t why = ask_partitions(b, topic, &count);
-    bool good = why == RD_KAFKA_RESP_ERR_NO_ERROR && count > 0;
-    for (int32_t p = 0; good && p < count; p++) {
-        const struct bus_part *part = bus_kafka_part(b, topic, p);
-        if (part != NULL && (part->ours || part->refused)) {
-            continue;
-        }
-        int64_t low = 0;
-        int64_t high = 0;
-        why = rd_kafka_query_watermark_offsets(b->whole, b->names[topic], p, &low, &high, 1000);
-        if (why != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            good = false;
-            break;
-        }
-        b->answered = true;
-        if (!settle_start(b, topic, p, -1, low, high)) {
-            continue;
-        }
-        if (rd_kafka_consume_start_queue(b->whole_topic[topic], p,
-                                         bus_kafka_part(b, topic, p)->next, b->whole_queue) != 0) {
-            bus_kafka_part(b, topic, p)->ours = false;
-            good = false;
-        } else if (bus_kafka_part(b, topic, p)->paused) { /* said from inside `assigned` */
-            bus_kafka_pause(b, (enum bus_topic)topic, p, true);
-        }
-    }
-    if (!good) {
-        b->counters.broker_errors++;
-        bus_kafka_trouble(b, false, "cannot start reading \"%s\": %s; trying again",
-                          b->names[topic], rd_kafka_err2str(why));
-    }
-    return good;
-}
-
-/* Starts whole topics, and finds partitions that were added to them. */
-static void tend_whole(struct bus_kafka *b)
-{
-    int64_t now_us = progress_now_us();
-    if (now_us < b->whole_check_us) {
-        return;
-    }
-    bool good = true;
-    for (int i = 0; i < TOPIC_COUNT && good; i++) {
-        good = b->whole_topic[i] == NULL || start_whole(b, i);
-    }
-    b->whole_check_us = progress_now_us() + (good ? WHOLE_CHECK_US : WHOLE_RETRY_US);
-}
-
 /* Goes back to the expected offset of every partition that jumped. */
 static void seek_back(struct bus_kafka *b, int topic, int32_t partition, struct bus_part *p)
 {
@@ -395,14 +85,14 @@ static void seek_back(struct bus_kafka *b, int topic, int32_t partition, struct 
     rd_kafka_t *rk = b->plan.group_topic[topic] ? b->group : b->whole;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, b->names[topic], partition)->offset = p->next;
-    rd_kafka_error_t *error = rd_kafka_seek_partitions(rk, list, ASK_TIMEOUT_MS);
+    rd_kafka_error_t *error = rd_kafka_seek_partitions(rk, list, BUS_ASK_MS);
     bool done = error == NULL && list->elems[0].err == RD_KAFKA_RESP_ERR_NO_ERROR;
     if (done) {
         p->seek_wanted = false;
         p->sought = p->moved ? -1 : p->next;
         p->moved = false;
     } else {
-        p->seek_after = progress_now_us() + WHOLE_RETRY_US;
+        p->seek_after = progress_now_us() + BUS_RETRY_US;
         bus_kafka_trouble(
             b, false, "cannot go back to offset %" PRId64 " of \"%s\" %" PRId32 ": %s", p->next,
             b->names[topic], partition,
@@ -523,7 +213,7 @@ static void tell_error(struct bus_kafka *b, const rd_kafka_message_t *m)
 static void tend(struct bus_kafka *b)
 {
     struct errmsg e;
-    tend_whole(b);
+    bus_kafka_whole_tend(b);
     tend_seeks(b);
     bus_kafka_tend_commits(b);
     rd_kafka_poll(b->whole, 0);
@@ -535,7 +225,7 @@ static void tend(struct bus_kafka *b)
     if (b->rejoin) {
         b->rejoin = false;
         rd_kafka_unsubscribe(b->group);
-        if (subscribe(b, &e) != ERR_OK) {
+        if (bus_kafka_group_join(b, &e) != ERR_OK) {
             bus_kafka_trouble(b, true, "%s", e.text);
         }
     }
