@@ -158,10 +158,11 @@ static enum err begin(struct run *r, enum train_stage stage, int64_t until_us, u
                       struct errmsg *e)
 {
     const struct train_conf *c = r->conf;
+    const uint32_t trees = c->distillation > 0 ? c->teacher_trees : 0;
     fit_done(&r->fit);
     enum err rc = fit_init(&r->fit, c, r->rows, until_us, r->pool, e);
     if (rc == ERR_OK && c->distillation > 0) {
-        r->at.steps = r->at.step + fits * (r->fit.steps + c->teacher_trees);
+        r->at.steps = r->at.step + fits * (r->fit.steps + trees);
         rc = ask_teacher(r, until_us, e);
     }
     r->fit.target = r->target;
@@ -169,8 +170,7 @@ static enum err begin(struct run *r, enum train_stage stage, int64_t until_us, u
     r->at.epochs = c->epochs;
     r->steps_before = r->at.step;
     r->events_before = r->at.events;
-    r->at.steps = r->at.step + fits * r->fit.steps +
-                  (fits - 1) * (c->distillation > 0 ? c->teacher_trees : 0);
+    r->at.steps = r->at.step + fits * r->fit.steps + (fits - 1) * trees;
     return rc;
 }
 
