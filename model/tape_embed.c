@@ -9,6 +9,7 @@
 #include "model/tape_parts.h"
 
 #define WIDE 4 /* vectors that are kept in registers while table rows pass by */
+#define HALF (WIDE / 2)
 
 static TAPE_CLONES void standardise(const struct net_encoding *enc, uint32_t d,
                                     const float *restrict x, const float *restrict keep,
@@ -58,23 +59,35 @@ static void read_rows(struct tape *t, const struct tape_data *data, const struct
     }
 }
 
-/* h [width] = bias + keep * sum of n table rows */
+/* h [many vectors] = bias + keep * sum of n table rows */
+static inline __attribute__((always_inline)) void sum_some(size_t many, const float *table,
+                                                           const uint32_t *row, size_t n,
+                                                           size_t width, float keep,
+                                                           const float *bias, float *h)
+{
+    lanes sum[WIDE] = {{0}, {0}, {0}, {0}};
+    for (size_t r = 0; r < n; r++) {
+        const float *from = table + row[r] * width;
+        for (size_t v = 0; v < many; v++) {
+            sum[v] += *lanes_at(from + v * LANES);
+        }
+    }
+    for (size_t v = 0; v < many; v++) {
+        *lanes_to(h + v * LANES) = sum[v] * keep + *lanes_at(bias + v * LANES);
+    }
+}
+
+/* h [width] likewise: as many vectors at once as registers hold, then half as many, then floats */
 static inline __attribute__((always_inline)) void sum_rows(const float *table, const uint32_t *row,
                                                            size_t n, size_t width, float keep,
                                                            const float *bias, float *h)
 {
     size_t k = 0;
     for (; k + WIDE * LANES <= width; k += WIDE * LANES) {
-        lanes sum[WIDE] = {{0}, {0}, {0}, {0}};
-        for (size_t r = 0; r < n; r++) {
-            const float *from = table + row[r] * width + k;
-            for (size_t v = 0; v < WIDE; v++) {
-                sum[v] += *lanes_at(from + v * LANES);
-            }
-        }
-        for (size_t v = 0; v < WIDE; v++) {
-            *lanes_to(h + k + v * LANES) = sum[v] * keep + *lanes_at(bias + k + v * LANES);
-        }
+        sum_some(WIDE, table + k, row, n, width, keep, bias + k, h + k);
+    }
+    for (; k + HALF * LANES <= width; k += HALF * LANES) {
+        sum_some(HALF, table + k, row, n, width, keep, bias + k, h + k);
     }
     for (; k < width; k++) {
         float sum = 0;
@@ -104,22 +117,34 @@ void tape_embed(struct tape *t, const struct tape_net *net, const struct tape_da
                 t->h[0], 1);
 }
 
-/* n rows of the table's gradient += keep * dh */
+/* n rows of the table's gradient += keep * dh, many vectors of them */
+static inline __attribute__((always_inline)) void add_some(size_t many, float *table,
+                                                           const uint32_t *row, size_t n,
+                                                           size_t width, float keep,
+                                                           const float *dh)
+{
+    lanes own[WIDE];
+    for (size_t v = 0; v < many; v++) {
+        own[v] = *lanes_at(dh + v * LANES) * keep;
+    }
+    for (size_t r = 0; r < n; r++) {
+        float *to = table + row[r] * width;
+        for (size_t v = 0; v < many; v++) {
+            *lanes_to(to + v * LANES) += own[v];
+        }
+    }
+}
+
+/* the same, all of width */
 static inline __attribute__((always_inline)) void
 add_rows(float *table, const uint32_t *row, size_t n, size_t width, float keep, const float *dh)
 {
     size_t k = 0;
     for (; k + WIDE * LANES <= width; k += WIDE * LANES) {
-        lanes own[WIDE];
-        for (size_t v = 0; v < WIDE; v++) {
-            own[v] = *lanes_at(dh + k + v * LANES) * keep;
-        }
-        for (size_t r = 0; r < n; r++) {
-            float *to = table + row[r] * width + k;
-            for (size_t v = 0; v < WIDE; v++) {
-                *lanes_to(to + v * LANES) += own[v];
-            }
-        }
+        add_some(WIDE, table + k, row, n, width, keep, dh + k);
+    }
+    for (; k + HALF * LANES <= width; k += HALF * LANES) {
+        add_some(HALF, table + k, row, n, width, keep, dh + k);
     }
     for (; k < width; k++) {
         for (size_t r = 0; r < n; r++) {

@@ -81,9 +81,8 @@ static void attention(struct tape *t, const struct tape_net *net, uint32_t layer
     tape_axpy(l->mid, 1, t->h[layer], n * width);
 }
 
-/* Gates of one token: its top experts by sigmoid + balance, weights normalised. */
-static void choose(const struct net_shape *s, const float *gate, const float *balance,
-                   uint32_t *chosen, float *g)
+void tape_choose(const struct net_shape *s, const float *gate, const float *balance,
+                 uint32_t *chosen, float *g)
 {
     uint64_t used = 0;
     float sum = 1e-9F;
@@ -120,8 +119,8 @@ static void route(struct tape *t, const struct tape_net *net, uint32_t layer)
         l->gate[i] = tape_sigmoid(l->gate[i]);
     }
     for (size_t i = 0; i < t->tokens; i++) {
-        choose(s, l->gate + i * s->experts, net->balance + (size_t)layer * s->experts,
-               l->chosen + i * s->top, l->g + i * s->top);
+        tape_choose(s, l->gate + i * s->experts, net->balance + (size_t)layer * s->experts,
+                    l->chosen + i * s->top, l->g + i * s->top);
         for (uint32_t k = 0; k < s->top; k++) {
             first[l->chosen[i * s->top + k] + 1]++;
         }

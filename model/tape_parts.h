@@ -12,6 +12,11 @@ void tape_embed(struct tape *t, const struct tape_net *net, const struct tape_da
 void tape_embed_back(struct tape *t, const struct tape_net *net, const struct tape_drop *drop,
                      float *grad);
 
+/* The experts of one token: the top ones by gate [experts] + balance [experts], with their gates
+ * normalised to a sum of 1 in g.  chosen, g: [top] */
+void tape_choose(const struct net_shape *s, const float *gate, const float *balance,
+                 uint32_t *chosen, float *g);
+
 /* Queries, keys and values (rotated) to prob and ao. */
 void tape_attend(struct tape *t, const struct tape_net *net, uint32_t layer);
 /* t->dao to dq, dkr (both still rotated), dkc and dv. */

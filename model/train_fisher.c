@@ -162,7 +162,7 @@ static enum err add(const struct tape_net *net, const struct tape_data *data,
     }
     if (rc == ERR_OK) {
         const struct score_span all = {INT64_MIN, INT64_MAX, NULL};
-        rc = train_score(net, &drawn, &all, span->pool, f.logit, NULL, e);
+        rc = train_score(net, &drawn, &all, span->pool, &(struct score_out){.logit = f.logit}, e);
     }
     if (rc == ERR_OK) {
         draw_labels(&f, c->seed);

@@ -7,21 +7,11 @@
 #include "base/hash.h"
 #include "model/bins.h"
 #include "model/train_init.h"
-#include "model/train_score.h"
 
 #define RATE_LAST 1e-6     /* learning rate at the end of the cosine */
 #define BALANCE_STEP 0.01F /* DeepSeek-V3's u; larger, because training is short */
-/* Dropout blurs what the gates see, and experts with equal loads under it may have none without. So
- * the averaged weights get a balance of their own, found on so many rows. */
-#define EVEN_ROWS 8192
-#define EVEN_PART 10
-#define EVEN_ROUNDS 16
-#define EVEN_STEP 0.1F /* of the first round */
-/* Later epochs and updates begin near the balance that they seek. */
-#define EVEN_ROUNDS_NEAR 6
-#define EVEN_STEP_NEAR 0.03F
-#define EVEN_SHRINKS 0.8F
-#define EMA_FIRST 10.0 /* the average follows the first steps closely */
+#define NEWEST_PART 10     /* of the fit's time: older rows say little of the load to come */
+#define EMA_FIRST 10.0     /* the average follows the first steps closely */
 #define PI 3.14159265358979323846
 
 static void count_rows(struct fit *f, int64_t until_us)
@@ -50,7 +40,6 @@ static enum err alloc_weights(struct fit *f, struct errmsg *e)
     return ERR_OK;
 }
 
-/* The newest tenth: older rows say little of the load to come. */
 static int64_t newest_from(const struct train_rows *rows, int64_t until_us)
 {
     int64_t first = INT64_MAX;
@@ -61,21 +50,7 @@ static int64_t newest_from(const struct train_rows *rows, int64_t until_us)
             last = rows->event_us[i] > last ? rows->event_us[i] : last;
         }
     }
-    return last - (last - first) / EVEN_PART;
-}
-
-/* The first cards' histories: a shorter stretch of more cards would cost more for context. */
-static void choose_even_rows(struct fit *f, int64_t from_us, int64_t until_us)
-{
-    const struct train_rows *rows = f->rows;
-    f->even_from_us = from_us;
-    f->until_us = until_us;
-    f->even_rows = *rows;
-    f->even_rows.n = 0;
-    for (size_t i = 0, found = 0; i < rows->n && found < EVEN_ROWS; i++) {
-        found += rows->event_us[i] >= from_us && rows->event_us[i] < until_us;
-        f->even_rows.n = i + 1;
-    }
+    return last - (last - first) / NEWEST_PART;
 }
 
 static enum err encode(struct fit *f, int64_t until_us, struct errmsg *e)
@@ -87,7 +62,7 @@ static enum err encode(struct fit *f, int64_t until_us, struct errmsg *e)
         return rc;
     }
     count_rows(f, until_us);
-    choose_even_rows(f, newest_from(f->rows, until_us), until_us);
+    f->even_rows = even_rows_of(f->rows, newest_from(f->rows, until_us), until_us);
     return bins_finder_init(&f->finder, &f->encoding, e);
 }
 
@@ -156,14 +131,14 @@ enum err fit_resume(struct fit *f, const struct train_conf *conf, const struct t
                     int64_t until_us, const struct fit_start *start, struct pool *pool,
                     struct errmsg *e)
 {
-    *f = (struct fit){.conf = conf, .rows = rows, .pool = pool, .near_even = true};
+    *f = (struct fit){.conf = conf, .rows = rows, .pool = pool};
     f->net.shape = start->from->shape;
     if (rows->columns != f->net.shape.columns) {
         return err_set(e, ERR_MISMATCH, "rows of %zu columns for a network of %u", rows->columns,
                        f->net.shape.columns);
     }
     count_rows(f, until_us);
-    choose_even_rows(f, start->new_from_us, until_us);
+    f->even_rows = even_rows_of(rows, start->new_from_us, until_us);
     enum err rc = net_layout_init(&f->net.layout, &f->net.shape, e);
     if (rc == ERR_OK) {
         rc = bins_copy(&start->from->encoding, &f->encoding, e);
@@ -215,20 +190,13 @@ struct tape_net fit_averaged(const struct fit *f)
     return net;
 }
 
-/* Moves each expert's place in the ranking by `step` towards equal load. */
-static void move_balance(const struct net_shape *s, const uint64_t *load, float step, float *all)
+static void move_balance(struct fit *f)
 {
+    const struct net_shape *s = &f->net.shape;
+    const uint64_t *load = batch_load(f->batch);
     for (uint32_t layer = 0; layer < s->layers; layer++) {
-        const uint64_t *own = load + (size_t)layer * s->experts;
-        float *balance = all + (size_t)layer * s->experts;
-        uint64_t sum = 0;
-        for (uint32_t x = 0; x < s->experts; x++) {
-            sum += own[x];
-        }
-        for (uint32_t x = 0; x < s->experts; x++) {
-            uint64_t have = own[x] * s->experts;
-            balance[x] += have < sum ? step : have > sum ? -step : 0;
-        }
+        size_t first = (size_t)layer * s->experts;
+        even_move(load + first, s->experts, BALANCE_STEP, f->balance + first);
     }
 }
 
@@ -272,7 +240,7 @@ static enum err run_step(struct fit *f, const struct piece *piece, size_t count,
     f->loss_count++;
     f->events += loss.events;
     adam_run(f->adam, f->pool, &step, batch_grads(f->batch), c->shards, f->params, f->ema);
-    move_balance(&f->net.shape, batch_load(f->batch), BALANCE_STEP, f->balance);
+    move_balance(f);
     f->step++;
     return ERR_OK;
 }
@@ -299,25 +267,8 @@ enum err fit_epoch(struct fit *f, enum err (*after_step)(void *ctx, struct errms
 
 enum err fit_even_out(struct fit *f, struct errmsg *e)
 {
+    const struct tape_net net = fit_averaged(f);
     const struct net_shape *s = &f->net.shape;
-    struct tape_net net = fit_averaged(f);
-    struct tape_data data = {&f->even_rows, &f->encoding, &f->finder, NULL};
-    const struct score_span span = {f->even_from_us, f->until_us, NULL};
-    uint64_t load[NET_LAYERS_MAX * NET_EXPERTS_MAX];
-    float step = f->near_even ? EVEN_STEP_NEAR : EVEN_STEP;
-    int most = f->near_even ? EVEN_ROUNDS_NEAR : EVEN_ROUNDS;
-    enum err rc = ERR_OK;
-    if (!f->near_even) {
-        memcpy(f->even, f->balance, (size_t)s->layers * s->experts * sizeof *f->even);
-    }
-    f->near_even = true;
-    int rounds = s->experts > s->top ? most : 0;
-    for (int round = 0; round < rounds && rc == ERR_OK; round++) {
-        rc = train_score(&net, &data, &span, f->pool, NULL, load, e);
-        if (rc == ERR_OK) {
-            move_balance(s, load, step, f->even);
-            step *= EVEN_SHRINKS;
-        }
-    }
-    return rc;
+    memcpy(f->even, f->balance, (size_t)s->layers * s->experts * sizeof *f->even);
+    return even_find(&net, &f->even_rows, &f->encoding, &f->finder, f->pool, f->even, e);
 }

@@ -12,22 +12,21 @@
 #include "model/train.h"
 #include "model/train_adam.h"
 #include "model/train_batch.h"
+#include "model/train_even.h"
 
 struct fit {
     const struct train_conf *conf;
     const struct train_rows *rows;
     const float *target; /* as struct tape_data says; set by the caller, borrowed */
     struct pool *pool;
-    bool near_even; /* `even` is near what is sought: it was found before, or is a served one */
     struct net_encoding encoding;
     struct bins_finder finder;
-    struct tape_net net;         /* of the weights below */
-    float *params, *ema;         /* [layout.total] */
-    float *balance;              /* [layers, experts] while it trains */
-    float *even;                 /* [layers, experts] for the averaged weights, without dropout */
-    struct train_rows even_rows; /* what it is found on: these from even_from_us to until_us */
-    int64_t even_from_us, until_us;
-    struct pieces pieces; /* of the rows of the fit */
+    struct tape_net net;        /* of the weights below */
+    float *params, *ema;        /* [layout.total] */
+    float *balance;             /* [layers, experts] while it trains */
+    float *even;                /* [layers, experts] for the averaged weights, without dropout */
+    struct even_rows even_rows; /* that it is found on */
+    struct pieces pieces;       /* of the rows of the fit */
     struct batch *batch;
     struct adam *adam;
     struct adam_pull pull; /* of an update; else none */

@@ -91,7 +91,8 @@ static enum err measure(struct held *h, const struct fit *f, uint32_t epoch, str
     *out_go_on = true;
     if (h->any) {
         const struct score_span span = {h->from_us, INT64_MAX, h->row_weight};
-        enum err rc = train_score(&net, &data, &span, pool, h->logit, h->uses, e);
+        const struct score_out out = {.logit = h->logit, .uses = h->uses};
+        enum err rc = train_score(&net, &data, &span, pool, &out, e);
         if (rc == ERR_OK) {
             rc = metrics_rank(h->logit, h->label, h->weight, h->n, &auc, &ap, e);
         }
@@ -200,7 +201,8 @@ enum err held_score(const struct train_result *r, const struct train_rows *rows,
     if (rc == ERR_OK) {
         data.finder = &finder;
         const struct score_span span = {from_us, INT64_MAX, NULL};
-        rc = train_score(&net, &data, &span, pool, out_logit, out_uses, e);
+        const struct score_out out = {.logit = out_logit, .uses = out_uses};
+        rc = train_score(&net, &data, &span, pool, &out, e);
     }
     bins_finder_done(&finder);
     return rc;

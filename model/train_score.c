@@ -1,6 +1,7 @@
 #include "model/train_score.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/pieces.h"
 
@@ -15,7 +16,7 @@ struct scorer {
     size_t *place; /* [pieces] of its first logit */
     uint32_t passes;
     struct tape **tape; /* [threads] */
-    float *logit;
+    const struct score_out *out;
     uint64_t *uses; /* [threads, layers, experts] */
 };
 
@@ -30,6 +31,18 @@ static void count_uses(const struct tape *t, uint64_t *uses)
     }
 }
 
+static void take_row(const struct score_out *out, const struct tape *t, size_t token, size_t place)
+{
+    const struct net_shape *s = &t->shape;
+    if (out->logit != NULL) {
+        out->logit[place] = t->logit[token];
+    }
+    for (uint32_t layer = 0; out->gate != NULL && layer < s->layers; layer++) {
+        memcpy(out->gate + (place * s->layers + layer) * s->experts,
+               t->layer[layer].gate + token * s->experts, s->experts * sizeof(float));
+    }
+}
+
 static void run_pass(void *ctx, uint32_t worker, uint32_t item)
 {
     struct scorer *s = ctx;
@@ -38,11 +51,11 @@ static void run_pass(void *ctx, uint32_t worker, uint32_t item)
     size_t count = s->first[item + 1] - s->first[item];
     tape_forward(t, s->net, s->data, piece, count, NULL, false);
     size_t token = 0;
-    for (size_t k = 0; s->logit != NULL && k < count; k++) {
+    for (size_t k = 0; k < count; k++) {
         size_t place = s->place[s->first[item] + k];
         for (size_t end = token + piece[k].len; token < end; token++) {
             if (t->counted[token]) {
-                s->logit[place++] = t->logit[token]; /* pieces lie in order of rows */
+                take_row(s->out, t, token, place++); /* pieces lie in order of rows */
             }
         }
     }
@@ -85,15 +98,15 @@ static void group(struct scorer *s, const struct pieces *p, size_t rows_max)
 }
 
 enum err train_score(const struct tape_net *net, const struct tape_data *data,
-                     const struct score_span *span, struct pool *pool, float *out_logit,
-                     uint64_t *out_uses, struct errmsg *e)
+                     const struct score_span *span, struct pool *pool, const struct score_out *out,
+                     struct errmsg *e)
 {
     size_t places = (size_t)net->shape.layers * net->shape.experts;
     uint32_t context = net->shape.layers * (net->shape.window - 1);
     uint32_t threads = pool_threads(pool);
     size_t rows_max = PIECE_ROWS + context > PASS_ROWS ? PIECE_ROWS + context : PASS_ROWS;
     struct pieces pieces = {NULL, 0};
-    struct scorer s = {.net = net, .data = data, .logit = out_logit};
+    struct scorer s = {.net = net, .data = data, .out = out};
     enum err rc =
         pieces_cut(data->rows, span->from_us, span->until_us, PIECE_ROWS, context, &pieces, e);
     if (rc != ERR_OK) {
@@ -117,10 +130,10 @@ enum err train_score(const struct tape_net *net, const struct tape_data *data,
     choose(&s, &pieces, span->weight);
     group(&s, &pieces, rows_max);
     pool_run(pool, s.passes, run_pass, &s);
-    for (size_t i = 0; out_uses != NULL && i < places; i++) {
-        out_uses[i] = 0;
+    for (size_t i = 0; out->uses != NULL && i < places; i++) {
+        out->uses[i] = 0;
         for (uint32_t k = 0; k < threads; k++) {
-            out_uses[i] += s.uses[k * places + i];
+            out->uses[i] += s.uses[k * places + i];
         }
     }
 out:

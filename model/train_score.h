@@ -13,12 +13,17 @@ struct score_span {
                             left out */
 };
 
+/* What is wanted of them; the caller's arrays, NULL where one is not wanted. */
+struct score_out {
+    float *logit; /* [these rows], in order; those left out stay as they were */
+    float *gate;  /* [these rows, layers, experts] likewise: gates of the experts, chosen or not */
+    uint64_t *uses; /* [layers, experts] how many of the scored rows chose each expert */
+};
+
 /* Scores the span's rows, each with as much of its card's past as can reach it through the layers'
- * windows.  out_logit: [these rows], in order, those left out as they were; or NULL.  out_uses:
- * [layers, experts] how many of the scored rows chose each expert; may be NULL.  The same bytes for
- * every number of threads.  ERR_NOMEM */
+ * windows.  The same bytes for every number of threads.  ERR_NOMEM */
 FD_MUSTCHECK enum err train_score(const struct tape_net *net, const struct tape_data *data,
                                   const struct score_span *span, struct pool *pool,
-                                  float *out_logit, uint64_t *out_uses, struct errmsg *e);
+                                  const struct score_out *out, struct errmsg *e);
 
 #endif

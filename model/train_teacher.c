@@ -51,7 +51,7 @@ enum err teacher_network(const struct fit *teacher, int64_t until_us, float shar
     if (rc != ERR_OK) {
         return rc;
     }
-    rc = train_score(&net, &data, &span, teacher->pool, target, NULL, e);
+    rc = train_score(&net, &data, &span, teacher->pool, &(struct score_out){.logit = target}, e);
     if (rc != ERR_OK) {
         free(target);
         return rc;

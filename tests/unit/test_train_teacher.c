@@ -46,7 +46,9 @@ static void bench_init(struct bench *b)
     const struct tape_net net = fit_averaged(&b->fit);
     const struct tape_data data = fit_data(&b->fit);
     const struct score_span all = {INT64_MIN, INT64_MAX, NULL};
-    assert_int_equal(train_score(&net, &data, &all, b->pool, b->logit, NULL, &e), ERR_OK);
+    assert_int_equal(
+        train_score(&net, &data, &all, b->pool, &(struct score_out){.logit = b->logit}, &e),
+        ERR_OK);
 }
 
 static void bench_done(struct bench *b)
