@@ -116,9 +116,9 @@ $(B)/%.o: %.cpp
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)
 	$(quiet)$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
-# The passes of training are loops over vectors (model/tape_lanes.h).
+# Training spends its time in loops over vectors (model/train_loops.h)
 ifeq ($(V),release)
-$(patsubst %.c,$(B)/%.o,$(wildcard model/tape*.c model/bins*.c model/trees*.c model/net.c model/train_adam.c)): CFLAGS += -O3
+$(patsubst %.c,$(B)/%.o,$(wildcard model/tape*.c model/bins*.c model/trees*.c model/net.c model/train_adam.c model/train_loops*.c)): CFLAGS += -O3
 endif
 $(B)/daemon/version.o: CFLAGS += -DFD_REVISION='"$(REVISION)"'
 $(B)/storage/migrate.o: $(wildcard sql/*.sql)

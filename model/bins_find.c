@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/tape_lanes.h"
+#include "model/tape_clones.h"
 
 void bins_done(struct net_encoding *enc)
 {

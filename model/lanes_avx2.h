@@ -59,6 +59,11 @@ LANES_INLINE vf vf_div(vf x, vf y)
     return (vf){_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)};
 }
 
+LANES_INLINE vf vf_sqrt(vf x)
+{
+    return (vf){_mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b)};
+}
+
 /* The second operand where they are equal or one is NAN, as in lanes_scalar.h. */
 LANES_INLINE vf vf_max(vf x, vf y)
 {

@@ -54,6 +54,11 @@ LANES_INLINE vf vf_div(vf a, vf b)
     return _mm512_div_ps(a, b);
 }
 
+LANES_INLINE vf vf_sqrt(vf a)
+{
+    return _mm512_sqrt_ps(a);
+}
+
 /* The second operand where they are equal or one is NAN, as in lanes_scalar.h. */
 LANES_INLINE vf vf_max(vf a, vf b)
 {

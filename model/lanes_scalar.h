@@ -68,6 +68,12 @@ LANES_INLINE vf vf_div(vf a, vf b)
     return a;
 }
 
+LANES_INLINE vf vf_sqrt(vf a)
+{
+    LANES_OF(a, __builtin_sqrtf(a.v[i]))
+    return a;
+}
+
 /* a where it is larger (smaller), else b: also where a is NAN. */
 LANES_INLINE vf vf_max(vf a, vf b)
 {

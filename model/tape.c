@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/tape_lanes.h"
+#include "model/tape_clones.h"
+#include "model/train_loops.h"
 #include "model/tape_math.h"
 
 #define ALIGN 64U
@@ -136,6 +137,7 @@ enum err tape_create(const struct net_shape *shape, size_t tokens_max, struct ta
         return err_set(e, ERR_NOMEM, "no memory for training");
     }
     t->shape = *shape;
+    t->loops = train_loops_best();
     t->tokens_max = tokens_max;
     t->window = (shape->window + TAPE_PAD - 1) / TAPE_PAD * TAPE_PAD;
     t->stride = (tokens_max + 2 * TAPE_PAD - 1) / TAPE_PAD * TAPE_PAD;

@@ -47,7 +47,7 @@ struct tape_loss {
     double next_sum;    /* out: of squared differences, not scaled */
 };
 
-#define TAPE_PAD 16U          /* floats of a vector (tape_lanes.h) */
+#define TAPE_PAD 16U          /* floats of a vector (train_loops.h) */
 #define TAPE_COLUMNS_MAX 1024 /* the largest sizes that net.h admits */
 #define TAPE_WIDTH_MAX 1024
 
@@ -73,8 +73,11 @@ struct tape_layer {
     float *euv, *eact, *eout; /* [T top, 2 expert_hidden], [T top, expert_hidden], [T top, width] */
 };
 
+struct train_loops;
+
 struct tape {
     struct net_shape shape;
+    const struct train_loops *loops; /* the fastest; all give the same bytes */
     size_t tokens_max;
     size_t window; /* the shape's, rounded up to TAPE_PAD */
     size_t stride; /* of the transposed arrays: tokens_max and room for reading past its end */

@@ -4,7 +4,8 @@
 
 #include "model/bins.h"
 #include "model/tape.h"
-#include "model/tape_lanes.h"
+#include "model/tape_clones.h"
+#include "model/train_loops.h"
 #include "model/tape_math.h"
 #include "model/tape_parts.h"
 
@@ -78,21 +79,6 @@ static TAPE_CLONES void rmsnorm_back(const struct normed *y, const float *dy, fl
     }
 }
 
-static TAPE_CLONES void swiglu_back(size_t n, size_t hidden, const float *uv, const float *dact,
-                                    float *duv)
-{
-    for (size_t i = 0; i < n; i++) {
-        const float *u = uv + i * 2 * hidden;
-        float *du = duv + i * 2 * hidden;
-        for (size_t k = 0; k < hidden; k++) {
-            float s = tape_sigmoid(u[k]);
-            float d = dact[i * hidden + k];
-            du[k] = d * u[hidden + k] * s * (1 + u[k] * (1 - s));
-            du[hidden + k] = d * u[k] * s;
-        }
-    }
-}
-
 /* Gradient of the gates' logits, of every expert's output and of the weights g. */
 static TAPE_CLONES void gates_back(struct tape *t, uint32_t layer)
 {
@@ -139,7 +125,7 @@ static void routed_back(struct tape *t, const struct tape_net *net, uint32_t lay
         tape_linear_dw(m, hidden, width, deout, l->eact + at * hidden,
                        tape_grad(net, grad, NET_W2, layer) + w2);
         tape_linear_dx(m, hidden, width, deout, tape_param(net, NET_W2, layer) + w2, deact, 0);
-        swiglu_back(m, hidden, l->euv + at * 2 * hidden, deact, deuv);
+        t->loops->swiglu_back(m, hidden, l->euv + at * 2 * hidden, deact, deuv);
         tape_linear_dw(m, width, 2 * hidden, deuv, l->xg + at * width,
                        tape_grad(net, grad, NET_W1, layer) + w1);
         tape_linear_dx(m, width, 2 * hidden, deuv, tape_param(net, NET_W1, layer) + w1, deout, 0);
@@ -165,7 +151,7 @@ static void experts_back(struct tape *t, const struct tape_net *net, uint32_t la
     tape_drop_rows(t, drop, 2 + 2 * layer, t->df);
     tape_linear_dw(n, shared, width, t->df, l->sact, tape_grad(net, grad, NET_S2, layer));
     tape_linear_dx(n, shared, width, t->df, tape_param(net, NET_S2, layer), t->dsact, 0);
-    swiglu_back(n, shared, l->suv, t->dsact, t->dsuv);
+    t->loops->swiglu_back(n, shared, l->suv, t->dsact, t->dsuv);
     tape_linear_dw(n, width, 2 * shared, t->dsuv, l->n2, tape_grad(net, grad, NET_S1, layer));
     tape_linear_dx(n, width, 2 * shared, t->dsuv, tape_param(net, NET_S1, layer), t->dn, 0);
     gates_back(t, layer);

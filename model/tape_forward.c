@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "model/tape.h"
-#include "model/tape_lanes.h"
+#include "model/tape_clones.h"
+#include "model/train_loops.h"
 #include "model/tape_math.h"
 #include "model/tape_parts.h"
 
@@ -32,17 +33,6 @@ static TAPE_CLONES void rmsnorm(size_t n, size_t width, size_t stride, const flo
         r[i] = 1.0F / sqrtf(tape_dot(row, row, width) / (float)width + NET_NORM_EPS);
         for (size_t k = 0; k < width; k++) {
             y[i * width + k] = row[k] * r[i] * w[k];
-        }
-    }
-}
-
-/* act [n, hidden] = silu(u) * v of uv [n, 2 hidden] */
-static TAPE_CLONES void swiglu(size_t n, size_t hidden, const float *uv, float *act)
-{
-    for (size_t i = 0; i < n; i++) {
-        const float *u = uv + i * 2 * hidden;
-        for (size_t k = 0; k < hidden; k++) {
-            act[i * hidden + k] = u[k] * tape_sigmoid(u[k]) * u[hidden + k];
         }
     }
 }
@@ -152,7 +142,7 @@ static void experts(struct tape *t, const struct tape_net *net, uint32_t layer,
     route(t, net, layer);
     tape_linear(n, width, 2 * (size_t)s->shared_hidden, l->n2, tape_param(net, NET_S1, layer),
                 l->suv, 0);
-    swiglu(n, s->shared_hidden, l->suv, l->sact);
+    t->loops->swiglu(n, s->shared_hidden, l->suv, l->sact);
     tape_linear(n, s->shared_hidden, width, l->sact, tape_param(net, NET_S2, layer), out, 0);
     for (uint32_t x = 0; x < s->experts; x++) {
         size_t at = l->expert_first[x];
@@ -160,7 +150,7 @@ static void experts(struct tape *t, const struct tape_net *net, uint32_t layer,
         tape_linear(m, width, 2 * hidden, l->xg + at * width,
                     tape_param(net, NET_W1, layer) + x * 2 * hidden * width,
                     l->euv + at * 2 * hidden, 0);
-        swiglu(m, hidden, l->euv + at * 2 * hidden, l->eact + at * hidden);
+        t->loops->swiglu(m, hidden, l->euv + at * 2 * hidden, l->eact + at * hidden);
         tape_linear(m, hidden, width, l->eact + at * hidden,
                     tape_param(net, NET_W2, layer) + x * hidden * width, l->eout + at * width, 0);
     }

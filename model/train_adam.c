@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/train_loops.h"
+
 #define SPAN_FLOATS 16384 /* about as many as stay in the second-level cache with their moments */
 #define EPSILON 1e-8
 #define NORM_MIN 1e-3 /* Brock et al.: lets weights leave zero */
@@ -23,6 +25,7 @@ struct span {
 };
 
 struct adam {
+    const struct train_loops *loops;
     size_t total;
     uint64_t steps;
     float *m, *v; /* [total] */
@@ -37,9 +40,8 @@ struct job {
     const float *const *grad;
     uint32_t parts;
     float *params, *ema;
-    float rate;    /* learning rate over the first moment's correction */
-    float keep[4]; /* by enum decay: what decay leaves of a weight */
-    float root;    /* 1 / sqrt of the second moment's correction */
+    struct adam_rates rates; /* but for `keep` */
+    float keep[4];           /* by enum decay: what decay leaves of a weight */
 };
 
 /* Floats of one unit of a tensor: a row, or the whole of a vector. */
@@ -152,6 +154,7 @@ enum err adam_create(const struct net_shape *shape, const struct net_layout *lay
     if (a == NULL) {
         return err_set(e, ERR_NOMEM, "no memory for the optimiser");
     }
+    a->loops = train_loops_best();
     a->total = layout->total;
     a->spans = cut_all(shape, layout, NULL);
     a->m = calloc(a->total, sizeof *a->m);
@@ -178,20 +181,12 @@ void adam_free(struct adam *a)
     }
 }
 
-static double norm(const float *x, size_t n)
+static void clip_unit(const struct train_loops *loops, float *g, const float *w, size_t n,
+                      double most)
 {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += (double)x[i] * (double)x[i];
-    }
-    return sqrt(sum);
-}
-
-static void clip_unit(float *g, const float *w, size_t n, double most)
-{
-    double size = norm(w, n);
+    double size = sqrt((double)loops->squares(w, n));
     double bound = most * (size > NORM_MIN ? size : NORM_MIN);
-    double have = norm(g, n);
+    double have = sqrt((double)loops->squares(g, n));
     if (have > bound) {
         float scale = (float)(bound / have);
         for (size_t i = 0; i < n; i++) {
@@ -232,10 +227,9 @@ static void run_span(void *ctx, uint32_t worker, uint32_t item)
     float *v = j->adam->v + sp->first;
     float *w = j->params + sp->first;
     float *ema = j->ema + sp->first;
-    float keep = j->keep[sp->decay];
-    float b1 = (float)s->beta1;
-    float b2 = (float)s->beta2;
-    float stay = (float)s->ema;
+    const struct train_loops *loops = j->adam->loops;
+    struct adam_rates rates = j->rates;
+    rates.keep = j->keep[sp->decay];
     (void)worker;
     add_parts(j, sp->first, n);
     if (s->pull.anchor != NULL) {
@@ -243,7 +237,7 @@ static void run_span(void *ctx, uint32_t worker, uint32_t item)
     }
     if (sp->clips && s->clip > 0) {
         for (uint32_t r = 0; r < sp->rows; r++) {
-            clip_unit(g + (size_t)r * sp->len, w + (size_t)r * sp->len, sp->len, s->clip);
+            clip_unit(loops, g + (size_t)r * sp->len, w + (size_t)r * sp->len, sp->len, s->clip);
         }
     }
     const float *anchor = s->pull.anchor;
@@ -251,12 +245,7 @@ static void run_span(void *ctx, uint32_t worker, uint32_t item)
     for (size_t i = 0; anchor != NULL && i < n; i++) {
         w[i] -= back * (w[i] - anchor[sp->first + i]);
     }
-    for (size_t i = 0; i < n; i++) {
-        m[i] = b1 * m[i] + (1 - b1) * g[i];
-        v[i] = b2 * v[i] + (1 - b2) * g[i] * g[i];
-        w[i] = w[i] * keep - j->rate * m[i] / (sqrtf(v[i]) * j->root + (float)EPSILON);
-        ema[i] = stay * ema[i] + (1 - stay) * w[i];
-    }
+    loops->adam(&rates, n, g, m, v, w, ema);
 }
 
 void adam_run(struct adam *a, struct pool *pool, const struct adam_step *s,
@@ -272,10 +261,14 @@ void adam_run(struct adam *a, struct pool *pool, const struct adam_step *s,
                     .parts = parts,
                     .params = params,
                     .ema = ema,
-                    .rate = (float)(s->learning_rate / first),
+                    .rates = {.beta1 = (float)s->beta1,
+                              .beta2 = (float)s->beta2,
+                              .rate = (float)(s->learning_rate / first),
+                              .root = (float)(1 / sqrt(second)),
+                              .stay = (float)s->ema,
+                              .epsilon = (float)EPSILON},
                     .keep = {1, (float)(1 - rate * s->weight_decay),
                              (float)(1 - rate * s->table_decay),
-                             (float)(1 - rate * s->input_decay)},
-                    .root = (float)(1 / sqrt(second))};
+                             (float)(1 - rate * s->input_decay)}};
     pool_run(pool, a->spans, run_span, &j);
 }

@@ -18,6 +18,7 @@
 #include "model/bins.h"
 #include "model/tape.h"
 #include "model/tape_math.h"
+#include "model/train_loops.h"
 #include "model/train_init.h"
 #include "tests/support/tape_twin.h"
 #include "tests/support/toy_rows.h"
@@ -231,7 +232,7 @@ static void test_backward_is_the_gradient_of_another_shape(void **state)
     assert_gradients(s, NULL);
 }
 
-/* Heads of sixteen floats take another way (tape_attend.c); windows below and above its sixteen. */
+/* Heads of sixteen floats take another way (train_loops.h); windows below and above its sixteen. */
 static void test_backward_is_the_gradient_in_lanes(void **state)
 {
     (void)state;
@@ -247,6 +248,62 @@ static void test_backward_is_the_gradient_in_lanes(void **state)
                           .shared_hidden = 4,
                           .window = 5};
     assert_gradients(s, NULL);
+}
+
+/* Gradients of one shape through the loops of one kind of processor; free it. */
+static float *gradients_by(const struct train_loops *loops, struct net_shape s, float *logit)
+{
+    const struct tape_drop drop = {.key = 77, .residual = 0.3F, .input = 0.2F};
+    struct tape_loss loss = {.label_scale = 0.21, .next_scale = 0.013};
+    struct bench b;
+    bench_init(&b, s);
+    float *grad = calloc(b.net.layout.total, sizeof *grad);
+    b.tape->loops = loops;
+    tape_forward(b.tape, &b.net, &b.data, PIECES, PIECE_COUNT, &drop, true);
+    tape_backward(b.tape, &b.net, &b.data, &drop, &loss, grad);
+    memcpy(logit, b.tape->logit, TOKENS * sizeof *logit);
+    bench_done(&b);
+    return grad;
+}
+
+static size_t parameters(struct net_shape s)
+{
+    struct bench b;
+    bench_init(&b, s);
+    size_t total = b.net.layout.total;
+    bench_done(&b);
+    return total;
+}
+
+/* 6, 4 and 1 vectors of the width and 8 floats behind them; hidden floats of 2 vectors and 4 more.
+ */
+static void test_passes_give_the_same_bytes_on_every_processor(void **state)
+{
+    (void)state;
+    const struct train_loops *const kinds[] = {
+#if defined(__x86_64__)
+        &TRAIN_LOOPS_AVX2,
+        &TRAIN_LOOPS_AVX512,
+#endif
+        train_loops_best()
+    };
+    struct net_shape s = shape_small();
+    s.width = 16 * (6 + 4 + 1) + 8;
+    s.head_dim = s.rope = 16;
+    s.expert_hidden = s.shared_hidden = 36;
+    float logit[TOKENS];
+    float *wanted = gradients_by(&TRAIN_LOOPS_SCALAR, s, logit);
+    size_t total = parameters(s);
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        if (kinds[k]->usable()) {
+            float same[TOKENS];
+            float *grad = gradients_by(kinds[k], s, same);
+            assert_memory_equal(same, logit, sizeof logit);
+            assert_memory_equal(grad, wanted, total * sizeof *grad);
+            free(grad);
+        }
+    }
+    free(wanted);
 }
 
 static void test_backward_is_the_gradient_of_one_expert_and_a_window_of_one(void **state)
@@ -382,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_backward_is_the_gradient_with_dropout),
         cmocka_unit_test(test_backward_is_the_gradient_of_another_shape),
         cmocka_unit_test(test_backward_is_the_gradient_in_lanes),
+        cmocka_unit_test(test_passes_give_the_same_bytes_on_every_processor),
         cmocka_unit_test(test_backward_is_the_gradient_of_one_expert_and_a_window_of_one),
         cmocka_unit_test(test_backward_adds_to_what_is_there),
         cmocka_unit_test(test_forward_sees_the_past_within_its_windows_only),

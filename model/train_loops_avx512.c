@@ -1,0 +1,39 @@
+/* Training's loops for processors with AVX-512 and VNNI. */
+#include "model/train_loops.h"
+
+#if defined(__x86_64__)
+
+#include <math.h>
+#include <string.h>
+
+#include "model/served.h"
+#include "model/tape_math.h"
+
+#if defined(__clang__)
+#pragma clang attribute push(                                                                      \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,popcnt"))),               \
+    apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,popcnt")
+#endif
+
+#define FD_LANES_AVX512
+#include "model/lanes_avx512.h"
+
+#include "model/train_loops_body.h"
+
+static int usable(void)
+{
+    return KERNEL_AVX512.usable(); /* the same lanes */
+}
+
+const struct train_loops TRAIN_LOOPS_AVX512 = TRAIN_LOOPS_OF("avx512");
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#endif
