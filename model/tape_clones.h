@@ -9,6 +9,8 @@
 #ifndef FD_MODEL_TAPE_CLONES_H
 #define FD_MODEL_TAPE_CLONES_H
 
+#include <stddef.h> /* a header is a translation unit of its own in the check of headers */
+
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define TAPE_CLONES __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
