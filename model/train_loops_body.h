@@ -1,8 +1,14 @@
-/* The loops of train_loops.h.  Include it once, behind the lanes_*.h that it is to be made of. */
+/* The loops of train_loops.h: a train_loops_*.c includes its lanes and then this file. */
+#ifndef FD_MODEL_TRAIN_LOOPS_BODY_H
+#define FD_MODEL_TRAIN_LOOPS_BODY_H
+
 #include <math.h>
 
 #include "model/train_loops.h"
 #include "model/tape_math.h"
+#ifndef FD_MODEL_LANES_H
+#include "model/lanes_scalar.h"
+#endif
 
 #define LANES 16
 #define SIX 6 /* vectors of sums that AVX2 and AVX-512 have registers for, and 96 columns */
@@ -111,7 +117,7 @@ LANES_INLINE void attend_back_one(struct tape *t, const struct tape_layer *l, si
     vf_store(t->dq + own + TAPE_HEAD, dqr);
 }
 
-static void body_attend(const struct tape *t, const struct tape_layer *l)
+static inline void body_attend(const struct tape *t, const struct tape_layer *l)
 {
     for (size_t i = 0; i < t->tokens; i++) {
         for (size_t head = 0; head < t->shape.heads; head++) {
@@ -120,7 +126,7 @@ static void body_attend(const struct tape *t, const struct tape_layer *l)
     }
 }
 
-static void body_attend_back(struct tape *t, const struct tape_layer *l)
+static inline void body_attend_back(struct tape *t, const struct tape_layer *l)
 {
     for (size_t i = 0; i < t->tokens; i++) {
         for (size_t head = 0; head < t->shape.heads; head++) {
@@ -164,7 +170,7 @@ LANES_INLINE void add_some(size_t many, float *table, const uint32_t *row, size_
     }
 }
 
-static void body_look_up(struct tape *t, const float *table, const float *bias, float keep)
+static inline void body_look_up(struct tape *t, const float *table, const float *bias, float keep)
 {
     size_t width = t->shape.width;
     for (size_t i = 0; i < t->tokens; i++) {
@@ -191,7 +197,7 @@ static void body_look_up(struct tape *t, const float *table, const float *bias, 
     }
 }
 
-static void body_spread(const struct tape *t, float *table, float *bias, float keep)
+static inline void body_spread(const struct tape *t, float *table, float *bias, float keep)
 {
     size_t width = t->shape.width;
     for (size_t i = 0; i < t->tokens; i++) {
@@ -225,7 +231,7 @@ LANES_INLINE vf sigmoid(vf x)
     return vf_div(one, vf_add(one, vf_exp(vf_mul(x, vf_all(-1)))));
 }
 
-static void body_swiglu(size_t n, size_t hidden, const float *uv, float *act)
+static inline void body_swiglu(size_t n, size_t hidden, const float *uv, float *act)
 {
     for (size_t i = 0; i < n; i++, uv += 2 * hidden, act += hidden) {
         const float *v = uv + hidden;
@@ -240,8 +246,8 @@ static void body_swiglu(size_t n, size_t hidden, const float *uv, float *act)
     }
 }
 
-static void body_swiglu_back(size_t n, size_t hidden, const float *uv, const float *dact,
-                             float *duv)
+static inline void body_swiglu_back(size_t n, size_t hidden, const float *uv, const float *dact,
+                                    float *duv)
 {
     for (size_t i = 0; i < n; i++, uv += 2 * hidden, dact += hidden, duv += 2 * hidden) {
         size_t k = 0;
@@ -262,7 +268,7 @@ static void body_swiglu_back(size_t n, size_t hidden, const float *uv, const flo
     }
 }
 
-static float body_squares(const float *x, size_t n)
+static inline float body_squares(const float *x, size_t n)
 {
     vf sum = vf_all(0);
     size_t i = 0;
@@ -277,8 +283,8 @@ static float body_squares(const float *x, size_t n)
     return vf_sum(sum) + rest;
 }
 
-static void body_adam(const struct adam_rates *r, size_t n, const float *g, float *m, float *v,
-                      float *w, float *ema)
+static inline void body_adam(const struct adam_rates *r, size_t n, const float *g, float *m,
+                             float *v, float *w, float *ema)
 {
     float new1 = 1 - r->beta1;
     float new2 = 1 - r->beta2;
@@ -309,3 +315,5 @@ static void body_adam(const struct adam_rates *r, size_t n, const float *g, floa
         name, usable, body_attend, body_attend_back, body_look_up, body_spread, body_swiglu,       \
             body_swiglu_back, body_squares, body_adam                                              \
     }
+
+#endif
