@@ -18,6 +18,11 @@
 #include "model/train_rows.h"
 #include "model/train_teacher.h"
 
+/* Rows with weight that a fit is shown, all passes together, and bounds of the passes. */
+#define ROWS_SHOWN 4000000U
+#define EPOCHS_LEAST 5U
+#define EPOCHS_MOST 10U
+
 struct run {
     const struct train_conf *conf;
     const struct train_rows *rows;
@@ -36,7 +41,6 @@ void train_conf_default(struct train_conf *c)
     *c = (struct train_conf){.seed = 1,
                              .threads = 1,
                              .final_fit = true,
-                             .epochs = 7,
                              .piece = 96,
                              .context = 32,
                              .batch = 16,
@@ -58,6 +62,22 @@ void train_conf_default(struct train_conf *c)
                              .distillation = 0.7F,
                              .teacher_trees = 300};
     net_shape_default(&c->shape, 1, 1);
+}
+
+uint32_t train_epochs(uint64_t rows)
+{
+    uint64_t epochs = rows > 0 ? (ROWS_SHOWN + rows / 2) / rows : EPOCHS_MOST;
+    epochs = epochs > EPOCHS_LEAST ? epochs : EPOCHS_LEAST;
+    return (uint32_t)(epochs < EPOCHS_MOST ? epochs : EPOCHS_MOST);
+}
+
+static uint64_t rows_with_weight(const struct train_rows *rows)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < rows->n; i++) {
+        n += rows->weight[i] > 0;
+    }
+    return n;
 }
 
 struct limit {
@@ -267,10 +287,12 @@ enum err train_run(const struct train_conf *c, const struct train_rows *rows,
                    int (*progress)(void *ctx, const struct train_progress *p), void *ctx,
                    struct train_result *out, struct errmsg *e)
 {
-    struct run r = {.conf = c, .rows = rows, .progress = progress, .ctx = ctx};
+    struct train_conf own = *c;
+    own.epochs = c->epochs > 0 ? c->epochs : train_epochs(rows_with_weight(rows));
+    struct run r = {.conf = &own, .rows = rows, .progress = progress, .ctx = ctx};
     struct train_result result = {0};
     openblas_set_num_threads(1);
-    enum err rc = train_conf_check(c, e);
+    enum err rc = train_conf_check(&own, e);
     if (rc == ERR_OK) {
         rc = pool_create(c->threads < POOL_THREADS_MAX ? c->threads : POOL_THREADS_MAX, &r.pool, e);
     }

@@ -29,7 +29,7 @@ struct train_conf {
     uint32_t threads;        /* at least 1; more than POOL_THREADS_MAX are not used */
     int64_t holdout_from_us; /* rows at or after this are held out (early stopping, calibration) */
     bool final_fit;  /* then fit again on all rows, as long as the held-out week asked for */
-    uint32_t epochs; /* upper bound */
+    uint32_t epochs; /* upper bound; 0: by the number of rows (train_epochs) */
     uint32_t piece,
         context;    /* histories are cut in pieces of so many events after so many of context */
     uint32_t batch; /* pieces an optimiser step */
@@ -90,6 +90,10 @@ struct train_result {
 void train_conf_default(struct train_conf *c);
 /* ERR_INVALID names the setting that is out of range. */
 FD_MUSTCHECK enum err train_conf_check(const struct train_conf *c, struct errmsg *e);
+
+/* Passes over so many rows with weight as show a fit some millions of them, between two bounds: a
+ * short history is learnt from more often than a long one. */
+uint32_t train_epochs(uint64_t rows);
 
 /* Trains.  Where distillation is set, each fit learns from a teacher as well, which is fitted first
  * to the rows that the fit learns from.  A fit takes constants, bins and weights

@@ -431,10 +431,36 @@ static void test_forward_agrees_with_the_held_out_measures(void **state)
     toy_rows_done(&t);
 }
 
+/* The documented rule, and that 0 takes it: toy rows are few. */
+static void test_epochs_fall_with_the_rows(void **state)
+{
+    (void)state;
+    assert_int_equal(train_epochs(0), 10);
+    assert_int_equal(train_epochs(300000), 10);
+    assert_int_equal(train_epochs(500000), 8);
+    assert_int_equal(train_epochs(800000), 5);
+    assert_int_equal(train_epochs(UINT64_C(1) << 40), 5);
+    struct toy_rows t;
+    struct train_conf c;
+    struct train_result by_rule;
+    struct train_result ten;
+    toy_rows_init(&t, 2, 60, 30, COLUMNS);
+    toy_conf(&c);
+    c.epochs = 0;
+    train(&c, &t.rows, &by_rule);
+    c.epochs = 10;
+    train(&c, &t.rows, &ten);
+    assert_same_result(&by_rule, &ten);
+    train_result_done(&ten);
+    train_result_done(&by_rule);
+    toy_rows_done(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_run_learns_thresholds_and_order),
+        cmocka_unit_test(test_epochs_fall_with_the_rows),
         cmocka_unit_test(test_run_evens_the_experts_out_without_dropout),
         cmocka_unit_test(test_run_gives_the_same_bytes_for_any_threads),
         cmocka_unit_test(test_run_differs_by_seed),
