@@ -116,7 +116,7 @@ $(B)/%.o: %.cpp
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)
 	$(quiet)$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
-# Training spends its time in loops over vectors (model/train_loops.h)
+# Training spends its time in loops over vectors (model/train_loops.h).
 ifeq ($(V),release)
 $(patsubst %.c,$(B)/%.o,$(wildcard model/tape*.c model/bins*.c model/trees*.c model/net.c model/train_adam.c model/train_loops*.c)): CFLAGS += -O3
 endif

@@ -8,12 +8,7 @@
 
 #include "base/detmath_inline.h"
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,popcnt"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,popcnt")
-#endif
+LANES_FOR_AVX2
 
 #define FD_LANES_AVX2
 #include "model/lanes_avx2.h"
@@ -28,10 +23,6 @@ static int usable(void)
 const struct kernel KERNEL_AVX2 = {"avx2",       usable,    body_encode, body_attention,
                                    body_experts, body_head, body_product};
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+LANES_END
 
 #endif

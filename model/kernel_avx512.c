@@ -8,14 +8,7 @@
 
 #include "base/detmath_inline.h"
 
-#if defined(__clang__)
-#pragma clang attribute push(                                                                      \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,popcnt"))),               \
-    apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,popcnt")
-#endif
+LANES_FOR_AVX512
 
 #define FD_LANES_AVX512
 #include "model/lanes_avx512.h"
@@ -32,10 +25,6 @@ static int usable(void)
 const struct kernel KERNEL_AVX512 = {"avx512vnni", usable,    body_encode, body_attention,
                                      body_experts, body_head, body_product};
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+LANES_END
 
 #endif

@@ -7,12 +7,6 @@
 
 #include "model/kernel_math.h"
 
-LANES_INLINE vf sigmoid(vf x)
-{
-    vf one = vf_all(1);
-    return vf_div(one, vf_add(one, vf_exp(vf_sub(vf_all(0), x))));
-}
-
 /* Bytes of silu(u) * v, of outputs u | v of a product; returns their scale. */
 LANES_INLINE float swiglu_bytes(const int32_t *acc, const float *weight, float row_scale,
                                 uint32_t hidden_p, float *tmp, uint8_t *out)
@@ -23,7 +17,7 @@ LANES_INLINE float swiglu_bytes(const int32_t *acc, const float *weight, float r
     for (uint32_t at = 0; at < hidden_p; at += 16) {
         vf u = scaled(acc + at, weight + at, s);
         vf v = scaled(acc + hidden_p + at, weight + hidden_p + at, s);
-        vf act = vf_mul(vf_mul(u, sigmoid(u)), v);
+        vf act = vf_mul(vf_mul(u, vf_sigmoid(u)), v);
         top = vf_max(vf_abs(act), top);
         vf_store(tmp + at, act);
     }
@@ -40,7 +34,7 @@ LANES_INLINE void choose(struct dims d, const struct model_work *w, size_t row,
     float *rank = w->row + d.experts_p;
     vf s = vf_all(w->scale[row]);
     for (uint32_t at = 0; at < d.experts_p; at += 16) {
-        vf g = sigmoid(scaled(acc + at, l->gate.scale + at, s));
+        vf g = vf_sigmoid(scaled(acc + at, l->gate.scale + at, s));
         vf_store(gate + at, g);
         vf_store(rank + at, vf_add(g, vf_load(l->balance + at)));
     }

@@ -5,10 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/lanes_math.h"
 #include "model/served.h"
-#ifndef FD_MODEL_LANES_H
-#include "model/lanes_scalar.h"
-#endif
 
 /* Sizes that loops run over.  A step is compiled twice: for the product's own sizes, as constants,
  * so that loops are unrolled, and for any. */

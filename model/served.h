@@ -159,6 +159,19 @@ struct kernel {
                     int32_t *acc, size_t acc_stride);
 };
 
+/* What lies from LANES_FOR_.. to LANES_END is compiled for the processors of that kernel. */
+#define LANES_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define LANES_FOR(cpu)                                                                             \
+    LANES_PRAGMA(clang attribute push(__attribute__((target(cpu))), apply_to = function))
+#define LANES_END LANES_PRAGMA(clang attribute pop)
+#else
+#define LANES_FOR(cpu) LANES_PRAGMA(GCC push_options) LANES_PRAGMA(GCC target(cpu))
+#define LANES_END LANES_PRAGMA(GCC pop_options)
+#endif
+#define LANES_FOR_AVX2 LANES_FOR("avx2,popcnt")
+#define LANES_FOR_AVX512 LANES_FOR("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,popcnt")
+
 extern const struct kernel KERNEL_SCALAR;
 extern const struct kernel KERNEL_AVX2;   /* x86-64 only */
 extern const struct kernel KERNEL_AVX512; /* x86-64 only */

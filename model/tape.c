@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "model/tape_clones.h"
-#include "model/train_loops.h"
 #include "model/tape_math.h"
+#include "model/train_loops.h"
 
 #define ALIGN 64U
 #define TOKENS_MAX ((size_t)1 << 24)

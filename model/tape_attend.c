@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "model/tape.h"
-#include "model/train_loops.h"
 #include "model/tape_math.h"
 #include "model/tape_parts.h"
+#include "model/train_loops.h"
 
 static bool fits_loops(const struct net_shape *s)
 {

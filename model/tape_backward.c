@@ -1,13 +1,13 @@
-/* Losses and backward pass of training: the derivatives of train_forward.c, last step first. */
+/* Losses and backward pass of training: the derivatives of tape_forward.c, last step first. */
 #include <math.h>
 #include <string.h>
 
 #include "model/bins.h"
 #include "model/tape.h"
 #include "model/tape_clones.h"
-#include "model/train_loops.h"
 #include "model/tape_math.h"
 #include "model/tape_parts.h"
+#include "model/train_loops.h"
 
 /* dlogit of the weighted cross entropy. */
 static void label_loss(struct tape *t, const struct tape_data *data, struct tape_loss *loss)

@@ -5,9 +5,9 @@
 #include "model/bins.h"
 #include "model/tape.h"
 #include "model/tape_clones.h"
-#include "model/train_loops.h"
 #include "model/tape_math.h"
 #include "model/tape_parts.h"
+#include "model/train_loops.h"
 
 static TAPE_CLONES void standardise(const struct net_encoding *enc, uint32_t d,
                                     const float *restrict x, const float *restrict keep,

@@ -5,9 +5,9 @@
 
 #include "model/tape.h"
 #include "model/tape_clones.h"
-#include "model/train_loops.h"
 #include "model/tape_math.h"
 #include "model/tape_parts.h"
+#include "model/train_loops.h"
 
 static void list_tokens(struct tape *t, const struct piece *piece, size_t count)
 {

@@ -29,7 +29,7 @@ struct train_conf {
     uint32_t threads;        /* at least 1; more than POOL_THREADS_MAX are not used */
     int64_t holdout_from_us; /* rows at or after this are held out (early stopping, calibration) */
     bool final_fit;  /* then fit again on all rows, as long as the held-out week asked for */
-    uint32_t epochs; /* upper bound; 0: by the number of rows (train_epochs) */
+    uint32_t epochs; /* upper bound; 0: train_epochs of the rows, not for an update */
     uint32_t piece,
         context;    /* histories are cut in pieces of so many events after so many of context */
     uint32_t batch; /* pieces an optimiser step */

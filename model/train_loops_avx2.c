@@ -9,12 +9,7 @@
 #include "model/served.h"
 #include "model/tape_math.h"
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,popcnt"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,popcnt")
-#endif
+LANES_FOR_AVX2
 
 #define FD_LANES_AVX2
 #include "model/lanes_avx2.h"
@@ -28,10 +23,6 @@ static int usable(void)
 
 const struct train_loops TRAIN_LOOPS_AVX2 = TRAIN_LOOPS_OF("avx2");
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+LANES_END
 
 #endif

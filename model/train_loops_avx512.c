@@ -9,14 +9,7 @@
 #include "model/served.h"
 #include "model/tape_math.h"
 
-#if defined(__clang__)
-#pragma clang attribute push(                                                                      \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,popcnt"))),               \
-    apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,popcnt")
-#endif
+LANES_FOR_AVX512
 
 #define FD_LANES_AVX512
 #include "model/lanes_avx512.h"
@@ -30,10 +23,6 @@ static int usable(void)
 
 const struct train_loops TRAIN_LOOPS_AVX512 = TRAIN_LOOPS_OF("avx512");
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+LANES_END
 
 #endif

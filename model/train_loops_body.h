@@ -4,11 +4,9 @@
 
 #include <math.h>
 
-#include "model/train_loops.h"
+#include "model/lanes_math.h"
 #include "model/tape_math.h"
-#ifndef FD_MODEL_LANES_H
-#include "model/lanes_scalar.h"
-#endif
+#include "model/train_loops.h"
 
 #define LANES 16
 #define SIX 6 /* vectors of sums that AVX2 and AVX-512 have registers for, and 96 columns */
@@ -225,12 +223,6 @@ static inline void body_spread(const struct tape *t, float *table, float *bias, 
     }
 }
 
-LANES_INLINE vf sigmoid(vf x)
-{
-    vf one = vf_all(1);
-    return vf_div(one, vf_add(one, vf_exp(vf_mul(x, vf_all(-1)))));
-}
-
 static inline void body_swiglu(size_t n, size_t hidden, const float *uv, float *act)
 {
     for (size_t i = 0; i < n; i++, uv += 2 * hidden, act += hidden) {
@@ -238,7 +230,7 @@ static inline void body_swiglu(size_t n, size_t hidden, const float *uv, float *
         size_t k = 0;
         for (; k + LANES <= hidden; k += LANES) {
             vf u = vf_load(uv + k);
-            vf_store(act + k, vf_mul(vf_mul(u, sigmoid(u)), vf_load(v + k)));
+            vf_store(act + k, vf_mul(vf_mul(u, vf_sigmoid(u)), vf_load(v + k)));
         }
         for (; k < hidden; k++) {
             act[k] = uv[k] * tape_sigmoid(uv[k]) * v[k];
@@ -255,7 +247,7 @@ static inline void body_swiglu_back(size_t n, size_t hidden, const float *uv, co
             vf one = vf_all(1);
             vf u = vf_load(uv + k);
             vf d = vf_load(dact + k);
-            vf s = sigmoid(u);
+            vf s = vf_sigmoid(u);
             vf slope = vf_add(one, vf_mul(u, vf_sub(one, s)));
             vf_store(duv + k, vf_mul(vf_mul(vf_mul(d, vf_load(uv + hidden + k)), s), slope));
             vf_store(duv + hidden + k, vf_mul(vf_mul(d, u), s));

@@ -13,8 +13,7 @@
 
 #include "base/detmath_inline.h"
 
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,popcnt")
+LANES_FOR_AVX512
 #define FD_LANES_AVX512
 #include "model/lanes_avx512.h"
 
@@ -324,14 +323,14 @@ LANES_INLINE void swiglu_row(const float *uv, uint32_t hidden, float *out)
 {
     for (uint32_t at = 0; at < hidden; at += 16) {
         vf u = vf_load(uv + at);
-        vf_store(out + at, vf_mul(vf_mul(u, sigmoid(u)), vf_load(uv + hidden + at)));
+        vf_store(out + at, vf_mul(vf_mul(u, vf_sigmoid(u)), vf_load(uv + hidden + at)));
     }
 }
 
 static void choose_row(struct step_fp32 *s, size_t row, const float *logits, const float *balance)
 {
     float gate[EXPERTS];
-    vf g = sigmoid(vf_load(logits));
+    vf g = vf_sigmoid(vf_load(logits));
     vf rank = vf_add(g, vf_load(balance));
     float sum = 1e-9F;
     vf_store(gate, g);
@@ -556,7 +555,7 @@ static void use_blas(struct step_fp32 *s, bool blas)
     s->blas = blas;
 }
 
-#pragma GCC pop_options
+LANES_END
 
 const struct step_fp32_ops *step_fp32_ops(void)
 {

@@ -18,8 +18,8 @@
 #include "model/bins.h"
 #include "model/tape.h"
 #include "model/tape_math.h"
-#include "model/train_loops.h"
 #include "model/train_init.h"
+#include "model/train_loops.h"
 #include "tests/support/tape_twin.h"
 #include "tests/support/toy_rows.h"
 
@@ -250,8 +250,9 @@ static void test_backward_is_the_gradient_in_lanes(void **state)
     assert_gradients(s, NULL);
 }
 
-/* Gradients of one shape through the loops of one kind of processor; free it. */
-static float *gradients_by(const struct train_loops *loops, struct net_shape s, float *logit)
+/* Gradients [total] of one shape through the loops of one kind of processor; free them. */
+static float *gradients_by(const struct train_loops *loops, struct net_shape s, float *logit,
+                           size_t *total)
 {
     const struct tape_drop drop = {.key = 77, .residual = 0.3F, .input = 0.2F};
     struct tape_loss loss = {.label_scale = 0.21, .next_scale = 0.013};
@@ -262,17 +263,9 @@ static float *gradients_by(const struct train_loops *loops, struct net_shape s, 
     tape_forward(b.tape, &b.net, &b.data, PIECES, PIECE_COUNT, &drop, true);
     tape_backward(b.tape, &b.net, &b.data, &drop, &loss, grad);
     memcpy(logit, b.tape->logit, TOKENS * sizeof *logit);
+    *total = b.net.layout.total;
     bench_done(&b);
     return grad;
-}
-
-static size_t parameters(struct net_shape s)
-{
-    struct bench b;
-    bench_init(&b, s);
-    size_t total = b.net.layout.total;
-    bench_done(&b);
-    return total;
 }
 
 /* 6, 4 and 1 vectors of the width and 8 floats behind them; hidden floats of 2 vectors and 4 more.
@@ -292,12 +285,12 @@ static void test_passes_give_the_same_bytes_on_every_processor(void **state)
     s.head_dim = s.rope = 16;
     s.expert_hidden = s.shared_hidden = 36;
     float logit[TOKENS];
-    float *wanted = gradients_by(&TRAIN_LOOPS_SCALAR, s, logit);
-    size_t total = parameters(s);
+    size_t total;
+    float *wanted = gradients_by(&TRAIN_LOOPS_SCALAR, s, logit, &total);
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         if (kinds[k]->usable()) {
             float same[TOKENS];
-            float *grad = gradients_by(kinds[k], s, same);
+            float *grad = gradients_by(kinds[k], s, same, &total);
             assert_memory_equal(same, logit, sizeof logit);
             assert_memory_equal(grad, wanted, total * sizeof *grad);
             free(grad);
