@@ -4,6 +4,7 @@
 
 #include "daemon/cmd.h"
 #include "daemon/version.h"
+#include "model/train.h"
 
 static const struct cmd COMMANDS[] = {
     {"simulate", "writes synthetic card payments with labels", cmd_simulate},
@@ -55,6 +56,9 @@ int main(int argc, char **argv)
     }
     for (const struct cmd *c = COMMANDS; c->name != NULL; c++) {
         if (strcmp(argv[1], c->name) == 0) {
+            if (c->run == cmd_train || c->run == cmd_demo) {
+                train_blas_suit(argv);
+            }
             return c->run(argc - 1, argv + 1);
         }
     }

@@ -120,4 +120,14 @@ FD_MUSTCHECK enum err train_forward(const struct train_result *r, const struct t
 /* Name of the processor core OpenBLAS chose its kernels for; static memory. */
 const char *train_blas_core(void);
 
+/* The core to ask OpenBLAS for instead of `core`; NULL: `core` is right.  Until its version 0.3.25
+ * it takes a processor newer than itself for a Prescott, without AVX (OpenBLAS issue 4267), and
+ * training then takes twice its time. */
+const char *train_blas_better(const char *core, bool avx2, bool avx512);
+
+/* Starts the program again with OPENBLAS_CORETYPE where that gets a better core, which OpenBLAS
+ * chooses as it is loaded; returns where there is nothing to gain or the variable is set already.
+ * argv: of main; call it first there, before threads and open files. */
+void train_blas_suit(char **argv);
+
 #endif

@@ -528,6 +528,7 @@ int main(int argc, char **argv)
     static const char *const kernels[] = {"avx512vnni", "avx2", "scalar"};
     struct bench b = {0};
     struct speed fp32 = {{0}, {0}};
+    train_blas_suit(argv);
     setvbuf(stdout, NULL, _IOLBF, 0);
     machine_print();
     load(&b, 128, 128);

@@ -120,6 +120,7 @@ int main(int argc, char **argv)
         printf("needs a history: %s HISTORY UNTIL [EPOCHS] [THREADS] [DIR]\n", argv[0]);
         return 0;
     }
+    train_blas_suit(argv);
     run(argc, argv);
     return 0;
 }

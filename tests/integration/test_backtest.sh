@@ -20,6 +20,10 @@ backtest() { # backtest OPTIONS..: figures to $work/out
 "$program" simulate --cards 250 --days 70 --fraud-share .02 --out "$work/history.csv" 2>/dev/null || fail simulate
 train 1
 train 2
+# Where OpenBLAS takes a processor for one without AVX, training asks for a better core.
+"$program" model show "$work/model1" >"$work/out" 2>&1 || fail "model show" "$work/out"
+! grep -qw avx2 /proc/cpuinfo || [ -n "${OPENBLAS_CORETYPE+set}" ] || ! grep -q Prescott "$work/out" ||
+    fail "training ran without AVX" "$work/out"
 
 backtest --json --leave-out-known-cards --top-cards 20 --against "$work/model2" --segment channel \
     --scores "$work/scores.csv" --report "$work/page.html" || fail "ended with $?" "$work/err"

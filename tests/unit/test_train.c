@@ -456,9 +456,19 @@ static void test_epochs_fall_with_the_rows(void **state)
     toy_rows_done(&t);
 }
 
+static void test_an_unknown_processor_is_no_prescott(void **state)
+{
+    (void)state;
+    assert_string_equal(train_blas_better("Prescott", true, true), "SkylakeX");
+    assert_string_equal(train_blas_better("Prescott", true, false), "Haswell");
+    assert_null(train_blas_better("Prescott", false, false)); /* it may well be one */
+    assert_null(train_blas_better("Cooperlake", true, true));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_unknown_processor_is_no_prescott),
         cmocka_unit_test(test_run_learns_thresholds_and_order),
         cmocka_unit_test(test_epochs_fall_with_the_rows),
         cmocka_unit_test(test_run_evens_the_experts_out_without_dropout),
