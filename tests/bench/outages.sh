@@ -232,8 +232,10 @@ page_port=$(servers_free_port)
 "$program" train --input "$work/history.csv" --until 2026-02-20 --epochs 1 --out "$work/model.fraudd" >/dev/null 2>&1 || exit 1
 echo "$(nproc) cores of $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), load $(cut -d' ' -f1 /proc/loadavg) before; $rate tx/s"
 printf '%-16s %8s %7s %6s %7s %7s %9s %6s   %-16s %s\n' outage payments alerts repeats shown again 'caught up' sink 'score MB' 'sink MB'
-for scenario in "$@"; do
-    name=$scenario length=${scenario##*-} kind=${scenario%-*}
+number=0
+for scenario in "$@"; do # a scenario may be named several times
+    number=$((number + 1))
+    name=$number-$scenario length=${scenario##*-} kind=${scenario%-*}
     one
 done
 echo "nothing lost, nothing doubled"
