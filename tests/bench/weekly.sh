@@ -6,7 +6,8 @@
 # stays), beside it one is trained anew (of every --full-every weeks the first; 0: never), and after another week,
 # when verdicts have come, both score the seven days from 72 + 7 k on, which neither has seen; a third
 # one is the first model, never updated.  Cards known to be defrauded are left out, as the handbook's
-# protocol does.  Printed are a line a week, the parts of the time, and the bounds wanted of the whole.
+# protocol does; where the history ends before those seven days do, an update meets its gate alone.
+# Printed are a line a week, the parts of the time, and the bounds wanted of the whole.
 # --work keeps models and results in DIR, so that a stopped run goes on and a longer one begins with
 # what is there; remove it when the program has changed.
 set -euo pipefail
@@ -33,6 +34,8 @@ export OPENBLAS_NUM_THREADS=1
 fraudd=${FRAUDD:-build/release/fraudd}
 first=58
 day() { date -u -d "2018-04-01 + $1 days" +%F; }
+# The history's last day.
+ends=$(tail -n 1 "$data" | awk -F , -v from="$(date -u -d 2018-04-01 +%s)" '{ printf "%d", ($2 - from) / 86400 }')
 
 # timed FILE COMMAND..: runs it and leaves its CPU seconds in FILE; its exit code is that of COMMAND
 timed() {
@@ -81,7 +84,7 @@ judge() {
 
 # one_week SEED WEEK OPTIONS..: a line for the table; `served` becomes what is in service after it
 one_week() {
-    local seed=$1 k=$2 end=$((65 + 7 * $2)) gate=passed theirs="- - -" theirs_s=-
+    local seed=$1 k=$2 end=$((65 + 7 * $2)) gate=passed own="- - -" theirs="- - -" theirs_s=- stays=-
     shift 2
     update "$seed" "$end" "$served" "$@"
     if [[ -f $work/$seed/update-$end.refused ]]; then
@@ -89,17 +92,20 @@ one_week() {
     else
         served=$work/$seed/update-$end.fraudd
     fi
-    judge "$served" $((end + 7)) "$work/$seed/update-$end.figures"
-    judge "$work/$seed/full-$first.fraudd" $((end + 7)) "$work/$seed/first-$end.figures"
-    if ((every > 0 && (k - 1) % every == 0)); then
+    if ((end + 13 <= ends)); then
+        judge "$served" $((end + 7)) "$work/$seed/update-$end.figures"
+        judge "$work/$seed/full-$first.fraudd" $((end + 7)) "$work/$seed/first-$end.figures"
+        own=$(cat "$work/$seed/update-$end.figures")
+        stays=$(cut -d ' ' -f 2 "$work/$seed/first-$end.figures")
+    fi
+    if ((every > 0 && (k - 1) % every == 0 && end + 13 <= ends)); then
         full "$seed" "$end" "$@"
         judge "$work/$seed/full-$end.fraudd" $((end + 7)) "$work/$seed/full-$end.figures"
         theirs=$(cat "$work/$seed/full-$end.figures")
         theirs_s=$(awk '{ printf "%.0f", $1 + $2 }' "$work/$seed/full-$end.time")
     fi
     # shellcheck disable=SC2046,SC2086
-    echo "$seed" "$k" "$end" $(cat "$work/$seed/update-$end.figures") $theirs \
-        $(cut -d ' ' -f 2 "$work/$seed/first-$end.figures") \
+    echo "$seed" "$k" "$end" $own $theirs "$stays" \
         $(awk '{ printf "%.1f", $1 + $2 }' "$work/$seed/update-$end.time") $theirs_s "$gate" \
         $(sed -n 's/^seconds of CPU: reading \(.*\), features \(.*\), training \(.*\), judging \(.*\)$/\1 \2 \3 \4/p' \
             "$work/$seed/update-$end.log")
