@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "daemon/notice.h"
 #include "daemon/pipeline.h"
@@ -15,24 +14,12 @@
 #include "daemon/simulate.h"
 #include "tests/support/machine.h"
 #include "tests/support/random_model.h"
+#include "tests/support/sim_messages.h"
 
-#define BATCH 256
+#define BATCH SIM_MESSAGES_BATCH
 #define PIECE ((size_t)BATCH * 40)
 #define ENTRIES 1000000
 #define RULES 10000
-
-struct line {
-    size_t at;
-    uint32_t len, card;
-    int64_t event_us;
-};
-
-struct stream {
-    struct line *line;
-    size_t n, room;
-    char *text;
-    size_t text_len, text_room;
-};
 
 /* One of those compared. */
 struct side {
@@ -48,50 +35,6 @@ static void die(const char *what)
 {
     fprintf(stderr, "bench_control: %s\n", what);
     exit(1);
-}
-
-static void *grow(void *p, size_t *room, size_t need, size_t size)
-{
-    if (need <= *room) {
-        return p;
-    }
-    *room = *room * 2 > need ? *room * 2 : need;
-    p = realloc(p, *room * size);
-    if (p == NULL) {
-        die("no memory");
-    }
-    return p;
-}
-
-/* Thread time: other programs on the machine do not count. */
-static uint64_t clock_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
-static void simulate(struct stream *b, uint32_t cards, uint32_t days)
-{
-    struct sim_conf conf;
-    struct sim *sim = NULL;
-    struct sim_tx t;
-    struct errmsg e;
-    sim_conf_default(&conf);
-    conf.cards = cards;
-    conf.merchants = cards * 2 / 5;
-    conf.days = days;
-    if (sim_create(&conf, &sim, &e) != ERR_OK) {
-        die(e.text);
-    }
-    while (sim_next(sim, &t, &e) == ERR_OK) {
-        b->text = grow(b->text, &b->text_room, b->text_len + SIM_ROW_MAX, 1);
-        b->line = grow(b->line, &b->room, b->n + 1, sizeof *b->line);
-        size_t len = sim_json_row(&t, b->text + b->text_len);
-        b->line[b->n++] = (struct line){b->text_len, (uint32_t)(len - 1), t.card, t.event_us};
-        b->text_len += len;
-    }
-    sim_free(sim);
 }
 
 /* ---- controls ---- */
@@ -201,14 +144,14 @@ static struct controls *make_controls(bool entries, bool rules)
 {
     struct controls *c = NULL;
     struct errmsg e;
-    const uint64_t start = clock_ns();
+    const uint64_t start = machine_thread_ns();
     if (controls_create(false, &c, &e) != ERR_OK) {
         die(e.text);
     }
     if (entries) {
         add_entries(c, &e);
     }
-    const uint64_t middle = clock_ns();
+    const uint64_t middle = machine_thread_ns();
     if (rules) {
         add_rules(c, INT64_MAX / 2, &e);
     }
@@ -220,7 +163,8 @@ static struct controls *make_controls(bool entries, bool rules)
         int64_t notice = 0;
         printf("%d entries read in %.2f s, %d rules in %.3f s (twice: checked, then in force); one "
                "payment can cost %" PRIu32 " units by rules\n",
-               ENTRIES, (double)(middle - start) / 1e9, RULES, (double)(clock_ns() - middle) / 1e9,
+               ENTRIES, (double)(middle - start) / 1e9, RULES,
+               (double)(machine_thread_ns() - middle) / 1e9,
                rule_set_cost(controls_rules(c, &about, &notice)));
     }
     return c;
@@ -266,26 +210,15 @@ static void close_side(struct side *s)
     controls_free(s->controls);
 }
 
-static void feed(const struct stream *b, struct side *s, size_t from, size_t to)
+static void feed(struct sim_messages *b, struct side *s, size_t from, size_t to)
 {
     static struct bus_message m[BATCH];
-    static char key[BATCH][SIM_ID_MAX];
     for (size_t i = from; i < to; i += BATCH) {
         size_t n = to - i < BATCH ? to - i : BATCH;
-        for (size_t k = 0; k < n; k++) {
-            const struct line *l = &b->line[i + k];
-            sim_card_id(l->card, key[k]);
-            m[k] = (struct bus_message){.topic = TOPIC_TRANSACTIONS,
-                                        .offset = (int64_t)(i + k),
-                                        .timestamp_us = l->event_us,
-                                        .key = key[k],
-                                        .key_len = strlen(key[k]),
-                                        .value = b->text + l->at,
-                                        .value_len = l->len};
-        }
-        uint64_t start = clock_ns();
+        sim_messages_batch(b, i, n, m);
+        uint64_t start = machine_thread_ns();
         pipeline_messages(s->p, s->lane, m, NULL, n, 0);
-        s->spent_ns += clock_ns() - start;
+        s->spent_ns += machine_thread_ns() - start;
     }
 }
 
@@ -301,7 +234,7 @@ static void print_side(const struct side *s, const struct side *base, size_t n)
 }
 
 /* Takes the controls. */
-static void compare(const struct stream *b, const struct model *m, const struct rates *rates,
+static void compare(struct sim_messages *b, const struct model *m, const struct rates *rates,
                     const char *name, struct controls *controls)
 {
     struct side sides[] = {{.name = "without"}, {.name = name, .controls = controls}};
@@ -324,7 +257,7 @@ static void compare(const struct stream *b, const struct model *m, const struct 
 
 int main(int argc, char **argv)
 {
-    struct stream b = {0};
+    struct sim_messages b = {0};
     struct errmsg e;
     struct rates *rates = NULL;
     uint32_t cards = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 20000;
@@ -334,7 +267,7 @@ int main(int argc, char **argv)
     }
     struct model *model = random_model(3);
     machine_print();
-    simulate(&b, cards, days);
+    sim_messages_make(&b, cards, days);
     printf("%zu messages, %" PRIu32 " cards, %" PRIu32 " days; the second half is timed\n", b.n,
            cards, days);
     compare(&b, model, rates, "1,000,000 list entries", make_controls(true, false));
@@ -342,7 +275,6 @@ int main(int argc, char **argv)
     compare(&b, model, rates, "both", make_controls(true, true));
     model_free(model);
     rates_free(rates);
-    free(b.text);
-    free(b.line);
+    sim_messages_done(&b);
     return 0;
 }

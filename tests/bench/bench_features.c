@@ -9,13 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/hash.h"
 #include "base/rng.h"
 #include "base/timefmt.h"
 #include "daemon/simulate.h"
 #include "features/state.h"
+#include "tests/support/machine.h"
 
 #define RUNS 3
 #define MATURITY_US (7 * TIME_DAY)
@@ -27,13 +27,6 @@ struct events {
     int64_t *label_us; /* when its fraud becomes known; 0: none */
     size_t n, room;
 };
-
-static double cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static void *must(void *p)
 {
@@ -199,7 +192,7 @@ static double run(const struct features *f, const struct events *e, size_t from,
 {
     float x[FEAT_DIM];
     struct feat_facts facts;
-    double start = cpu_ns();
+    double start = (double)machine_thread_ns();
     for (size_t i = from; i < to; i++) {
         if (prefetch && (i - from) % FEAT_PREFETCH_MAX == 0) {
             feat_prefetch(f->s, &e->tx[i], to - i);
@@ -210,7 +203,7 @@ static double run(const struct features *f, const struct events *e, size_t from,
         }
         *hash = *hash * 31 + (uint64_t)(x[FEAT_card_count_7d] * 1000);
     }
-    return (cpu_ns() - start) / (double)(to - from);
+    return ((double)machine_thread_ns() - start) / (double)(to - from);
 }
 
 static int by_size(const void *a, const void *b)

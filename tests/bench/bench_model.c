@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "base/rng.h"
 #include "model/model_format.h"
@@ -24,12 +23,9 @@
 #define ROWS_KEPT 4096U /* different feature rows */
 #define RUNS 3
 
-/* CPU time: other programs on the machine do not count. */
 static double now_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return (double)machine_thread_ns() * 1e-9;
 }
 
 /* --- what this core can do ------------------------------------------------------------------- */

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/checkpoint.h"
@@ -24,26 +23,16 @@
 #include "model/model_format.h"
 #include "tests/support/machine.h"
 #include "tests/support/net_twin.h"
+#include "tests/support/sim_messages.h"
 
-#define BATCH 256
+#define BATCH SIM_MESSAGES_BATCH
 #define BUDGET 100
-#define CARD_NAME_MAX SIM_ID_MAX
 #define TURNS 12      /* stretches, every second one with a checkpoint */
 #define EVERY_US 60e6 /* state.every */
 #define INPUTS 32
 
-struct line {
-    size_t at;
-    uint32_t len;
-    uint32_t card, merchant;
-    int64_t event_us;
-};
-
 struct bench {
-    struct line *line;
-    size_t n, room;
-    char *text;
-    size_t text_len, text_room;
+    struct sim_messages in;
     uint64_t records, bytes;
     struct latency *batch; /* NULL, or gets the time that passes in each batch */
 };
@@ -52,51 +41,6 @@ static void die(const char *what)
 {
     fprintf(stderr, "bench_pipeline: %s\n", what);
     exit(1);
-}
-
-static void *grow(void *p, size_t *room, size_t need, size_t size)
-{
-    if (need <= *room) {
-        return p;
-    }
-    *room = *room * 2 > need ? *room * 2 : need;
-    p = realloc(p, *room * size);
-    if (p == NULL) {
-        die("no memory");
-    }
-    return p;
-}
-
-/* Thread time: other programs on the machine do not count. */
-static uint64_t clock_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
-static void simulate(struct bench *b, uint32_t cards, uint32_t days)
-{
-    struct sim_conf conf;
-    struct sim *sim = NULL;
-    struct sim_tx t;
-    struct errmsg e;
-    sim_conf_default(&conf);
-    conf.cards = cards;
-    conf.merchants = cards * 2 / 5;
-    conf.days = days;
-    if (sim_create(&conf, &sim, &e) != ERR_OK) {
-        die(e.text);
-    }
-    while (sim_next(sim, &t, &e) == ERR_OK) {
-        b->text = grow(b->text, &b->text_room, b->text_len + SIM_ROW_MAX, 1);
-        b->line = grow(b->line, &b->room, b->n + 1, sizeof *b->line);
-        size_t len = sim_json_row(&t, b->text + b->text_len);
-        b->line[b->n++] =
-            (struct line){b->text_len, (uint32_t)(len - 1), t.card, t.merchant, t.event_us};
-        b->text_len += len;
-    }
-    sim_free(sim);
 }
 
 static void count_record(void *ctx, const struct bus_record *r)
@@ -110,25 +54,14 @@ static void count_record(void *ctx, const struct bus_record *r)
 static uint64_t feed(struct bench *b, struct pipeline *p, struct lane *lane, size_t from, size_t to)
 {
     static struct bus_message m[BATCH];
-    static char key[BATCH][CARD_NAME_MAX];
     uint64_t spent = 0;
     for (size_t i = from; i < to; i += BATCH) {
         size_t n = to - i < BATCH ? to - i : BATCH;
-        for (size_t k = 0; k < n; k++) {
-            const struct line *l = &b->line[i + k];
-            sim_card_id(l->card, key[k]);
-            m[k] = (struct bus_message){.topic = TOPIC_TRANSACTIONS,
-                                        .offset = (int64_t)(i + k),
-                                        .timestamp_us = l->event_us,
-                                        .key = key[k],
-                                        .key_len = strlen(key[k]),
-                                        .value = b->text + l->at,
-                                        .value_len = l->len};
-        }
-        uint64_t start = clock_ns();
+        sim_messages_batch(&b->in, i, n, m);
+        uint64_t start = machine_thread_ns();
         int64_t from_us = progress_now_us();
         pipeline_messages(p, lane, m, NULL, n, 0);
-        spent += clock_ns() - start;
+        spent += machine_thread_ns() - start;
         if (b->batch != NULL) {
             latency_add(b->batch, (uint64_t)(progress_now_us() - from_us) * 1000);
         }
@@ -185,8 +118,8 @@ static void print_memory(const struct bench *b, const struct feat_world *world,
             size[n++] = bytes;
         }
     }
-    for (size_t i = 0; i < b->n; i++) {
-        uint32_t merchant = b->line[i].merchant;
+    for (size_t i = 0; i < b->in.n; i++) {
+        uint32_t merchant = b->in.message[i].merchant;
         if (merchant < cards * 4 && ++payments[merchant] > payments[busiest]) {
             busiest = merchant;
         }
@@ -263,14 +196,14 @@ static uint64_t stretch(struct bench *b, struct pipeline *p, struct lane *lane, 
 {
     struct checkpoint_result r;
     struct errmsg e;
-    uint64_t start = clock_ns();
+    uint64_t start = machine_thread_ns();
     if (k != NULL) {
         (void)list_areas(k, world, lane);
         if (checkpoint_begin(k->c, from, k->area, NULL, 0, &e) != ERR_OK) {
             die(e.text);
         }
     }
-    uint64_t spent = clock_ns() - start + feed(b, p, lane, from, to);
+    uint64_t spent = machine_thread_ns() - start + feed(b, p, lane, from, to);
     if (k != NULL && checkpoint_wait(k->c, &r, &e) != CHECKPOINT_DONE) {
         die(e.text);
     }
@@ -283,7 +216,7 @@ static void run_turns(struct bench *b, struct pipeline *p, const struct feat_wor
     static struct latency batch[2];
     struct keeper k = {.c = NULL};
     uint64_t spent[2] = {0, 0};
-    size_t len = (b->n - warm) / TURNS;
+    size_t len = (b->in.n - warm) / TURNS;
     open_keeper(&k, world, lane);
     for (size_t t = 0; t < TURNS; t++) {
         size_t from = warm + t * len;
@@ -314,7 +247,7 @@ static void run_arrival(struct bench *b, struct pipeline *p, struct lane *lane,
 {
     static struct latency batch[2];
     struct errmsg e;
-    const size_t n = (b->n - warm) / 2;
+    const size_t n = (b->in.n - warm) / 2;
     uint64_t spent[2];
     for (int i = 0; i < 2; i++) {
         if (i == 1 && pipeline_set_models(p, &lane, 1, models, &e) != ERR_OK) {
@@ -361,7 +294,7 @@ static void run(struct bench *b, const struct model *const m[2], const struct ra
     feature_params_default(&conf.params);
     feat_limits_default(&conf.limits);
     feat_world_limits_default(&limits);
-    if (pipeline_create(&conf, &out, by_stage ? clock_ns : NULL, &p, &e) != ERR_OK ||
+    if (pipeline_create(&conf, &out, by_stage ? machine_thread_ns : NULL, &p, &e) != ERR_OK ||
         feat_world_create(&conf.params, &limits, &world, &e) != ERR_OK ||
         lane_create(p, world, 0, &lane, &e) != ERR_OK) {
         die(e.text);
@@ -370,7 +303,7 @@ static void run(struct bench *b, const struct model *const m[2], const struct ra
     if (pipeline_set_models(p, &lane, 1, &models, &e) != ERR_OK) {
         die(e.text);
     }
-    size_t warm = b->n / 2;
+    size_t warm = b->in.n / 2;
     feed(b, p, lane, 0, warm);
     uint64_t records = b->records;
     uint64_t sum[STAGE_COUNT];
@@ -385,7 +318,8 @@ static void run(struct bench *b, const struct model *const m[2], const struct ra
         print_memory(b, world, lane, cards);
         goto out;
     }
-    double ns = what == IN_TURNS ? 0 : (double)feed(b, p, lane, warm, b->n) / (double)(b->n - warm);
+    double ns =
+        what == IN_TURNS ? 0 : (double)feed(b, p, lane, warm, b->in.n) / (double)(b->in.n - warm);
     if (what == IN_TURNS) {
         run_turns(b, p, world, lane, warm);
     } else if (by_stage) {
@@ -424,10 +358,10 @@ int main(int argc, char **argv)
     struct model *champion = random_model(1, &e);
     const struct model *const m[2] = {champion, challenger};
     machine_print();
-    simulate(&b, cards, days);
+    sim_messages_make(&b.in, cards, days);
     printf("%zu messages of %.0f bytes, %" PRIu32 " cards, %" PRIu32
            " days; the second half is timed\n",
-           b.n, (double)b.text_len / (double)b.n, cards, days);
+           b.in.n, (double)b.in.text_len / (double)b.in.n, cards, days);
     run(&b, m, rates, BY_STAGE, cards);
     run(&b, m, rates, WHOLE, cards);
     run(&b, m, rates, BY_STAGE_SHADOW, cards);
@@ -437,7 +371,6 @@ int main(int argc, char **argv)
     model_free(champion);
     model_free(challenger);
     rates_free(rates);
-    free(b.text);
-    free(b.line);
+    sim_messages_done(&b.in);
     return 0;
 }

@@ -1,9 +1,17 @@
 #include "tests/support/machine.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #include "model/model.h"
 #include "model/train.h"
+
+uint64_t machine_thread_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
 
 void machine_print(void)
 {
