@@ -3,19 +3,17 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/progress.h"
 #include "base/timefmt.h"
 #include "daemon/bus_admin.h"
+#include "daemon/bus_trouble.h"
 #include "daemon/notice.h"
 #include "daemon/settings.h"
 
 static void on_trouble(void *ctx, bool fatal, const char *text)
 {
-    char quoted[600];
     (void)ctx;
-    log_line(fatal ? FD_LOG_ERROR : FD_LOG_WARN, "kafka_trouble", "fatal=%d detail=%s", fatal,
-             log_quote(quoted, sizeof quoted, text));
+    bus_trouble_log(NULL, fatal, text);
 }
 
 static enum err check_topic(const struct conf *c, int64_t timeout_us, struct errmsg *e)

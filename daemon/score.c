@@ -11,6 +11,7 @@
 #include "base/log_limit.h"
 #include "base/progress.h"
 #include "base/region.h"
+#include "daemon/bus_trouble.h"
 #include "daemon/score_private.h"
 
 #define INBOX_MESSAGES 16384            /* of a partition; beyond it the log waits */
@@ -311,14 +312,8 @@ static void on_revoked(void *ctx, enum bus_topic topic, int32_t partition, bool 
 static void on_trouble(void *ctx, bool fatal, const char *text)
 {
     struct score *s = ctx;
-    char quoted[600];
-    uint64_t held = 0;
     s->failed |= fatal;
-    if (fatal || log_limit_pass(&s->quiet, text, progress_now_us(), &held)) {
-        log_line(fatal ? FD_LOG_ERROR : FD_LOG_WARN, "kafka_trouble",
-                 "fatal=%d not_shown=%" PRIu64 " detail=%s", fatal, held,
-                 log_quote(quoted, sizeof quoted, text));
-    }
+    bus_trouble_log(&s->quiet, fatal, text);
 }
 
 static void on_refused(void *ctx, const char *text)
