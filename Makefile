@@ -136,17 +136,17 @@ $(B)/fraudd-stripped: LDLIBS += -s
 $(B)/fraudd $(B)/fraudd-stripped: $(B)/daemon/main.o $(B)/libfraud.a
 	$(call say,LD,$@)
 	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ $(LDLIBS_ALL)
-$(SUPPORT): $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c)) \
+# allocations.c replaces malloc, so it goes only where it is asked for.
+COUNTING := $(patsubst %,$(B)/tests/unit/test_%,decode pipeline proto no_malloc)
+$(SUPPORT): $(patsubst %.c,$(B)/%.o,$(filter-out tests/support/allocations.c,$(wildcard tests/support/*.c))) \
   $(patsubst %.cpp,$(B)/%.o,$(wildcard tests/support/*.cpp))
 	@rm -f $@
 	$(call say,AR,$@)
 	$(quiet)ar rcs $@ $^
+$(COUNTING): $(B)/tests/support/allocations.o
 $(UNIT) $(INTEG): %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(call say,LD,$@)
 	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)
-# Counts allocations: every object linked calls the test's own.
-$(B)/tests/unit/test_no_malloc: \
-  LDLIBS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 # The simulation: safeguards of the program are replaced at the linker, one at a time.
 comma := ,
 CHAOS := $(B)/tests/chaos/chaos $(B)/tests/unit/test_chaos

@@ -11,6 +11,7 @@
 
 #include "base/hash.h"
 #include "daemon/decode.h"
+#include "tests/support/allocations.h"
 
 #define MIN INT64_C(60000000)
 /* 2026-04-01T12:30:05.123Z */
@@ -18,35 +19,6 @@
 
 static struct decoder *decoder;
 static struct rates *rates;
-
-/* ---- a malloc that counts (the sanitizers bring their own) ---- */
-
-static size_t allocations;
-
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define COUNTS_MALLOC 1
-extern void *__libc_malloc(size_t n);
-extern void *__libc_calloc(size_t n, size_t size);
-extern void *__libc_realloc(void *p, size_t n);
-
-void *malloc(size_t n)
-{
-    allocations++;
-    return __libc_malloc(n);
-}
-
-void *calloc(size_t n, size_t size)
-{
-    allocations++;
-    return __libc_calloc(n, size);
-}
-
-void *realloc(void *p, size_t n)
-{
-    allocations++;
-    return __libc_realloc(p, n);
-}
-#endif
 
 static int setup(void **state)
 {
@@ -487,16 +459,14 @@ static void test_decode_many_no_malloc(void **state)
     struct tx_strings s;
     (void)state;
     assert_int_equal(read_tx(FULL, &t, &s), DEAD_NONE);
-    size_t before = allocations;
-#ifdef COUNTS_MALLOC
-    assert_true(before > 0); /* the counter works */
-#endif
+    const size_t before = allocations();
+    assert_true(before > 0 || !allocations_counted());
     for (int i = 0; i < 1000; i++) {
         assert_int_equal(read_tx(FULL, &t, &s), DEAD_NONE);
         assert_int_equal(read_tx("{\"id\":", &t, &s), DEAD_NOT_JSON);
         assert_int_equal(read_tx("{\"id\":1}", &t, &s), DEAD_MISSING_FIELD);
     }
-    assert_true(allocations == before);
+    assert_int_equal(allocations(), before);
 }
 
 static void test_decoder_create_bounds(void **state)

@@ -13,25 +13,12 @@
 #include "base/rng.h"
 #include "daemon/encode.h"
 #include "daemon/proto.h"
+#include "tests/support/allocations.h"
 #include "tests/support/proto_encode.h"
 
 #define TS INT64_C(1775046605123000) /* 2026-04-01T12:30:05.123Z */
 
 static char buffer[4096];
-
-/* Every allocation of this program, in whatever library, is counted; a sanitizer has its own. */
-static size_t allocations;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define COUNTS false
-#else
-#define COUNTS true
-void *__libc_malloc(size_t size); /* NOLINT(bugprone-reserved-identifier) */
-void *malloc(size_t size)
-{
-    allocations++;
-    return __libc_malloc(size);
-}
-#endif
 
 static bool same(struct slice s, const char *text)
 {
@@ -372,14 +359,14 @@ static void test_read_allocates_nothing(void **state)
     const char *why = "";
     (void)state;
     const size_t len = proto_encode(OTHER, "T", OTHER_TEXT, buffer, sizeof buffer);
-    const size_t without = allocations;
+    const size_t without = allocations();
     struct proto_schema *s = accepted(OTHER);
-    const size_t before = allocations;
-    assert_true(before > without || !COUNTS);
+    const size_t before = allocations();
+    assert_true(before > without || !allocations_counted());
     for (size_t n = 0; n <= len; n++) {
         (void)read_bytes(s, n, &m, &about, &why);
     }
-    assert_int_equal(allocations, before);
+    assert_int_equal(allocations(), before);
     proto_schema_free(s);
 }
 
