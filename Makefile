@@ -144,6 +144,9 @@ $(SUPPORT): $(patsubst %.c,$(B)/%.o,$(filter-out tests/support/allocations.c,$(w
 	$(call say,AR,$@)
 	$(quiet)ar rcs $@ $^
 $(COUNTING): $(B)/tests/support/allocations.o
+ifneq ($(filter asan tsan,$(V)),)
+$(COUNTING): LDLIBS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=_Znwm
+endif
 $(UNIT) $(INTEG): %: %.o $(SUPPORT) $(B)/libfraud.a
 	$(call say,LD,$@)
 	$(quiet)$(CXX) $(OPT_$(V)) $^ -o $@ -lcmocka $(LDLIBS_ALL)

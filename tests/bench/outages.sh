@@ -204,7 +204,7 @@ one() { # one scenario: its line of the table
     seen=$(shown)
     [ -n "$seen" ] || fail "the metrics did not show it"
     # shellcheck disable=SC2154
-    printf '%-16s %8d %7d %6d %7s %7.1f %9.1f %6s   %-16s %s\n' "$name" "$total" "$alerts" "$repeats" "$seen" "$again" \
+    printf '%-18s %8d %7d %6d %7s %7.1f %9.1f %6s   %-16s %s\n' "$name" "$total" "$alerts" "$repeats" "$seen" "$again" \
         "$(awk -v s="$caught_up" 'BEGIN { print s < 0 ? 0 : s }')" "$(sink_after)" "$(resident 5)" "$(resident 8)"
     end_all
     [ -z "$mounted" ] || { umount "$mounted"; mounted=; }
@@ -231,7 +231,7 @@ page_port=$(servers_free_port)
 "$program" simulate --seed 8 --transactions 60000 --days 60 --out "$work/history.csv" 2>/dev/null || exit 1
 "$program" train --input "$work/history.csv" --until 2026-02-20 --epochs 1 --out "$work/model.fraudd" >/dev/null 2>&1 || exit 1
 echo "$(nproc) cores of $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), load $(cut -d' ' -f1 /proc/loadavg) before; $rate tx/s"
-printf '%-16s %8s %7s %6s %7s %7s %9s %6s   %-16s %s\n' outage payments alerts repeats shown again 'caught up' sink 'score MB' 'sink MB'
+printf '%-18s %8s %7s %6s %7s %7s %9s %6s   %-16s %s\n' outage payments alerts repeats shown again 'caught up' sink 'score MB' 'sink MB'
 number=0
 for scenario in "$@"; do # a scenario may be named several times
     number=$((number + 1))

@@ -31,6 +31,7 @@ static int stop(void **state)
     cluster_stop(&cluster);
     return 0;
 }
+
 static void test_group_shares_and_hands_over(void **state)
 {
     /* twice the patience: one that is closed leaves the group, it is not waited for */

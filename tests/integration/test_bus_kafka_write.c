@@ -34,10 +34,10 @@ static int stop(void **state)
     cluster_stop(&cluster);
     return 0;
 }
+
 /* What lies in a topic. */
 struct content {
     uint32_t count[USER_IDS_MAX];
-    uint32_t first[USER_IDS_MAX]; /* place of the first copy in its partition */
     uint32_t last[USER_PARTS_MAX];
     bool disorder;
     size_t n;

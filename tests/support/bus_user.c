@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include "base/timefmt.h"
 #include "daemon/bus_kafka.h"
 
 static int64_t on_assigned(void *ctx, enum bus_topic topic, int32_t partition, int64_t committed,
@@ -77,7 +76,6 @@ struct user *user_make(void)
     return u;
 }
 
-/* A member of a group that shares `topic`.  settings: {name, value, .., NULL} or NULL. */
 struct user *user_member_set(const struct cluster *cluster, const char *topic, const char *group,
                              const char *const *settings)
 {
@@ -122,7 +120,6 @@ uint32_t user_number(const void *value, size_t len)
     return (uint32_t)n;
 }
 
-/* One poll; every message must be the next one of a partition that is ours. */
 size_t user_turn(struct user *u, int timeout_ms)
 {
     struct bus_message m[500];
@@ -148,7 +145,6 @@ int user_owns(const struct user *u)
     return n;
 }
 
-/* Queues number `n` as a value; waits for room. */
 void user_write(struct user *u, uint32_t n, int32_t partition)
 {
     char value[16];
@@ -175,7 +171,6 @@ void user_drain(struct user *u)
     }
 }
 
-/* Numbers [from, to) over the partitions in turn, acknowledged. */
 void user_fill(const struct cluster *cluster, const char *topic, uint32_t from, uint32_t to)
 {
     struct user *w = user_writer(cluster, topic);

@@ -20,7 +20,7 @@
 
 struct user {
     struct bus bus;
-    bool open, answers_acks;
+    bool open;
     enum bus_topic topic;
     int64_t start; /* what `assigned` answers; -1: committed or low */
     bool owns[USER_PARTS_MAX];

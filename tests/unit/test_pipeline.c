@@ -465,7 +465,7 @@ static void test_no_malloc_in_steady_state(void **state)
     assert_int_equal(lane_create(r.p, r.world, 7, &r.lane, &e), ERR_OK);
     feed(&r, &all, 0, N / 4, 64, false, 0);
     const size_t before = allocations();
-    assert_true(before > 0 || !allocations_counted());
+    assert_true(before > 0);
     feed(&r, &all, N / 4, N, 64, false, 0);
     assert_int_equal(allocations(), before);
     assert_true(records > N); /* decisions, alerts and dead letters were made meanwhile */
