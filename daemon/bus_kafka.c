@@ -179,8 +179,9 @@ static const char *const DEFAULTS[] = {"socket.nagle.disable",
 static const char *const DEFAULTS_OF[USE_COUNT][12] = {
     [USE_GROUP] = {"fetch.wait.max.ms", "100", "fetch.error.backoff.ms", "100", "check.crcs",
                    "true",
-                   /* a member that died is missed after so long */
-                   "session.timeout.ms", "6000", "heartbeat.interval.ms", "2000", NULL},
+                   /* a member that died is missed after so long; the others hear of it, and have
+                    * its partitions, with their next heartbeat */
+                   "session.timeout.ms", "6000", "heartbeat.interval.ms", "500", NULL},
     [USE_WHOLE] = {"fetch.wait.max.ms", "500", "fetch.error.backoff.ms", "100", "check.crcs",
                    "true", NULL},
     /* the library sends one request a partition: at 5,000 records a second in 8 partitions 1 ms
