@@ -67,11 +67,12 @@ static const struct verb VERB = {
     "Replays the history before DATE through the features and trains the network on it.\n"
     "\n"
     "An update (--from, or a model in service) goes on from a model and its training state: it\n"
-    "learns what has matured since, and a sample of the older payments again.  The newest week\n"
-    "before DATE is not learnt: half of its cards say when to stop and calibrate, the other half\n"
-    "is the gate.  Where a bound of the settings gate.* is missed, nothing is written and the "
-    "exit\n"
-    "code is 1.  Where nothing new has matured, nothing is written either; the exit code is 0.\n"
+    "learns what has matured since, and again the payments before (update.fresh) and a sample of\n"
+    "still older ones.  The newest week before DATE is not learnt: half of its cards calibrate, "
+    "the\n"
+    "other half is the gate.  Where a bound of the settings gate.* is missed, nothing is written\n"
+    "and the exit code is 1.  Where nothing new has matured, nothing is written either; the exit "
+    "code is 0.\n"
     "A full training (no model yet, or --full) takes all of the history.  The last week decides\n"
     "how long to train and calibrates; then all of it is learnt.\n"
     "\n"
@@ -293,10 +294,13 @@ static void print_update(const struct update_outcome *u, double drift_bound)
 {
     char day[TIME_TEXT_MAX];
     time_format_date(day, u->learnt_until_us);
-    printf("update of %s: %zu payments since %s (%zu frauds), %zu older ones again (%zu frauds)",
-           u->parent, u->news, day, u->news_frauds, u->replay, u->replay_frauds);
+    printf(
+        "update of %s: %zu payments since %s (%zu frauds), again the %zu before (%zu frauds) and "
+        "%zu older ones (%zu frauds)",
+        u->parent, u->news, day, u->news_frauds, u->young, u->young_frauds, u->replay,
+        u->replay_frauds);
     if (u->gate.measured) {
-        printf("; epoch %" PRIu32 " is the best\n", u->epochs);
+        printf("; %" PRIu32 " passes\n", u->epochs);
     } else {
         puts("; nothing was learnt of them");
     }

@@ -20,7 +20,7 @@ static void count_rows(const struct update_rows *r, const struct net_encoding *e
 {
     uint32_t bin[FEAT_DIM];
     for (size_t i = 0; i < r->n; i++) {
-        bool fresh = r->use[i] != USE_REPLAY;
+        bool fresh = r->use[i] > USE_YOUNG;
         double weight = fresh ? 1 : (double)r->weight[i];
         if (r->use[i] == USE_CONTEXT) {
             continue;
@@ -137,9 +137,10 @@ void drift_print(const struct drift *d, double bound, FILE *f)
     }
     fputc('\n', f);
     if (above > 0) {
-        fprintf(f,
-                "  %zu columns have moved further than %g (update.drift); their bins stay those of "
-                "the last full training: run one (fraudd train --full)\n",
-                above, bound);
+        fprintf(
+            f,
+            "  %zu columns have moved further than %g (update.drift); an update scales them as the "
+            "last full training did: run one (fraudd train --full)\n",
+            above, bound);
     }
 }

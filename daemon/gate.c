@@ -308,7 +308,7 @@ enum err gate_judge(const struct gate_conf *c, const struct update_rows *r, cons
                     const float *made, struct gate_report *out, struct errmsg *e)
 {
     struct side side[2] = {{0}, {0}};
-    size_t sealed = r->count[USE_STOP] + r->count[USE_GATE];
+    size_t sealed = r->count[USE_CALIBRATE] + r->count[USE_GATE];
     double share = sealed > 0 ? (double)r->count[USE_GATE] / (double)sealed : 0;
     double budget = rint(c->budget * share);
     size_t most = budget >= 1 ? (size_t)budget : 1;

@@ -38,9 +38,9 @@ static void add(struct band *b, double p, uint8_t label)
 /* The stretch of a kept row, or -1. */
 static int stretch_of(const struct update_rows *r, size_t i)
 {
-    return r->use[i] == USE_NEWS                            ? STRETCH_NEWS
-           : r->use[i] == USE_STOP || r->use[i] == USE_GATE ? STRETCH_SEALED
-                                                            : -1;
+    return r->use[i] == USE_NEWS                                 ? STRETCH_NEWS
+           : r->use[i] == USE_CALIBRATE || r->use[i] == USE_GATE ? STRETCH_SEALED
+                                                                 : -1;
 }
 
 /* The ratio that chance allows to be claimed: nearer to 1 by so many deviations. */

@@ -144,8 +144,8 @@ void model_document_print(FILE *f, const struct model *m)
         "- A pattern of fraud that is not in the data is seen only as far as it looks unusual; it "
         "is learnt after its labels come.\n"
         "- Labels say what was noticed. Fraud that nobody reports teaches that it is legitimate.\n"
-        "- Between full trainings bins stay as they are: a column that leaves them (drift past "
-        "`update.drift`) asks for a new one.\n"
+        "- Between full trainings columns are scaled as they were, and bins only split: a column "
+        "that leaves them (drift past `update.drift`) asks for a new one.\n"
         "- Reasons of an alert say which columns moved the score, not what caused the fraud.\n",
         f);
 }

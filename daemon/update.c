@@ -11,6 +11,12 @@
 #include "model/model_format.h"
 #include "model/train_update.h"
 
+/* Payments that an update is shown, all passes together, and bounds of the passes: few new ones are
+ * learnt by being seen more often, and of many an update's time allows no more. */
+#define PAYMENTS_SHOWN 170000U
+#define EPOCHS_LEAST 2U
+#define EPOCHS_MOST 4U
+
 struct updating {
     const struct past *past;
     const struct update_conf *c;
@@ -36,6 +42,9 @@ void update_conf_read(const struct conf *c, struct update_conf *out)
     out->learn.train.epochs = (uint32_t)conf_int(c, "update.epochs");
     out->learn.train.learning_rate = (float)conf_real(c, "update.learning-rate");
     out->learn.train.distillation = (float)conf_real(c, "update.distillation");
+    out->learn.train.teacher_trees = (uint32_t)conf_int(c, "update.teacher-trees");
+    out->split_bins = conf_bool(c, "update.split-bins");
+    out->fresh = (size_t)conf_int(c, "update.fresh");
     out->replay = (size_t)conf_int(c, "update.replay");
     out->replay_weight = (float)conf_real(c, "update.replay-weight");
     out->decay = (float)conf_real(c, "update.decay");
@@ -43,6 +52,13 @@ void update_conf_read(const struct conf *c, struct update_conf *out)
     out->fisher_stays = (float)conf_real(c, "update.fisher-stays");
     out->drift = conf_real(c, "update.drift");
     gate_conf_read(c, &out->gate);
+}
+
+uint32_t update_epochs(size_t payments)
+{
+    size_t passes = payments > 0 ? (PAYMENTS_SHOWN + payments / 2) / payments : EPOCHS_MOST;
+    passes = passes > EPOCHS_LEAST ? passes : EPOCHS_LEAST;
+    return (uint32_t)(passes < EPOCHS_MOST ? passes : EPOCHS_MOST);
 }
 
 /* Of all threads: what an update costs does not depend on what else the machine does. */
@@ -113,6 +129,7 @@ static enum err choose(struct updating *u, struct errmsg *e)
     const struct update_rows_conf rc = {.warm_until_us = first + warmup,
                                         .learnt_until_us = u->before.learnt_until_us,
                                         .sealed_from_us = u->sealed_from_us,
+                                        .fresh = u->c->fresh,
                                         .replay = u->c->replay,
                                         .context = s->window,
                                         .sealed_context = s->layers * (s->window - 1),
@@ -161,10 +178,16 @@ static enum err train(struct updating *u,
     tc.context = u->before.shape.window;
     tc.holdout_from_us = u->sealed_from_us;
     struct train_rows rows = update_rows_train(&u->rows);
+    if (tc.epochs == 0) {
+        const size_t *count = u->rows.count;
+        tc.epochs = update_epochs(count[USE_REPLAY] + count[USE_YOUNG] + count[USE_NEWS]);
+    }
     const struct train_update t = {.conf = &tc,
                                    .from = &u->before,
                                    .judge = u->rows.judge,
                                    .new_from_us = u->before.learnt_until_us,
+                                   .young_from_us = u->rows.young_from_us,
+                                   .finer = u->c->split_bins,
                                    .consolidation = u->c->consolidation,
                                    .decay = u->c->decay,
                                    .fisher_stays = u->c->fisher_stays};
@@ -262,6 +285,8 @@ static enum err run_all(struct updating *u, const struct update_base *base,
     out->kept = u->rows.n;
     out->news = u->rows.count[USE_NEWS];
     out->news_frauds = u->rows.frauds[USE_NEWS];
+    out->young = u->rows.count[USE_YOUNG];
+    out->young_frauds = u->rows.frauds[USE_YOUNG];
     out->replay = u->rows.count[USE_REPLAY];
     out->replay_frauds = u->rows.frauds[USE_REPLAY];
     return err;

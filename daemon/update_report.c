@@ -32,8 +32,9 @@ static void head(const struct update_outcome *u, FILE *f)
     report_page_begin(f, title);
     time_format_date(day, u->learnt_until_us);
     fprintf(f,
-            "<p>%zu payments since %s, %zu of them frauds, and %zu older ones again (%zu frauds). ",
-            u->news, day, u->news_frauds, u->replay, u->replay_frauds);
+            "<p>%zu payments since %s, %zu of them frauds; again the %zu before (%zu frauds) and "
+            "%zu older ones (%zu frauds). ",
+            u->news, day, u->news_frauds, u->young, u->young_frauds, u->replay, u->replay_frauds);
     if (!u->gate.measured) {
         fputs("Their labels are not believed, so nothing was learnt. ", f);
     }
@@ -96,7 +97,7 @@ static void figures(const struct update_outcome *u, FILE *f)
     }
     fputs("</td></tr>\n<tr><th scope=\"row\">Brier score</th>", f);
     cell(f, g->brier, 5);
-    fprintf(f, "</tr>\n<tr><th scope=\"row\">epochs</th><td>%" PRIu32 "</td></tr>\n", u->epochs);
+    fprintf(f, "</tr>\n<tr><th scope=\"row\">passes</th><td>%" PRIu32 "</td></tr>\n", u->epochs);
     for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++) {
         fprintf(f, "<tr><th scope=\"row\">seconds, %s</th>", PART[i]);
         cell(f, seconds[i], 1);

@@ -21,6 +21,7 @@ struct stratum {
 struct chooser {
     const struct past *past;
     const struct update_rows_conf *c;
+    int64_t young_from_us;
     struct stratum *stratum; /* [weeks, BANDS] */
     size_t strata;
     uint8_t *use;  /* [past->n] */
@@ -43,7 +44,26 @@ static size_t stratum_of(const struct chooser *h, const struct past_row *r)
 static bool is_sampled_from(const struct chooser *h, const struct past_row *r)
 {
     return learn_counts(r) && !r->fraud && r->tx.event_us >= h->c->warm_until_us &&
-           r->tx.event_us < h->c->learnt_until_us;
+           r->tx.event_us < h->young_from_us;
+}
+
+/* From where on the learnt payments are young; they and the news are at most c->fresh. */
+static int64_t young_from(const struct past *past, const struct update_rows_conf *c)
+{
+    int64_t earliest = c->warm_until_us + (c->learnt_until_us - c->warm_until_us) / 2;
+    int64_t from = c->learnt_until_us;
+    size_t fresh = 0;
+    for (size_t i = past->n; i-- > 0 && fresh <= c->fresh;) {
+        const struct past_row *r = &past->rows[i];
+        if (r->tx.event_us < earliest) {
+            break;
+        }
+        if (r->tx.event_us < c->sealed_from_us && learn_counts(r)) {
+            fresh++;
+            from = fresh <= c->fresh && r->tx.event_us < from ? r->tx.event_us : from;
+        }
+    }
+    return from;
 }
 
 /* The largest equal share of each stratum with which no more than `most` are taken. */
@@ -109,9 +129,9 @@ static void choose(struct chooser *h, size_t i)
         return;
     }
     if (r->tx.event_us >= c->sealed_from_us) {
-        h->use[i] = update_is_gate(r->tx.card) ? USE_GATE : USE_STOP;
-    } else if (r->tx.event_us >= c->learnt_until_us) {
-        h->use[i] = USE_NEWS;
+        h->use[i] = update_is_gate(r->tx.card) ? USE_GATE : USE_CALIBRATE;
+    } else if (r->tx.event_us >= h->young_from_us) {
+        h->use[i] = r->tx.event_us >= c->learnt_until_us ? USE_NEWS : USE_YOUNG;
         h->weight[i] = 1;
     } else {
         h->weight[i] = r->fraud ? 1 : sample(&h->stratum[stratum_of(h, r)]);
@@ -128,9 +148,9 @@ static void mark_kept(struct chooser *h, const uint32_t *order, uint32_t *positi
         uint32_t i = order[k];
         bool last = k + 1 == past->n || past->rows[order[k + 1]].tx.card != past->rows[i].tx.card;
         wanted = last ? 0 : wanted;
-        uint32_t own = h->use[i] >= USE_STOP     ? h->c->sealed_context
-                       : h->use[i] >= USE_REPLAY ? h->c->context
-                                                 : 0;
+        uint32_t own = h->use[i] >= USE_CALIBRATE ? h->c->sealed_context
+                       : h->use[i] >= USE_REPLAY  ? h->c->context
+                                                  : 0;
         bool kept = h->use[i] != USE_CONTEXT || wanted > 0;
         wanted -= wanted > 0;
         wanted = own > wanted ? own : wanted;
@@ -177,7 +197,7 @@ static void place(const struct chooser *h, const uint32_t *order, struct update_
         r->run[at] = run;
         r->label[at] = past->rows[i].fraud;
         r->weight[at] = h->weight[i];
-        r->judge[at] = h->use[i] == USE_STOP ? 1 : 0;
+        r->judge[at] = h->use[i] == USE_CALIBRATE ? 1 : 0;
         r->count[h->use[i]]++;
         r->frauds[h->use[i]] += past->rows[i].fraud;
         at++;
@@ -187,8 +207,8 @@ static void place(const struct chooser *h, const uint32_t *order, struct update_
 enum err update_rows_create(const struct past *past, const struct update_rows_conf *c,
                             struct update_rows *out, struct errmsg *e)
 {
-    struct chooser h = {.past = past, .c = c};
-    struct update_rows r = {.past = past, .scratch = c->scratch};
+    struct chooser h = {.past = past, .c = c, .young_from_us = young_from(past, c)};
+    struct update_rows r = {.past = past, .young_from_us = h.young_from_us, .scratch = c->scratch};
     uint32_t *order = malloc((past->n + 1) * sizeof *order);
     r.position = malloc((past->n + 1) * sizeof *r.position);
     h.use = calloc(past->n + 1, sizeof *h.use);

@@ -1,9 +1,12 @@
 /* Which payments an update of a model keeps of the history, and for what: chosen from times, cards
  * and labels alone, before any feature is computed, so that only their features are held.
  *
- *   first ... | learnt until          | sealed from      | until
- *   warm-up   | replay: every fraud,  | news: every      | sealed: half of the cards say when to
- *   (nothing) | a sample of the rest  | payment          | stop and calibrate, half are the gate
+ *   first ... | young from            | learnt until | sealed from | until
+ *   warm-up   | replay: every fraud,  | young: every | news: every | sealed: half of the cards
+ *   (nothing) | a sample of the rest  | payment      | payment     | calibrate, half are the gate
+ *
+ * Young are so many as make, with the news, `fresh`, but none of the first half of what was learnt:
+ * a few weeks' news would say too little of a pattern that has just begun, if each were shown once.
  *
  * A kept payment has the card's payments before it as context.  Kept payments of a card that follow
  * each other are one run; between two runs something is left out. */
@@ -19,10 +22,19 @@
 #include "daemon/past.h"
 #include "model/train.h"
 
-enum update_use { USE_CONTEXT, USE_REPLAY, USE_NEWS, USE_STOP, USE_GATE, USE_COUNT };
+enum update_use {
+    USE_CONTEXT,
+    USE_REPLAY,
+    USE_YOUNG,
+    USE_NEWS,
+    USE_CALIBRATE,
+    USE_GATE,
+    USE_COUNT
+};
 
 struct update_rows_conf {
     int64_t warm_until_us, learnt_until_us, sealed_from_us; /* the borders above */
+    size_t fresh;                                           /* young ones and news together */
     size_t replay;                                          /* legitimate payments to sample */
     uint32_t context;                                       /* payments before a learnt one */
     uint32_t sealed_context;                                /* before a sealed one */
@@ -31,7 +43,8 @@ struct update_rows_conf {
 };
 
 struct update_rows {
-    const struct past *past;      /* borrowed */
+    const struct past *past; /* borrowed */
+    int64_t young_from_us;
     size_t n;                     /* kept */
     uint32_t *position;           /* [past->n] place among the kept ones, UINT32_MAX: not kept */
     uint32_t *from;               /* [n] row of the history */
@@ -42,7 +55,7 @@ struct update_rows {
     uint32_t *run;                /* [n] number of the run; ascending */
     uint8_t *label;               /* [n] */
     float *weight; /* [n] in training: 1, or 1 / p of a sampled payment; 0 where sealed */
-    float *judge;  /* [n] 1 where it says when to stop */
+    float *judge;  /* [n] 1 where it calibrates */
     size_t count[USE_COUNT], frauds[USE_COUNT];
 };
 

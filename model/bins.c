@@ -12,31 +12,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/bins_edges.h"
 #include "model/row_sample.h"
 
 #define VARIANCE_MIN 1e-12
 #define RADIX_BITS 11U
 #define RADIX_MASK ((1U << RADIX_BITS) - 1)
 
-struct sample {
-    float x;
-    uint32_t at; /* index into the rows drawn */
-};
-
 struct fit {
     const struct train_rows *rows;
     int64_t until_us;
     uint32_t leaves, quantiles;
-    struct row_sample sample; /* that the edges are found on */
-    float *x;                 /* [columns, sample.n] its values */
-    struct sums *sums;        /* [groups of columns] */
-    size_t block;             /* first row of the block whose sums are taken */
-    float *mean, *inv_sd;     /* [columns] */
-    float *edges;             /* [columns, BINS_EDGES_MAX] */
-    uint32_t *edge_count;     /* [columns] */
-    struct sample **order;    /* [threads] [2, n] scratch */
-    double **prefix;          /* [threads] [2, n + 1] scratch: fraud and all weight below */
-    bool *bad;                /* [columns] a value is not finite */
+    const struct net_encoding *old; /* whose bins are split; NULL: none, edges begin anew */
+    struct row_sample sample;       /* that the edges are found on */
+    float *x;                       /* [columns, sample.n] its values */
+    struct sums *sums;              /* [groups of columns] */
+    size_t block;                   /* first row of the block whose sums are taken */
+    float *mean, *inv_sd;           /* [columns] */
+    float *edges;                   /* [columns, BINS_EDGES_MAX] */
+    uint32_t *edge_count;           /* [columns] */
+    struct bins_value **order;      /* [threads] [2, n] scratch */
+    double **prefix;                /* [threads] [2, n + 1] scratch: fraud and all weight below */
+    bool *bad;                      /* [columns] a value is not finite */
 };
 
 /* Columns a job works on together: a cache line of each row. */
@@ -58,7 +55,7 @@ static uint32_t rank_of(float x)
 
 /* Sorts s by value, ties as they stand (radix sort, 11 bits a pass); `other` is scratch.  Returns
  * where the sorted ones lie: s or other. */
-static struct sample *sort_by_value(struct sample *s, struct sample *other, size_t n)
+static struct bins_value *sort_by_value(struct bins_value *s, struct bins_value *other, size_t n)
 {
     for (uint32_t shift = 0; shift < 32; shift += RADIX_BITS) {
         uint32_t first[1U << RADIX_BITS] = {0};
@@ -74,93 +71,11 @@ static struct sample *sort_by_value(struct sample *s, struct sample *other, size
         for (size_t i = 0; i < n; i++) {
             other[first[rank_of(s[i].x) >> shift & RADIX_MASK]++] = s[i];
         }
-        struct sample *done = other;
+        struct bins_value *done = other;
         other = s;
         s = done;
     }
     return s;
-}
-
-/* One leaf of the tree: samples [low, high) by value, and its best split. */
-struct leaf {
-    size_t low, high, split; /* split: first sample of the right side; 0: none is worth it */
-    double gain;
-};
-
-/* Weighted Gini impurity times weight: 2 p (1 - p) w. */
-static double impurity(double fraud, double all)
-{
-    return all > 0 ? 2 * fraud * (all - fraud) / all : 0;
-}
-
-static void find_split(const struct sample *s, const double *fraud, const double *all,
-                       struct leaf *leaf)
-{
-    size_t low = leaf->low;
-    size_t high = leaf->high;
-    leaf->split = 0;
-    double whole = impurity(fraud[high] - fraud[low], all[high] - all[low]);
-    leaf->gain = BINS_SPLIT_CHI2 * whole / (all[high] - all[low]);
-    for (size_t i = low + BINS_LEAF_ROWS; i + BINS_LEAF_ROWS <= high; i++) {
-        if (!(s[i - 1].x < s[i].x)) {
-            continue;
-        }
-        double gain = whole - impurity(fraud[i] - fraud[low], all[i] - all[low]) -
-                      impurity(fraud[high] - fraud[i], all[high] - all[i]);
-        if (gain > leaf->gain) {
-            leaf->gain = gain;
-            leaf->split = i;
-        }
-    }
-}
-
-/* Between two neighbours: at least `a`, below `b`. */
-static float between(float a, float b)
-{
-    float mid = (float)(((double)a + (double)b) / 2);
-    return mid < b ? mid : a;
-}
-
-static uint32_t tree_edges(const struct sample *s, const double *fraud, const double *all, size_t n,
-                           uint32_t leaves, float *out)
-{
-    struct leaf leaf[BINS_EDGES_MAX + 1] = {{.low = 0, .high = n}};
-    find_split(s, fraud, all, &leaf[0]);
-    uint32_t count = 1;
-    while (count < leaves) {
-        struct leaf *best = &leaf[0];
-        for (uint32_t i = 1; i < count; i++) {
-            if (leaf[i].split != 0 && (best->split == 0 || leaf[i].gain > best->gain)) {
-                best = &leaf[i];
-            }
-        }
-        if (best->split == 0) {
-            break;
-        }
-        size_t at = best->split;
-        out[count - 1] = between(s[at - 1].x, s[at].x);
-        leaf[count] = (struct leaf){.low = at, .high = best->high};
-        best->high = at;
-        find_split(s, fraud, all, best);
-        find_split(s, fraud, all, &leaf[count]);
-        count++;
-    }
-    return count - 1;
-}
-
-/* Weighted quantiles, evenly: five are at .1, .3 .. .9. */
-static uint32_t quantile_edges(const struct sample *s, const double *all, size_t n, uint32_t count,
-                               float *out)
-{
-    size_t at = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        double share = (i + 0.5) / count;
-        while (at + 1 < n && all[at + 1] < share * all[n]) {
-            at++;
-        }
-        out[i] = s[at].x;
-    }
-    return count;
 }
 
 static int ascending(const void *a, const void *b)
@@ -170,14 +85,42 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static uint32_t new_edges(const struct fit *f, const struct bins_column *c, float *edges)
+{
+    float last = c->value[c->n - 1].x;
+    uint32_t n = bins_tree_edges(c, f->leaves, edges);
+    n += bins_quantile_edges(c, f->quantiles, edges + n);
+    qsort(edges, n, sizeof *edges, ascending);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if ((kept == 0 || edges[i] > edges[kept - 1]) && edges[i] < last) {
+            edges[kept++] = edges[i];
+        }
+    }
+    return kept;
+}
+
+static uint32_t finer_edges(const struct net_encoding *old, const struct bins_column *c,
+                            uint32_t column, float *edges)
+{
+    uint32_t have = bins_edge_count(old, column);
+    uint32_t room = have < BINS_FINER_EDGES_MAX ? BINS_FINER_EDGES_MAX - have : 0;
+    memcpy(edges, bins_edges(old, column), have * sizeof *edges);
+    uint32_t n =
+        have + bins_finer_edges(c, edges, have, room < BINS_FINER_MOST ? room : BINS_FINER_MOST,
+                                edges + have);
+    qsort(edges, n, sizeof *edges, ascending);
+    return n;
+}
+
 static void fit_edges(void *ctx, uint32_t worker, uint32_t column)
 {
     struct fit *f = ctx;
-    struct sample *s = f->order[worker];
+    struct bins_value *s = f->order[worker];
     double *fraud = f->prefix[worker];
     double *all = fraud + f->sample.n + 1;
     for (size_t i = 0; i < f->sample.n; i++) {
-        s[i] = (struct sample){f->x[(size_t)column * f->sample.n + i], (uint32_t)i};
+        s[i] = (struct bins_value){f->x[(size_t)column * f->sample.n + i], (uint32_t)i};
     }
     s = sort_by_value(s, s + f->sample.n, f->sample.n);
     fraud[0] = all[0] = 0;
@@ -186,17 +129,10 @@ static void fit_edges(void *ctx, uint32_t worker, uint32_t column)
         all[i + 1] = all[i] + w;
         fraud[i + 1] = fraud[i] + (f->sample.label[s[i].at] ? w : 0);
     }
+    const struct bins_column c = {s, fraud, all, f->sample.n};
     float *edges = f->edges + (size_t)column * BINS_EDGES_MAX;
-    uint32_t n = tree_edges(s, fraud, all, f->sample.n, f->leaves, edges);
-    n += quantile_edges(s, all, f->sample.n, f->quantiles, edges + n);
-    qsort(edges, n, sizeof *edges, ascending);
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        if ((kept == 0 || edges[i] > edges[kept - 1]) && edges[i] < s[f->sample.n - 1].x) {
-            edges[kept++] = edges[i];
-        }
-    }
-    f->edge_count[column] = kept;
+    f->edge_count[column] =
+        f->old != NULL ? finer_edges(f->old, &c, column, edges) : new_edges(f, &c, edges);
 }
 
 /* Rows whose sums are taken before those behind them are read. */
@@ -275,7 +211,7 @@ static enum err fit_alloc(struct fit *f, uint32_t threads, struct errmsg *e)
     f->bad = calloc(d, sizeof *f->bad);
     f->sums = calloc((d + GROUP - 1) / GROUP, sizeof *f->sums);
     f->x = malloc(f->sample.n * d * sizeof *f->x);
-    f->order = calloc(threads, sizeof(struct sample *));
+    f->order = calloc(threads, sizeof(struct bins_value *));
     f->prefix = calloc(threads, sizeof *f->prefix);
     bool ok = f->mean && f->inv_sd && f->edges && f->edge_count && f->bad && f->sums && f->x &&
               f->order && f->prefix;
@@ -339,6 +275,15 @@ static enum err pack(struct fit *f, struct net_encoding *out, struct errmsg *e)
     return ERR_OK;
 }
 
+/* Edges of all columns, from the rows drawn. */
+static enum err find_edges(struct fit *f, struct pool *pool, struct net_encoding *out,
+                           struct errmsg *e)
+{
+    pool_run(pool, (uint32_t)((f->sample.n + COPY_ROWS - 1) / COPY_ROWS), copy_rows, f);
+    pool_run(pool, (uint32_t)f->rows->columns, fit_edges, f);
+    return pack(f, out, e);
+}
+
 enum err bins_fit(const struct train_rows *rows, int64_t until_us, uint32_t leaves,
                   uint32_t quantiles, uint64_t seed, struct pool *pool, struct net_encoding *out,
                   struct errmsg *e)
@@ -367,10 +312,28 @@ enum err bins_fit(const struct train_rows *rows, int64_t until_us, uint32_t leav
             goto out;
         }
     }
-    pool_run(pool, (uint32_t)((f.sample.n + COPY_ROWS - 1) / COPY_ROWS), copy_rows, &f);
-    pool_run(pool, (uint32_t)rows->columns, fit_edges, &f);
-    rc = pack(&f, out, e);
+    rc = find_edges(&f, pool, out, e);
 out:
+    fit_done(&f, threads);
+    return rc;
+}
+
+enum err bins_finer(const struct train_rows *rows, int64_t until_us, const struct net_encoding *old,
+                    uint64_t seed, struct pool *pool, struct net_encoding *out, struct errmsg *e)
+{
+    struct fit f = {.rows = rows, .until_us = until_us, .old = old};
+    uint32_t threads = pool_threads(pool);
+    size_t d = rows->columns;
+    enum err rc =
+        row_sample_draw(rows, until_us, BINS_FRAUDS_MAX, BINS_OTHERS_MAX, seed, &f.sample, e);
+    if (rc == ERR_OK) {
+        rc = fit_alloc(&f, threads, e);
+    }
+    if (rc == ERR_OK) {
+        memcpy(f.mean, old->mean, d * sizeof *f.mean);
+        memcpy(f.inv_sd, old->inv_sd, d * sizeof *f.inv_sd);
+        rc = find_edges(&f, pool, out, e);
+    }
     fit_done(&f, threads);
     return rc;
 }

@@ -16,6 +16,12 @@
 #define BINS_OTHERS_MAX 150000 /* legitimate rows that the trees see */
 #define BINS_FRAUDS_MAX 350000 /* frauds, likewise; the sample takes at most 300 MB */
 #define BINS_LEAF_ROWS 40      /* fewest rows beside a split */
+/* An update may split bins: so many edges a column more, as long as the column has no more than
+ * BINS_FINER_EDGES_MAX.  A finer bin starts with what the network knew of the whole one, so it
+ * costs less than a new one does, and asks for less. */
+#define BINS_FINER_MOST 8
+#define BINS_FINER_EDGES_MAX 24
+#define BINS_FINER_CHI2 25
 /* What a split must be worth: Pearson's chi squared of its two sides, which is its Gini gain over
  * 2 p (1 - p).  The best of many splits of noise reaches 15 or so, and bins that mean little cost
  * more than they tell (model/README.md). */
@@ -28,10 +34,25 @@
 FD_MUSTCHECK enum err bins_fit(const struct train_rows *rows, int64_t until_us, uint32_t leaves,
                                uint32_t quantiles, uint64_t seed, struct pool *pool,
                                struct net_encoding *out, struct errmsg *e);
+/* `old` with some of its bins split where the rows before until_us with weight > 0 ask for it, by
+ * their labels; constants and older edges stay.  Otherwise as bins_fit. */
+FD_MUSTCHECK enum err bins_finer(const struct train_rows *rows, int64_t until_us,
+                                 const struct net_encoding *old, uint64_t seed, struct pool *pool,
+                                 struct net_encoding *out, struct errmsg *e);
 void bins_done(struct net_encoding *enc);
 /* An encoding of its own with the same numbers.  ERR_NOMEM */
 FD_MUSTCHECK enum err bins_copy(const struct net_encoding *from, struct net_encoding *out,
                                 struct errmsg *e);
+
+/* A column's edges, ascending, and how many there are. */
+static inline const float *bins_edges(const struct net_encoding *enc, uint32_t column)
+{
+    return enc->edges + enc->first_row[column] - column;
+}
+static inline uint32_t bins_edge_count(const struct net_encoding *enc, uint32_t column)
+{
+    return enc->first_row[column + 1] - enc->first_row[column] - 1;
+}
 
 /* Bin of a raw value: how many of the column's edges are below it. */
 uint32_t bins_find(const struct net_encoding *enc, uint32_t column, float x);

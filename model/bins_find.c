@@ -41,8 +41,8 @@ enum err bins_copy(const struct net_encoding *from, struct net_encoding *out, st
 
 uint32_t bins_find(const struct net_encoding *enc, uint32_t column, float x)
 {
-    const float *edge = enc->edges + enc->first_row[column] - column;
-    uint32_t n = enc->first_row[column + 1] - enc->first_row[column] - 1;
+    const float *edge = bins_edges(enc, column);
+    uint32_t n = bins_edge_count(enc, column);
     uint32_t low = 0;
     while (n > 0) {
         uint32_t half = n / 2;
@@ -68,7 +68,7 @@ enum err bins_finder_init(struct bins_finder *f, const struct net_encoding *enc,
     uint32_t d = enc->columns;
     uint32_t rounds = 1;
     for (uint32_t c = 0; c < d; c++) {
-        uint32_t edges = enc->first_row[c + 1] - enc->first_row[c] - 1;
+        uint32_t edges = bins_edge_count(enc, c);
         rounds = edges > rounds ? edges : rounds;
     }
     float *edge = calloc((size_t)rounds * d + 1, sizeof *edge);
@@ -76,8 +76,8 @@ enum err bins_finder_init(struct bins_finder *f, const struct net_encoding *enc,
         return err_set(e, ERR_NOMEM, "no memory for the bin edges of %u columns", d);
     }
     for (uint32_t c = 0; c < d; c++) {
-        const float *own = enc->edges + enc->first_row[c] - c;
-        uint32_t edges = enc->first_row[c + 1] - enc->first_row[c] - 1;
+        const float *own = bins_edges(enc, c);
+        uint32_t edges = bins_edge_count(enc, c);
         for (uint32_t i = 0; i < rounds; i++) {
             edge[(size_t)i * d + c] = i < edges ? own[i] : INFINITY;
         }

@@ -219,7 +219,7 @@ static enum err run_held(struct run *r, struct train_result *out, struct errmsg 
         rc = held_init(&r->held, &r->fit, r->rows->weight, c->holdout_from_us, c->epochs, e);
     }
     if (rc == ERR_OK && (r->held.any || !c->final_fit)) {
-        rc = held_fit(&r->held, &r->fit, 1, &r->at, after_step, r, e);
+        rc = held_fit(&r->held, &r->fit, &r->at, after_step, r, e);
     }
     return rc == ERR_OK ? held_judge(&r->held, out, e) : rc;
 }

@@ -45,9 +45,9 @@ struct train_conf {
     float clip;        /* adaptive gradient clipping, Brock et al. 2021 */
     float next_weight; /* weight of the next-event loss */
     /* Share of a label's place that a teacher's opinion takes (train_teacher.h); 0: no teacher.
-     * The teacher of an update is the served network (train_update.h). */
+     * An update has two teachers (train_update.h). */
     float distillation;
-    uint32_t teacher_trees; /* of the teacher of a training */
+    uint32_t teacher_trees; /* of the teacher */
 };
 
 enum train_stage { TRAIN_TEACHER, TRAIN_HELD_OUT, TRAIN_ALL_ROWS };

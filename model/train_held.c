@@ -111,18 +111,15 @@ static enum err measure(struct held *h, const struct fit *f, uint32_t epoch, str
     return ERR_OK;
 }
 
-enum err held_fit(struct held *h, struct fit *f, uint32_t first, struct train_progress *at,
+enum err held_fit(struct held *h, struct fit *f, struct train_progress *at,
                   enum err (*after_step)(void *ctx, struct errmsg *e), void *ctx, struct errmsg *e)
 {
     bool go_on = true;
-    for (uint32_t epoch = first; epoch <= f->conf->epochs && go_on; epoch++) {
-        enum err rc = ERR_OK;
+    for (uint32_t epoch = 1; epoch <= f->conf->epochs && go_on; epoch++) {
         at->epoch = epoch;
-        if (epoch > 0) {
-            rc = fit_epoch(f, after_step, ctx, e);
-            if (rc == ERR_OK) {
-                rc = fit_even_out(f, e);
-            }
+        enum err rc = fit_epoch(f, after_step, ctx, e);
+        if (rc == ERR_OK) {
+            rc = fit_even_out(f, e);
         }
         if (rc == ERR_OK) {
             rc = measure(h, f, epoch, f->pool, &go_on, e);
@@ -133,6 +130,26 @@ enum err held_fit(struct held *h, struct fit *f, uint32_t first, struct train_pr
         at->holdout_ap = h->latest_ap;
     }
     return ERR_OK;
+}
+
+enum err held_whole(struct held *h, struct fit *f, struct train_progress *at,
+                    enum err (*after_step)(void *ctx, struct errmsg *e), void *ctx,
+                    struct errmsg *e)
+{
+    bool go_on;
+    enum err rc = ERR_OK;
+    for (uint32_t epoch = 1; epoch <= f->conf->epochs && rc == ERR_OK; epoch++) {
+        at->epoch = epoch;
+        rc = fit_epoch(f, after_step, ctx, e);
+    }
+    if (rc == ERR_OK) {
+        rc = fit_even_out(f, e);
+    }
+    if (rc == ERR_OK) {
+        rc = measure(h, f, f->conf->epochs, f->pool, &go_on, e);
+    }
+    at->holdout_ap = h->latest_ap;
+    return rc;
 }
 
 enum err held_judge(const struct held *h, struct train_result *out, struct errmsg *e)

@@ -33,14 +33,16 @@ FD_MUSTCHECK enum err held_init(struct held *h, const struct fit *f, const float
                                 int64_t from_us, uint32_t epochs, struct errmsg *e);
 void held_done(struct held *h);
 
-/* Runs the fit epoch by epoch, from number `first` on (0: the weights it starts from are judged,
- * too), as many as its settings say or until it has been clearly below its best for some; the best
- * averaged weights stay here, later ones where they are within a week's noise of it.  Tells `at`
- * the epoch and its average precision.  after_step: as fit_epoch. */
-FD_MUSTCHECK enum err held_fit(struct held *h, struct fit *f, uint32_t first,
-                               struct train_progress *at,
+/* Runs the fit epoch by epoch, as many as its settings say or until it has been clearly below its
+ * best for some; the best averaged weights stay here, later ones where they are within a week's
+ * noise of it.  Tells `at` the epoch and its average precision.  after_step: as fit_epoch. */
+FD_MUSTCHECK enum err held_fit(struct held *h, struct fit *f, struct train_progress *at,
                                enum err (*after_step)(void *ctx, struct errmsg *e), void *ctx,
                                struct errmsg *e);
+/* Runs all epochs; the last averaged weights stay here. */
+FD_MUSTCHECK enum err held_whole(struct held *h, struct fit *f, struct train_progress *at,
+                                 enum err (*after_step)(void *ctx, struct errmsg *e), void *ctx,
+                                 struct errmsg *e);
 
 /* Calibration and measures of the best weights; the identity and NAN without any row. */
 FD_MUSTCHECK enum err held_judge(const struct held *h, struct train_result *out, struct errmsg *e);

@@ -4,8 +4,8 @@
  * distillation: Hinton, Vinyals and Dean 2015, section 2; from another kind of learner, as in
  * Frosst and Hinton 2017, in the other direction).  Where the teacher, which has seen a row's
  * label, still doubts it, the network need not learn the row by heart; and it takes over the trees'
- * smoother ranking of payments that nothing distinguishes.  The teacher of an update is the network
- * in service (train_update.h). */
+ * smoother ranking of payments that nothing distinguishes.  An update has two: trees for what is
+ * young, the network in service for what is older (train_update.h). */
 #ifndef FD_MODEL_TRAIN_TEACHER_H
 #define FD_MODEL_TRAIN_TEACHER_H
 

@@ -7,7 +7,7 @@
 # nobody commits the pattern before day 70.  A full training up to that day is the first model.
 # Week k = 1, 2, .. ends on day 77 + 7 k: the model in service is updated (where its gate says no, the
 # old one stays); beside it one is trained anew (--full last: in the last of the weeks only), and a
-# third line of models is updated at the same learning rate without replay, without consolidation
+# third line of models is updated at the same learning rate without any older payment, without consolidation
 # and without decay towards the served weights, its gate open.  Counted from the first week with 50
 # frauds of the new pattern, three updates are made.  All models score the payments from a week after the
 # last of these weeks to the end, which none has seen: average precision of the new pattern's frauds
@@ -35,7 +35,7 @@ peers_work drift "$keep"
 export OPENBLAS_NUM_THREADS=1
 fraudd=${FRAUDD:-build/release/fraudd}
 days=182; first=70; wanted=50
-bare=(--update.replay-weight 0 --update.consolidation 0 --update.decay 0
+bare=(--update.fresh 0 --update.replay-weight 0 --update.consolidation 0 --update.decay 0
       --gate.ap 0 --gate.card-precision 0 --gate.precision 0 --gate.value 0 --gate.expected-low 0
       --gate.expected-high 100 --gate.forgetting 0 --gate.label-rate 1000 --gate.label-sure 0
       --gate.label-unlikely 1000 --gate.label-group 0)

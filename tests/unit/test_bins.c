@@ -304,6 +304,73 @@ static void assert_same_encoding(const struct net_encoding *a, const struct net_
     assert_memory_equal(a->inv_sd, b->inv_sd, d * sizeof(float));
 }
 
+static struct net_encoding finer(const struct table *t, const struct net_encoding *old)
+{
+    struct pool *pool = NULL;
+    struct net_encoding enc;
+    struct errmsg e = {""};
+    assert_int_equal(pool_create(2, &pool, &e), ERR_OK);
+    assert_int_equal(bins_finer(&t->rows, 1000, old, 1, pool, &enc, &e), ERR_OK);
+    pool_free(pool);
+    return enc;
+}
+
+/* A pattern that begins after the bins were made: its threshold becomes an edge, once. */
+static void test_finer_bins_have_what_is_new(void **state)
+{
+    (void)state;
+    struct table t;
+    struct rng rng;
+    rng_init(&rng, 21);
+    table_init(&t, 4000, 1);
+    for (size_t i = 0; i < t.rows.n; i++) {
+        t.x[i] = (float)rng_uniform(&rng);
+        t.label[i] = t.x[i] > 0.9F && rng_below(&rng, 4) != 0;
+    }
+    struct net_encoding coarse = fitted(&t, 1, 3);
+    struct net_encoding once = finer(&t, &coarse);
+    struct net_encoding twice = finer(&t, &once);
+    const float *edge;
+    assert_int_equal(edges_of(&coarse, 0, &edge), 3);
+    assert_int_equal(edges_of(&once, 0, &edge), 4);
+    assert_true(fabsf(edge[3] - 0.9F) < 0.002F);
+    assert_memory_equal(edge, coarse.edges, 3 * sizeof *edge);
+    assert_memory_equal(once.mean, coarse.mean, sizeof *once.mean);
+    assert_memory_equal(once.inv_sd, coarse.inv_sd, sizeof *once.inv_sd);
+    assert_same_encoding(&once, &twice);
+    bins_done(&coarse);
+    bins_done(&once);
+    bins_done(&twice);
+    table_done(&t);
+}
+
+/* However many splits would be worth it. */
+static void test_finer_bins_are_bounded(void **state)
+{
+    (void)state;
+    struct table t;
+    table_init(&t, 20000, 1);
+    for (size_t i = 0; i < t.rows.n; i++) {
+        t.x[i] = (float)i;
+        t.label[i] = i / 250 % 2 == 0;
+    }
+    struct net_encoding enc = fitted(&t, 1, 5);
+    const float *edge;
+    for (uint32_t want = 5; want < BINS_FINER_EDGES_MAX;) {
+        struct net_encoding next = finer(&t, &enc);
+        want = want + BINS_FINER_MOST < BINS_FINER_EDGES_MAX ? want + BINS_FINER_MOST
+                                                             : BINS_FINER_EDGES_MAX;
+        assert_int_equal(edges_of(&next, 0, &edge), want);
+        bins_done(&enc);
+        enc = next;
+    }
+    struct net_encoding same = finer(&t, &enc);
+    assert_same_encoding(&enc, &same);
+    bins_done(&enc);
+    bins_done(&same);
+    table_done(&t);
+}
+
 /* More legitimate rows than the trees see: a sample, of the same rows for every thread count. */
 static void test_fit_samples_many_rows_repeatably(void **state)
 {
@@ -425,6 +492,8 @@ int main(void)
         cmocka_unit_test(test_fit_grows_the_tree_of_the_plain_twin),
         cmocka_unit_test(test_fit_takes_constants_of_its_rows_only),
         cmocka_unit_test(test_fit_puts_quantiles_between_the_splits),
+        cmocka_unit_test(test_finer_bins_have_what_is_new),
+        cmocka_unit_test(test_finer_bins_are_bounded),
         cmocka_unit_test(test_fit_samples_many_rows_repeatably),
         cmocka_unit_test(test_fit_weighs_the_frauds_it_draws),
         cmocka_unit_test(test_fit_refuses_what_it_cannot_learn_from),

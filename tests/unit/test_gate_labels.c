@@ -68,7 +68,9 @@ static void draw(uint64_t seed)
                                      .amount_ref = (uint32_t)(100 + hash_pair(5, i) % 20000)},
                               .fraud = uniform(seed, i) < p};
         from[i] = (uint32_t)i;
-        use[i] = number == 0 ? USE_REPLAY : number == 1 ? USE_NEWS : (uint8_t)(USE_STOP + i % 2);
+        use[i] = number == 0   ? USE_REPLAY
+                 : number == 1 ? USE_NEWS
+                               : (uint8_t)(USE_CALIBRATE + i % 2);
         weight[i] = number == 0 ? 1 : 0;
         served[i] = (float)p;
     }

@@ -1,4 +1,4 @@
-/* An update of a network: it repeats, keeps bins and what is sealed as they are, learns the news,
+/* An update of a network: it repeats, keeps or splits bins, leaves what is sealed, learns the news,
  * is held back by decay and consolidation, and lets the Fisher information decay. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,9 @@
 
 #include <cmocka.h>
 
+#include "model/bins.h"
 #include "model/train.h"
+#include "model/train_finer.h"
 #include "model/train_fisher.h"
 #include "model/train_update.h"
 #include "tests/support/toy_rows.h"
@@ -66,6 +68,7 @@ static void update_conf(struct train_conf *c, struct train_update *u)
                                .from = &base,
                                .judge = judge,
                                .new_from_us = LEARNT_DAY * TOY_DAY_US,
+                               .young_from_us = LEARNT_DAY * TOY_DAY_US,
                                .consolidation = 1,
                                .decay = 0.05F,
                                .fisher_stays = 0.9F};
@@ -123,6 +126,77 @@ static void test_update_leaves_bins_and_constants(void **state)
     assert_true(base.learnt_until_us <= LEARNT_DAY * TOY_DAY_US);
     assert_true(r.learnt_until_us == SEALED_DAY * TOY_DAY_US);
     train_result_done(&r);
+}
+
+/* A pattern that begins with the news, or its end: columns[3] above 4 is fraud. */
+static void switch_pattern(void)
+{
+    for (size_t i = 0; i < toy.rows.n; i++) {
+        if (toy.event_us[i] >= LEARNT_DAY * TOY_DAY_US && toy.x[i * COLUMNS + 3] > 4) {
+            toy.label[i] ^= 1;
+        }
+    }
+}
+
+/* Edges and constants of before are there still, and more edges; a network of the finer bins scores
+ * every row as before. */
+static void test_update_splits_bins_of_the_same_network(void **state)
+{
+    (void)state;
+    struct errmsg e = {""};
+    struct pool *pool = NULL;
+    struct net_encoding enc;
+    struct train_result fine;
+    size_t n = toy.rows.n;
+    float *before = malloc(n * sizeof *before);
+    float *after = malloc(n * sizeof *after);
+    assert_true(before != NULL && after != NULL);
+    assert_int_equal(pool_create(2, &pool, &e), ERR_OK);
+    switch_pattern();
+    assert_int_equal(
+        bins_finer(&toy.rows, SEALED_DAY * TOY_DAY_US, &base.encoding, 1, pool, &enc, &e), ERR_OK);
+    switch_pattern();
+    uint32_t bins = enc.first_row[COLUMNS];
+    assert_true(bins > base.shape.bins);
+    for (uint32_t c = 0; c < COLUMNS; c++) {
+        for (uint32_t i = 0; i < bins_edge_count(&base.encoding, c); i++) {
+            float edge = bins_edges(&base.encoding, c)[i];
+            uint32_t at = bins_find(&enc, c, edge);
+            assert_memory_equal(bins_edges(&enc, c) + at, &edge, sizeof edge);
+        }
+    }
+    assert_int_equal(finer_of(&base, &enc, &fine, &e), ERR_OK);
+    assert_true(fine.shape.bins == bins && enc.edges == NULL);
+    assert_int_equal(train_forward(&base, &toy.rows, 1, before, &e), ERR_OK);
+    assert_int_equal(train_forward(&fine, &toy.rows, 1, after, &e), ERR_OK);
+    assert_memory_equal(before, after, n * sizeof *before);
+    train_result_done(&fine);
+    pool_free(pool);
+    free(before);
+    free(after);
+}
+
+/* The whole of an update with split bins: as many threads, as many bytes. */
+static void test_update_with_split_bins_repeats(void **state)
+{
+    (void)state;
+    struct train_result r[2];
+    switch_pattern();
+    for (uint32_t i = 0; i < 2; i++) {
+        struct train_conf c;
+        struct train_update u;
+        update_conf(&c, &u);
+        c.threads = 1 + 2 * i;
+        u.finer = true;
+        run(&u, &r[i]);
+    }
+    switch_pattern();
+    assert_true(r[0].shape.bins > base.shape.bins && r[0].shape.bins == r[1].shape.bins);
+    size_t most = total + (size_t)(r[0].shape.bins - base.shape.bins) * r[0].shape.width;
+    assert_memory_equal(r[0].params, r[1].params, most * sizeof(float));
+    assert_memory_equal(r[0].fisher, r[1].fisher, most * sizeof(float));
+    train_result_done(&r[0]);
+    train_result_done(&r[1]);
 }
 
 /* Sealed payments of cards that do not judge: whatever they are, nothing of the result changes. */
@@ -185,7 +259,8 @@ static double moved_with(float consolidation, float decay, const float *scale)
     return far;
 }
 
-/* The served network's opinion takes the place of older labels, and of these alone. */
+/* The served network's opinion takes the place of older labels, and of these alone: where none is
+ * young, trees, which learn from all labels, teach nothing. */
 static void test_older_rows_teach_what_the_served_network_makes_of_them(void **state)
 {
     (void)state;
@@ -193,6 +268,7 @@ static void test_older_rows_teach_what_the_served_network_makes_of_them(void **s
     struct train_update u;
     struct train_result r[4];
     update_conf(&c, &u);
+    u.young_from_us = SEALED_DAY * TOY_DAY_US;
     for (int i = 0; i < 4; i++) {
         c.distillation = i < 2 ? 1 : 0;
         run(&u, &r[i]);
@@ -207,6 +283,27 @@ static void test_older_rows_teach_what_the_served_network_makes_of_them(void **s
     assert_memory_not_equal(r[2].params, r[3].params, total * sizeof(float));
     assert_memory_not_equal(r[0].params, r[2].params, total * sizeof(float));
     for (int i = 0; i < 4; i++) {
+        train_result_done(&r[i]);
+    }
+}
+
+/* From where on rows are young says who teaches them. */
+static void test_trees_teach_the_young(void **state)
+{
+    (void)state;
+    struct train_result r[3];
+    for (int i = 0; i < 3; i++) {
+        struct train_conf c;
+        struct train_update u;
+        update_conf(&c, &u);
+        c.distillation = 1;
+        u.young_from_us = (i == 1 ? 0 : LEARNT_DAY) * TOY_DAY_US;
+        c.teacher_trees = i == 2 ? 1 : c.teacher_trees;
+        run(&u, &r[i]);
+    }
+    assert_memory_not_equal(r[0].params, r[1].params, total * sizeof(float));
+    assert_memory_not_equal(r[0].params, r[2].params, total * sizeof(float));
+    for (int i = 0; i < 3; i++) {
         train_result_done(&r[i]);
     }
 }
@@ -306,8 +403,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_update_gives_the_same_bytes_for_any_threads),
         cmocka_unit_test(test_update_leaves_bins_and_constants),
+        cmocka_unit_test(test_update_splits_bins_of_the_same_network),
+        cmocka_unit_test(test_update_with_split_bins_repeats),
         cmocka_unit_test(test_update_never_sees_the_gate),
         cmocka_unit_test(test_older_rows_teach_what_the_served_network_makes_of_them),
+        cmocka_unit_test(test_trees_teach_the_young),
         cmocka_unit_test(test_decay_and_consolidation_hold_the_weights),
         cmocka_unit_test(test_fisher_information_decays),
         cmocka_unit_test(test_fisher_of_the_bias_is_the_variance_of_the_labels),

@@ -137,6 +137,7 @@ static struct update_rows_conf rows_conf(void)
     return (struct update_rows_conf){.warm_until_us = day(10),
                                      .learnt_until_us = day(BASE_DAY),
                                      .sealed_from_us = day(UNTIL_DAY) - SEALED_US,
+                                     .fresh = 100000,
                                      .replay = 500,
                                      .context = 6,
                                      .sealed_context = 10,
@@ -144,15 +145,19 @@ static struct update_rows_conf rows_conf(void)
 }
 
 /* What a row must be used for, of those that are not sampled. */
-static enum update_use use_of(const struct past_row *r, const struct update_rows_conf *c)
+static enum update_use use_of(const struct past_row *r, const struct update_rows_conf *c,
+                              int64_t young_from_us)
 {
     if (!learn_counts(r) || r->tx.event_us < c->warm_until_us) {
         return USE_CONTEXT;
     }
     if (r->tx.event_us >= c->sealed_from_us) {
-        return update_is_gate(r->tx.card) ? USE_GATE : USE_STOP;
+        return update_is_gate(r->tx.card) ? USE_GATE : USE_CALIBRATE;
     }
-    return r->tx.event_us >= c->learnt_until_us ? USE_NEWS : USE_REPLAY;
+    if (r->tx.event_us >= c->learnt_until_us) {
+        return USE_NEWS;
+    }
+    return r->tx.event_us >= young_from_us ? USE_YOUNG : USE_REPLAY;
 }
 
 static void test_rows_keep_news_frauds_and_a_weighted_sample(void **state)
@@ -167,7 +172,7 @@ static void test_rows_keep_news_frauds_and_a_weighted_sample(void **state)
     must(update_rows_create(&past, &c, &r, &e), &e);
     for (size_t i = 0; i < past.n; i++) {
         const struct past_row *row = &past.rows[i];
-        enum update_use want = use_of(row, &c);
+        enum update_use want = use_of(row, &c, r.young_from_us);
         uint32_t at = r.position[i];
         bool may_miss = want == USE_CONTEXT || (want == USE_REPLAY && !row->fraud);
         assert_true(at != UINT32_MAX || may_miss);
@@ -181,17 +186,61 @@ static void test_rows_keep_news_frauds_and_a_weighted_sample(void **state)
             assert_true(r.weight[at] >= 1);
             weight += (double)r.weight[at];
             sampled++;
-        } else if (r.use[at] == USE_REPLAY || r.use[at] == USE_NEWS) {
+        } else if (r.use[at] >= USE_REPLAY && r.use[at] <= USE_NEWS) {
             assert_true(fabsf(r.weight[at] - 1) < 1e-9F);
         } else {
             assert_true(fabsf(r.weight[at]) < 1e-9F);
         }
-        assert_true((r.judge[at] > 0) == (r.use[at] == USE_STOP));
+        assert_true((r.judge[at] > 0) == (r.use[at] == USE_CALIBRATE));
     }
     assert_true(sampled > 400 && sampled <= 500);
     assert_true(fabs(weight / older - 1) < 1e-5); /* 1 / p adds up to what was sampled from */
-    assert_true(r.frauds[USE_REPLAY] > 20 && r.count[USE_GATE] > 100 && r.count[USE_STOP] > 100);
+    assert_true(r.frauds[USE_REPLAY] > 20 && r.count[USE_GATE] > 100 &&
+                r.count[USE_CALIBRATE] > 100);
+    assert_true(r.count[USE_YOUNG] > 100);
     update_rows_done(&r);
+}
+
+static void rows_of(const struct update_rows_conf *c, struct update_rows *out)
+{
+    struct errmsg e = {""};
+    must(update_rows_create(&past, c, out, &e), &e);
+}
+
+/* The young fill up what the news leave, and leave the older half alone. */
+static void test_rows_are_young_as_far_as_fresh_allows(void **state)
+{
+    (void)state;
+    struct update_rows_conf c = rows_conf();
+    struct update_rows none;
+    struct update_rows some;
+    struct update_rows all;
+    int64_t half = c.warm_until_us + (c.learnt_until_us - c.warm_until_us) / 2;
+    c.fresh = 0;
+    rows_of(&c, &none);
+    assert_true(none.count[USE_YOUNG] == 0 && none.young_from_us == c.learnt_until_us);
+    c.fresh = none.count[USE_NEWS] + 300;
+    rows_of(&c, &some);
+    assert_true(some.count[USE_YOUNG] <= 300 && some.count[USE_YOUNG] > 290);
+    assert_int_equal(some.count[USE_NEWS], none.count[USE_NEWS]);
+    c.fresh = SIZE_MAX;
+    rows_of(&c, &all);
+    assert_true(all.young_from_us >= half && all.young_from_us < half + day(1) - day(0));
+    assert_true(all.count[USE_YOUNG] > some.count[USE_YOUNG]);
+    assert_int_equal(all.frauds[USE_YOUNG] + all.frauds[USE_REPLAY], none.frauds[USE_REPLAY]);
+    update_rows_done(&none);
+    update_rows_done(&some);
+    update_rows_done(&all);
+}
+
+static void test_few_payments_are_passed_over_more_often(void **state)
+{
+    (void)state;
+    assert_int_equal(update_epochs(0), 4);
+    assert_int_equal(update_epochs(40000), 4);
+    assert_int_equal(update_epochs(56000), 3);
+    assert_int_equal(update_epochs(80000), 2);
+    assert_int_equal(update_epochs(100000000), 2);
 }
 
 static void test_rows_have_their_context_and_runs_have_no_gaps(void **state)
@@ -212,7 +261,7 @@ static void test_rows_have_their_context_and_runs_have_no_gaps(void **state)
     for (size_t i = 0; i < r.n; i++) {
         const struct past_row *row = &past.rows[r.from[i]];
         uint32_t k = rank[r.from[i]];
-        uint32_t most = r.use[i] >= USE_STOP ? c.sealed_context : c.context;
+        uint32_t most = r.use[i] >= USE_CALIBRATE ? c.sealed_context : c.context;
         bool same = i > 0 && r.run[i] == r.run[i - 1];
         runs += !same;
         assert_true(!same || rank[r.from[i - 1]] + 1 == k);
@@ -278,9 +327,9 @@ static void test_update_repeats_and_names_its_parent(void **state)
     assert_true(l->data_until_us == day(UNTIL_DAY) && fabs(l->holdout_ap - a.gate.ap) < 1e-12);
     const struct net_encoding *x = model_encoding(old);
     const struct net_encoding *y = model_encoding(made);
-    assert_memory_equal(x->first_row, y->first_row, (FEAT_DIM + 1) * sizeof *x->first_row);
-    assert_memory_equal(x->edges, y->edges, (x->first_row[FEAT_DIM] - FEAT_DIM) * sizeof(float));
     assert_memory_equal(x->mean, y->mean, FEAT_DIM * sizeof(float));
+    assert_memory_equal(x->inv_sd, y->inv_sd, FEAT_DIM * sizeof(float));
+    assert_true(y->first_row[FEAT_DIM] >= x->first_row[FEAT_DIM]);
     model_free(old);
     model_free(made);
     update_outcome_done(&a);
@@ -301,7 +350,7 @@ static void test_replay_weight_0_learns_the_news_alone(void **state)
     must(update(&past, &u, &without, &e), &e);
     assert_true(without.replay == with.replay && without.gate.row[GATE_FORGETTING].measured);
     assert_true(with.learnt.rows == without.learnt.rows + with.replay);
-    assert_true(without.learnt.rows == with.news);
+    assert_true(without.learnt.rows == with.news + with.young && with.young > 0);
     update_outcome_done(&with);
     update_outcome_done(&without);
 }
@@ -323,7 +372,7 @@ static void on_scored(void *ctx, const struct scored *s)
     }
     if (r->keep) {
         memcpy(update_rows_columns(r->rows, s->tag), s->x, FEAT_DIM * sizeof *s->x);
-    } else if (r->rows->use[at] >= USE_STOP) {
+    } else if (r->rows->use[at] >= USE_CALIBRATE) {
         float want = (float)s->probability;
         assert_memory_equal(&r->score[at], &want, sizeof want);
         r->compared++;
@@ -493,6 +542,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_keep_news_frauds_and_a_weighted_sample),
+        cmocka_unit_test(test_rows_are_young_as_far_as_fresh_allows),
+        cmocka_unit_test(test_few_payments_are_passed_over_more_often),
         cmocka_unit_test(test_rows_have_their_context_and_runs_have_no_gaps),
         cmocka_unit_test(test_update_repeats_and_names_its_parent),
         cmocka_unit_test(test_replay_weight_0_learns_the_news_alone),
