@@ -133,10 +133,6 @@ enum err fit_resume(struct fit *f, const struct train_conf *conf, const struct t
 {
     *f = (struct fit){.conf = conf, .rows = rows, .pool = pool};
     f->net.shape = start->from->shape;
-    if (rows->columns != f->net.shape.columns) {
-        return err_set(e, ERR_MISMATCH, "rows of %zu columns for a network of %u", rows->columns,
-                       f->net.shape.columns);
-    }
     count_rows(f, until_us);
     f->even_rows = even_rows_of(rows, start->new_from_us, until_us);
     enum err rc = net_layout_init(&f->net.layout, &f->net.shape, e);

@@ -51,8 +51,8 @@ struct fit_start {
     double consolidation, decay;     /* see struct adam_pull; times the information a row */
 };
 /* Prepares a fit that goes on from another one's averaged weights, with moments of zero and the
- * encoding as it is.  Only pieces with weight are learnt.  ERR_MISMATCH the rows have other columns
- * or the encoding was made for others. */
+ * encoding as it is, which is of the rows' columns.  Only pieces with weight are learnt.
+ * ERR_NOMEM */
 FD_MUSTCHECK enum err fit_resume(struct fit *f, const struct train_conf *conf,
                                  const struct train_rows *rows, int64_t until_us,
                                  const struct fit_start *start, struct pool *pool,

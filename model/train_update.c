@@ -66,6 +66,10 @@ static enum err check(const struct train_update *u, const struct train_rows *row
     if (!(u->consolidation >= 0 && u->decay >= 0 && u->fisher_stays >= 0 && u->fisher_stays <= 1)) {
         return err_set(e, ERR_INVALID, "consolidation, decay or fisher_stays is out of range");
     }
+    if (rows->columns != u->from->shape.columns) {
+        return err_set(e, ERR_MISMATCH, "rows of %zu columns for a network of %u", rows->columns,
+                       u->from->shape.columns);
+    }
     for (size_t i = 0; i < rows->n; i++) {
         if (rows->weight[i] > 0 && rows->event_us[i] >= u->new_from_us &&
             rows->event_us[i] < u->conf->holdout_from_us) {

@@ -31,7 +31,7 @@ struct train_update {
 /* All epochs at a cosine's rate; the last averaged weights are taken, for the judging rows' frauds
  * are too few to say which epoch's are best (whether they are good enough is the gate's question).
  * Progress and errors as train_run, and
- * ERR_INVALID   nothing new to learn, or no fraud and no legitimate row to judge by
+ * ERR_INVALID   nothing new to learn, or no fraud or no legitimate row to learn or to judge by
  * ERR_MISMATCH  `from` has other columns */
 FD_MUSTCHECK enum err train_update_run(const struct train_update *u, const struct train_rows *rows,
                                        int (*progress)(void *ctx, const struct train_progress *p),

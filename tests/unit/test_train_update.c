@@ -392,6 +392,7 @@ static void test_update_says_what_is_missing(void **state)
     u.fisher_stays = 1.5F;
     assert_refused(&u, ERR_INVALID, "fisher_stays");
     update_conf(&c, &u);
+    u.finer = true;
     toy.rows.columns--;
     assert_refused(&u, ERR_MISMATCH, "rows of 5 columns for a network of 6");
     toy.rows.columns++;
