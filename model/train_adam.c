@@ -254,7 +254,6 @@ void adam_run(struct adam *a, struct pool *pool, const struct adam_step *s,
     a->steps++;
     double first = 1 - pow(s->beta1, (double)a->steps);
     double second = 1 - pow(s->beta2, (double)a->steps);
-    double rate = s->pull.anchor == NULL ? s->learning_rate : 0; /* of decay towards zero */
     struct job j = {.adam = a,
                     .step = s,
                     .grad = grad,
@@ -267,8 +266,8 @@ void adam_run(struct adam *a, struct pool *pool, const struct adam_step *s,
                               .root = (float)(1 / sqrt(second)),
                               .stay = (float)s->ema,
                               .epsilon = (float)EPSILON},
-                    .keep = {1, (float)(1 - rate * s->weight_decay),
-                             (float)(1 - rate * s->table_decay),
-                             (float)(1 - rate * s->input_decay)}};
+                    .keep = {1, (float)(1 - s->learning_rate * s->weight_decay),
+                             (float)(1 - s->learning_rate * s->table_decay),
+                             (float)(1 - s->learning_rate * s->input_decay)}};
     pool_run(pool, a->spans, run_span, &j);
 }

@@ -12,12 +12,12 @@ struct adam;
 
 /* What holds the weights of an update near those that it started from. */
 struct adam_pull {
-    const float *anchor;  /* [layout.total]; NULL: nothing holds them, they decay towards zero */
+    const float *anchor;  /* [layout.total]; NULL: nothing holds them */
     const float *fisher;  /* [layout.total] >= 0: what a weight means to the older data */
     double consolidation; /* times fisher: elastic weight consolidation (Kirkpatrick et al. 2017,
                              eq. 3), added to the gradient before it is clipped */
     double decay;         /* towards the anchor (L2-SP, Li et al. 2018), of every weight; apart from
-                             the gradient, as AdamW's, in whose place it is */
+                             the gradient, as AdamW's, which goes on beside it */
 };
 
 /* One step's settings. */
