@@ -83,7 +83,7 @@ endif
 # Our own threads are the parallelism; OpenBLAS threads only fight with them.
 RUN := env -u OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS=1
 
-.PHONY: all chaos build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e instances torture outages bench bench-ablation bench-drift bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-recovery bench-steps bench-streams bench-train bench-weekly bench-gate asan tsan coverage \
+.PHONY: all always chaos build-unit build-tests help deps deps-test deps-lint deps-fuzz deps-deb demo test unit integration e2e instances torture outages bench bench-ablation bench-drift bench-instructions bench-kafka bench-memory bench-quality bench-queue bench-recovery bench-steps bench-streams bench-train bench-weekly bench-gate asan tsan coverage \
         fuzz fuzz-run lint check-layers check-headers check-format format man completion install deb deb-check deb-try clean
 .SECONDARY:
 
@@ -121,6 +121,11 @@ ifeq ($(V),release)
 $(patsubst %.c,$(B)/%.o,$(wildcard model/tape*.c model/bins*.c model/trees*.c model/net.c model/train_adam.c model/train_loops*.c)): CFLAGS += -O3
 endif
 $(B)/daemon/version.o: CFLAGS += -DFD_REVISION='"$(REVISION)"'
+$(B)/daemon/version.o: $(B)/revision
+# Written anew only where it says another one: models name the program that made them.
+$(B)/revision: always
+	@mkdir -p $(@D)
+	@echo $(REVISION) | cmp -s - $@ || echo $(REVISION) >$@
 $(B)/storage/migrate.o: $(wildcard sql/*.sql)
 $(B)/daemon/console_files.o: $(wildcard daemon/console/*)
 $(B)/daemon/avro_write.o: etc/wire/transaction.avsc
