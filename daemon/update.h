@@ -77,7 +77,7 @@ struct update_outcome {
          1,                                                                                         \
          "share of a label's place that an opinion takes: of a new or young payment that of "       \
          "trees, of an older one that of the served model; 0: labels alone"},                       \
-        {"update.teacher-trees", CONF_INT, 0, "100", 1, 10000, "trees that an update learns from"}, \
+        {"update.teacher-trees", CONF_INT, 0, "300", 1, 10000, "trees that an update learns from"}, \
         {"update.split-bins",                                                                       \
          CONF_BOOL,                                                                                 \
          0,                                                                                         \
