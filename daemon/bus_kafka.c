@@ -166,7 +166,7 @@ enum err bus_kafka_handle(struct bus_kafka *b, enum bus_use use, const char *con
 /* Defaults that kafka.* may change.
  *
  * A fetch is answered as soon as fetch.min.bytes (1) are there, so waiting long costs no latency;
- * but what changes meanwhile (a partition more, a seek) waits for the answer: 100 ms for groups. */
+ * but what changes meanwhile (a partition more, a seek) waits for the answer: 100 ms. */
 static const char *const DEFAULTS[] = {"socket.nagle.disable",
                                        "true",
                                        "socket.keepalive.enable",
@@ -182,7 +182,9 @@ static const char *const DEFAULTS_OF[USE_COUNT][12] = {
                    /* a member that died is missed after so long; the others hear of it, and have
                     * its partitions, with their next heartbeat */
                    "session.timeout.ms", "6000", "heartbeat.interval.ms", "500", NULL},
-    [USE_WHOLE] = {"fetch.wait.max.ms", "500", "fetch.error.backoff.ms", "100", "check.crcs",
+    /* one connection a broker answers in order: whatever else is asked at a start (bounds of the
+     * next topic, a seek) waits for the fetch of a topic where nothing comes */
+    [USE_WHOLE] = {"fetch.wait.max.ms", "100", "fetch.error.backoff.ms", "100", "check.crcs",
                    "true", NULL},
     /* the library sends one request a partition: at 5,000 records a second in 8 partitions 1 ms
      * gathers one record each, and requests are what the broker's time goes into */
