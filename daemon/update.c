@@ -56,9 +56,7 @@ void update_conf_read(const struct conf *c, struct update_conf *out)
 
 uint32_t update_epochs(size_t payments)
 {
-    size_t passes = payments > 0 ? (PAYMENTS_SHOWN + payments / 2) / payments : EPOCHS_MOST;
-    passes = passes > EPOCHS_LEAST ? passes : EPOCHS_LEAST;
-    return (uint32_t)(passes < EPOCHS_MOST ? passes : EPOCHS_MOST);
+    return train_passes(payments, PAYMENTS_SHOWN, EPOCHS_LEAST, EPOCHS_MOST);
 }
 
 /* Of all threads: what an update costs does not depend on what else the machine does. */

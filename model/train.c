@@ -64,11 +64,16 @@ void train_conf_default(struct train_conf *c)
     net_shape_default(&c->shape, 1, 1);
 }
 
+uint32_t train_passes(uint64_t rows, uint64_t shown, uint32_t least, uint32_t most)
+{
+    uint64_t passes = rows > 0 ? (shown + rows / 2) / rows : most;
+    passes = passes > least ? passes : least;
+    return (uint32_t)(passes < most ? passes : most);
+}
+
 uint32_t train_epochs(uint64_t rows)
 {
-    uint64_t epochs = rows > 0 ? (ROWS_SHOWN + rows / 2) / rows : EPOCHS_MOST;
-    epochs = epochs > EPOCHS_LEAST ? epochs : EPOCHS_LEAST;
-    return (uint32_t)(epochs < EPOCHS_MOST ? epochs : EPOCHS_MOST);
+    return train_passes(rows, ROWS_SHOWN, EPOCHS_LEAST, EPOCHS_MOST);
 }
 
 static uint64_t rows_with_weight(const struct train_rows *rows)

@@ -94,6 +94,8 @@ FD_MUSTCHECK enum err train_conf_check(const struct train_conf *c, struct errmsg
 /* Passes over so many rows with weight as show a fit some millions of them, between two bounds: a
  * short history is learnt from more often than a long one. */
 uint32_t train_epochs(uint64_t rows);
+/* The passes over so many rows that show about `shown` of them, from least to most. */
+uint32_t train_passes(uint64_t rows, uint64_t shown, uint32_t least, uint32_t most);
 
 /* Trains.  Where distillation is set, each fit learns from a teacher as well, which is fitted first
  * to the rows that the fit learns from.  A fit takes constants, bins and weights

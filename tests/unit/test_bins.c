@@ -68,8 +68,8 @@ static struct net_encoding fitted(const struct table *t, uint32_t leaves, uint32
 
 static uint32_t edges_of(const struct net_encoding *enc, uint32_t c, const float **out)
 {
-    *out = enc->edges + enc->first_row[c] - c;
-    return enc->first_row[c + 1] - enc->first_row[c] - 1;
+    *out = bins_edges(enc, c);
+    return bins_edge_count(enc, c);
 }
 
 static void test_fit_finds_the_thresholds_that_decide(void **state)

@@ -15,6 +15,7 @@
 #include "model/train_finer.h"
 #include "model/train_fisher.h"
 #include "model/train_update.h"
+#include "tests/support/edges.h"
 #include "tests/support/toy_rows.h"
 
 #define COLUMNS 6
@@ -158,13 +159,7 @@ static void test_update_splits_bins_of_the_same_network(void **state)
     switch_pattern();
     uint32_t bins = enc.first_row[COLUMNS];
     assert_true(bins > base.shape.bins);
-    for (uint32_t c = 0; c < COLUMNS; c++) {
-        for (uint32_t i = 0; i < bins_edge_count(&base.encoding, c); i++) {
-            float edge = bins_edges(&base.encoding, c)[i];
-            uint32_t at = bins_find(&enc, c, edge);
-            assert_memory_equal(bins_edges(&enc, c) + at, &edge, sizeof edge);
-        }
-    }
+    assert_edges_kept(&base.encoding, &enc);
     assert_int_equal(finer_of(&base, &enc, &fine, &e), ERR_OK);
     assert_true(fine.shape.bins == bins && enc.edges == NULL);
     assert_int_equal(train_forward(&base, &toy.rows, 1, before, &e), ERR_OK);
